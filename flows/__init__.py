@@ -1,0 +1,1 @@
+"""Prefect flows: when and where things run. Thin."""

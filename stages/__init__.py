@@ -1,0 +1,1 @@
+"""Deveno's stages: functions from declared inputs to declared outputs."""

@@ -1,0 +1,96 @@
+"""Where a stage's numbers go: one small object with six calls.
+
+A stage gets a `Log`. In a test `Log()` just remembers; in a run the runner hands over one whose
+`sink` appends every event to the journal, from which MLflow is fed.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+
+
+class Log:
+    """Remembers and passes on what a stage reports.
+
+    `metric` is for deterministic numbers only: the last value per name becomes
+    `metrics/<stage>/<key>.json`, which is compared byte for byte between machines.
+    `observe` is for times, rates, memory and whatever else this machine did: journal and MLflow only.
+    """
+
+    def __init__(
+        self, sink: Callable[[Event], None] | None = None, scratch: Path | None = None
+    ) -> None:
+        self._sink = sink
+        self._scratch = scratch
+        self._stopping = False
+        self._last_progress = 0.0
+        self.metrics: dict[str, float | int] = {}
+        self.curves: dict[str, list[tuple[int, float]]] = {}
+        self.observed: dict[str, float] = {}
+        self.tables: dict[str, list[Mapping[str, Any]]] = {}
+        self.texts: dict[str, str] = {}
+
+    @property
+    def scratch(self) -> Path:
+        """A folder that survives a kill and is found again by the same fingerprint (checkpoints)."""
+        if self._scratch is None:
+            self._scratch = Path(tempfile.mkdtemp(prefix="deveno-scratch-"))
+        return self._scratch
+
+    @property
+    def stopping(self) -> bool:
+        """True once SIGTERM came: write a checkpoint, then call `stop`."""
+        return self._stopping
+
+    def request_stop(self) -> None:
+        """Ask the stage to stop at its next safe point (called by the signal handler)."""
+        self._stopping = True
+
+    def metric(self, name: str, value: float, *, step: int | None = None) -> None:
+        """Report a deterministic number; with `step` it is a point of a curve."""
+        number = _number(name, value)
+        self.metrics[name] = number
+        if step is not None:
+            self.curves.setdefault(name, []).append((int(step), float(number)))
+        self._emit("metric", name=name, value=number, step=step)
+
+    def observe(self, name: str, value: float, *, step: int | None = None) -> None:
+        """Report a time, rate or size of this run on this machine; it never enters an output."""
+        self.observed[name] = float(value)
+        self._emit("observe", name=name, value=float(value), step=step)
+
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Report a small table (at most some hundred rows)."""
+        self.tables[name] = list(rows)
+        self._emit("table", name=name, rows=self.tables[name])
+
+    def text(self, name: str, text: str) -> None:
+        """Report a piece of text: samples, warnings, a summary line."""
+        self.texts[name] = text
+        self._emit("text", name=name, text=text)
+
+    def progress(self, done: float, total: float | None = None, unit: str = "steps") -> None:
+        """Say how far a long stage is; at most twice a second reaches the journal."""
+        now = time.monotonic()
+        finished = total is not None and done >= total
+        if finished or now - self._last_progress >= 0.5:
+            self._last_progress = now
+            self._emit("progress", done=done, total=total, unit=unit)
+
+    def _emit(self, kind: str, **fields: Any) -> None:
+        if self._sink is not None:
+            self._sink({"event": kind, **fields})
+
+
+def _number(name: str, value: float) -> float | int:
+    number = value if isinstance(value, int) and not isinstance(value, bool) else float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"metric {name} is {value}, which is not a number")
+    return number

@@ -1,0 +1,1 @@
+"""The language-model library that two or more stages share."""

@@ -1,0 +1,366 @@
+"""Tokens on disk: a flat stream per split, the documents in it, and the rows it packs into.
+
+A folder of tokens holds `tokens.json` and, for each split (`train`, `valid`, `test`):
+
+- `<split>.bin`: all documents' tokens one after another, with their begin and end tokens, as
+  little-endian uint16 (vocabulary up to 65,536) or uint32;
+- `<split>-documents.npy`: int64 [N + 1], where each document begins in the stream;
+- `<split>-bytes.npy`: int64 [N], each document's text in UTF-8 bytes (for bits per byte);
+- `<split>-pieces.npy`: int64 [P, 2], start and length of each piece, in the order of the rows;
+- `<split>-rows.npy`: int64 [R + 1], where each row begins in the pieces.
+
+Everything is opened memory-mapped, so a reader's memory does not grow with the data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.core import canonical
+from stages.core.errors import ArtifactError, CheckFailed, ParamsError
+from stages.lm.packing import Ints, Packing, pack, shuffled
+
+MANIFEST = "tokens.json"
+SPLITS = ("train", "valid", "test")
+Batch = dict[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Special:
+    """Ids of the tokens that the tokenizer adds: `mask` is None for a causal tokenizer.
+
+    `all` lists every id that is no text (never masked, never counted as text).
+    """
+
+    begin: int
+    end: int
+    pad: int
+    mask: int | None
+    all: tuple[int, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the ids as they stand in tokens.json."""
+        return {
+            "begin": self.begin,
+            "end": self.end,
+            "pad": self.pad,
+            "mask": self.mask,
+            "all": list(self.all),
+        }
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Some documents encoded without special tokens.
+
+    `ids` [T] are all their tokens, `sizes` [N] tokens per document, `text_bytes` and
+    `text_characters` [N] the size of each text.
+    """
+
+    ids: NDArray[Any]
+    sizes: Ints
+    text_bytes: Ints
+    text_characters: Ints
+
+
+def dtype_for(vocab_size: int) -> str:
+    """Return the narrowest of uint16 and uint32 that holds every id of a vocabulary."""
+    return "uint16" if vocab_size <= 1 << 16 else "uint32"
+
+
+def write_split(
+    folder: Path,
+    split: str,
+    blocks: Iterable[Encoded],
+    special: Special,
+    vocab_size: int,
+    sequence_length: int,
+) -> dict[str, Any]:
+    """Write one split and return its ledger: what went in, what was added, what was packed.
+
+    Each document becomes begin + tokens + end. Memory grows with the number of documents and
+    pieces (some 40 bytes each), not with the number of tokens.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    dtype = np.dtype(dtype_for(vocab_size)).newbyteorder("<")
+    sizes: list[Ints] = []
+    text_bytes: list[Ints] = []
+    characters = 0
+    with (folder / f"{split}.bin").open("wb") as stream:
+        for block in blocks:
+            if len(block.ids) and int(np.max(block.ids)) >= vocab_size:
+                raise CheckFailed(
+                    f"token id {int(np.max(block.ids))} is outside the vocabulary of {vocab_size}",
+                    f"split {split} of {folder.name}",
+                    "encode with the tokenizer that the entry names, unchanged",
+                )
+            stream.write(_wrapped(block, special, dtype).tobytes())
+            sizes.append(block.sizes + 2)
+            text_bytes.append(block.text_bytes)
+            characters += int(block.text_characters.sum())
+    offsets = np.concatenate([[0], np.cumsum(_joined(sizes))]).astype(np.int64)
+    size_in_bytes = _joined(text_bytes)
+    packing = pack(offsets, sequence_length)
+    check_packing(packing, int(offsets[-1]), f"split {split} of {folder.name}")
+    pieces = np.stack([packing.starts, packing.lengths], axis=1)
+    np.save(folder / f"{split}-documents.npy", offsets)
+    np.save(folder / f"{split}-bytes.npy", size_in_bytes)
+    np.save(folder / f"{split}-pieces.npy", pieces)
+    np.save(folder / f"{split}-rows.npy", packing.row_offsets)
+    documents, tokens = len(offsets) - 1, int(offsets[-1])
+    return {
+        "documents": documents,
+        "characters": characters,
+        "bytes": int(size_in_bytes.sum()),
+        "text_tokens": tokens - 2 * documents,
+        "special_tokens": 2 * documents,
+        "tokens": tokens,
+        "packed_tokens": packing.tokens,
+        "lost_tokens": tokens - packing.tokens,
+        "pieces": len(pieces),
+        "documents_cut": int((np.diff(offsets) > sequence_length).sum()),
+        "rows": packing.rows,
+        "padding": packing.padding,
+        "waste_fraction": packing.waste,
+    }
+
+
+def _wrapped(block: Encoded, special: Special, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Put each document of a block between the begin and the end token."""
+    ends = np.cumsum(block.sizes)
+    out = np.empty(len(block.ids) + 2 * len(block.sizes), dtype=dtype)
+    shift = 2 * np.arange(len(block.sizes), dtype=np.int64)
+    begins_at = ends - block.sizes + shift
+    ends_at = ends + shift + 1
+    text = np.ones(len(out), dtype=bool)
+    text[begins_at] = text[ends_at] = False
+    out[begins_at], out[ends_at] = special.begin, special.end
+    out[text] = block.ids
+    return out
+
+
+def _joined(arrays: list[Ints]) -> Ints:
+    return np.concatenate(arrays).astype(np.int64) if arrays else np.zeros(0, dtype=np.int64)
+
+
+def check_packing(packing: Packing, tokens: int, where: str) -> None:
+    """Refuse a packing that loses, repeats or overfills: every token must be in one row, once."""
+    order = np.argsort(packing.starts, kind="stable")
+    starts, lengths = packing.starts[order], packing.lengths[order]
+    ends = starts + lengths
+    covered = (
+        len(starts) == 0
+        if tokens == 0
+        else bool(
+            len(starts)
+            and starts[0] == 0
+            and ends[-1] == tokens
+            and np.array_equal(starts[1:], ends[:-1])
+            and packing.row_offsets[-1] == len(starts)
+        )
+    )
+    in_row = np.add.reduceat(packing.lengths, packing.row_offsets[:-1]) if tokens else np.zeros(0)
+    if not covered or bool((in_row > packing.sequence_length).any()):
+        raise CheckFailed(
+            f"the packed rows hold {packing.tokens} tokens and do not cover the {tokens} of the"
+            f" stream exactly once in rows of {packing.sequence_length}",
+            where,
+            "report this with the entry's parameters: packing must never lose or repeat a token",
+        )
+
+
+def write_manifest(
+    folder: Path,
+    *,
+    vocab_size: int,
+    sequence_length: int,
+    objective: str,
+    special: Special,
+    tokenizer_digest: str,
+    splits: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """Write tokens.json, which makes the folder readable by `Tokens`; returns its content."""
+    manifest = {
+        "vocab_size": vocab_size,
+        "dtype": dtype_for(vocab_size),
+        "sequence_length": sequence_length,
+        "objective": objective,
+        "special": special.as_json(),
+        "tokenizer_digest": tokenizer_digest,
+        "splits": splits,
+    }
+    canonical.write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+class Tokens:
+    """One split of a folder of tokens, opened for reading.
+
+    `stream` [T] is the memory-mapped token stream, `documents` [N + 1] its document offsets,
+    `text_bytes` [N] the size of each document's text, `rows` the number of packed rows.
+    """
+
+    def __init__(self, folder: Path, split: str = "train") -> None:
+        self.folder, self.split = folder, split
+        self.manifest = read_manifest(folder)
+        if split not in self.manifest["splits"]:
+            raise ArtifactError(
+                f"there is no split {split!r}",
+                str(folder / MANIFEST),
+                f"use one of {', '.join(sorted(self.manifest['splits']))}",
+            )
+        self.ledger: dict[str, Any] = self.manifest["splits"][split]
+        self.sequence_length: int = self.manifest["sequence_length"]
+        self.vocab_size: int = self.manifest["vocab_size"]
+        ids = self.manifest["special"]
+        self.special = Special(ids["begin"], ids["end"], ids["pad"], ids["mask"], tuple(ids["all"]))
+        self.documents = self._array("documents", (self.ledger["documents"] + 1,))
+        self.text_bytes = self._array("bytes", (self.ledger["documents"],))
+        self._pieces = self._array("pieces", (self.ledger["pieces"], 2))
+        self._rows = self._array("rows", (self.ledger["rows"] + 1,))
+        self.stream = self._stream()
+
+    @property
+    def rows(self) -> int:
+        """Return the number of packed rows: one epoch."""
+        return len(self._rows) - 1
+
+    def document(self, number: int) -> Ints:
+        """Return one whole document [T] with its begin and end tokens."""
+        first, last = self.documents[number], self.documents[number + 1]
+        return self.stream[first:last].astype(np.int64)
+
+    def batch(
+        self, step: int, batch_rows: int, seed: int, *, rank: int = 0, world_size: int = 1
+    ) -> Batch:
+        """Return the padded batch of a step; see `gather` for its arrays.
+
+        Row number `step * batch_rows + i` of the endless sequence of shuffled epochs: every row
+        comes once per epoch, and any step is found at once. With `world_size` > 1 the batch is
+        the whole of all ranks and each rank gets its own consecutive part.
+        """
+        return self.gather(self.order(step, batch_rows, seed, rank=rank, world_size=world_size))
+
+    def flat_batch(
+        self, step: int, batch_rows: int, seed: int, *, rank: int = 0, world_size: int = 1
+    ) -> Batch:
+        """Return the batch of a step without a single pad token; see `gather_flat`."""
+        rows = self.order(step, batch_rows, seed, rank=rank, world_size=world_size)
+        return self.gather_flat(rows)
+
+    def order(
+        self, step: int, batch_rows: int, seed: int, *, rank: int = 0, world_size: int = 1
+    ) -> Ints:
+        """Return which rows a step trains on, [batch_rows] (this rank's part of them)."""
+        if not self.rows:
+            raise ArtifactError(
+                "the split has no tokens to train on",
+                f"split {self.split} of {self.folder}",
+                "give the corpus more text or another share for this split",
+            )
+        if batch_rows % world_size:
+            raise ParamsError(
+                f"a batch of {batch_rows} rows cannot be shared equally by {world_size} processes",
+                f"split {self.split} of {self.folder}",
+                f"use a multiple of {world_size} rows",
+            )
+        share = batch_rows // world_size
+        first = step * batch_rows + rank * share
+        positions = np.arange(first, first + share, dtype=np.int64)
+        return shuffled(positions % self.rows, self.rows, seed, positions // self.rows)
+
+    def gather(self, rows: Ints) -> Batch:
+        """Return rows padded to `sequence_length`.
+
+        `input_ids`, `position_ids`, `segment_ids` are int64 [B, L]: positions begin at 0 in every
+        segment (a piece of one document); segments count from 1 in every row, 0 is padding, and a
+        token may attend only to its own segment. `lengths` [B] is the number of tokens per row.
+        """
+        flat = self.gather_flat(rows)
+        lengths = flat["lengths"]
+        shape = (len(rows), self.sequence_length)
+        filled = np.arange(self.sequence_length)[None, :] < lengths[:, None]
+        batch: Batch = {"lengths": lengths}
+        for name, padding in (
+            ("input_ids", self.special.pad),
+            ("position_ids", 0),
+            ("segment_ids", 0),
+        ):
+            batch[name] = np.full(shape, padding, dtype=np.int64)
+            batch[name][filled] = flat[name]
+        return batch
+
+    def gather_flat(self, rows: Ints) -> Batch:
+        """Return rows joined into one sequence without padding.
+
+        `input_ids`, `position_ids`, `segment_ids` are int64 [T] as in `gather`, `row_ids` [T] the
+        row in the batch, `segment_starts` [S + 1] where each segment begins (for attention kept
+        within segments), `lengths` [B] the number of tokens per row.
+        """
+        first, last = self._rows[rows], self._rows[np.asarray(rows) + 1]
+        pieces, piece_rows = _ranges(first, last)
+        starts, sizes = self._pieces[pieces, 0], self._pieces[pieces, 1]
+        where, owner = _ranges(starts, starts + sizes)
+        segment_starts = np.concatenate([[0], np.cumsum(sizes)])
+        return {
+            "input_ids": self.stream[where].astype(np.int64),
+            "position_ids": where - starts[owner],
+            "segment_ids": (pieces - first[piece_rows] + 1)[owner],
+            "row_ids": piece_rows[owner],
+            "segment_starts": segment_starts,
+            "lengths": np.bincount(piece_rows, weights=sizes, minlength=len(rows)).astype(np.int64),
+        }
+
+    def _array(self, name: str, shape: tuple[int, ...]) -> Ints:
+        path = self.folder / f"{self.split}-{name}.npy"
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as fault:
+            raise _damaged(path, str(fault)) from fault
+        if array.shape != shape or array.dtype != np.int64:
+            raise _damaged(path, f"it holds {array.dtype} {array.shape} instead of int64 {shape}")
+        return array
+
+    def _stream(self) -> NDArray[Any]:
+        path = self.folder / f"{self.split}.bin"
+        dtype = np.dtype(self.manifest["dtype"]).newbyteorder("<")
+        expected = self.ledger["tokens"] * dtype.itemsize
+        found = path.stat().st_size if path.is_file() else -1
+        if found != expected:
+            raise _damaged(path, f"it has {found} bytes instead of {expected}")
+        if not expected:
+            return np.zeros(0, dtype=dtype)
+        return np.memmap(path, dtype=dtype, mode="r")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return tokens.json of a folder of tokens."""
+    path = folder / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise _damaged(path, str(fault)) from fault
+    return manifest
+
+
+def _damaged(path: Path, reason: str) -> ArtifactError:
+    return ArtifactError(
+        f"{path.name} cannot be read: {reason}",
+        str(path.parent),
+        "run the encode entry that makes this folder again",
+    )
+
+
+def _ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
+    """Join ranges: returns every number of every `first[i]` to `last[i]` - 1, and its `i`."""
+    sizes = np.asarray(last) - np.asarray(first)
+    owner = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
+    within = np.arange(len(owner), dtype=np.int64) - (np.cumsum(sizes) - sizes)[owner]
+    return np.asarray(first)[owner] + within, owner

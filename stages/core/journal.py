@@ -1,0 +1,385 @@
+"""The journal: one append-only file of JSON lines per execution, the durable record of it.
+
+    .deveno/journal/<stage>@<key>/<UTC time>-<pid>.jsonl    an execution of an entry
+    .deveno/journal/flows/<UTC time>-<flow run>.jsonl       what a flow run ran, restored, skipped
+
+The first line is a `start` event, the last an `end` event. The writer holds an flock on its file,
+so a file without `end` and without lock is an interrupted execution. MLflow is fed from here
+(`stages.core.tracking`), later and again if need be. A torn line (crash, full disk) is skipped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stages.core import machine
+
+Event = dict[str, Any]
+
+SAMPLE_S = 5.0
+"""Seconds between two samples of CPU and memory."""
+TAIL_BYTES = 1 << 16
+"""How much of a journal's end is read to find its last event."""
+FLOWS = "flows"
+"""The folder of flow runs; no entry's folder can be called so, for theirs hold an `@`."""
+UNFINISHED = ("interrupted", "resumable")
+"""Outcomes after which the next execution of the same fingerprint resumes."""
+
+_logger = logging.getLogger("deveno.journal")
+
+
+def folder(home: Path) -> Path:
+    """Return the folder of all journals of a repository."""
+    return home / ".deveno" / "journal"
+
+
+def flow_from_environment() -> dict[str, str] | None:
+    """Return the flow run that started this process, as its environment says, or None."""
+    run = os.environ.get("DEVENO_FLOW_RUN", "")
+    if not run:
+        return None
+    name = os.environ.get("DEVENO_FLOW_NAME", "pipeline")
+    return {"id": run, "name": name, "recipe": os.environ.get("DEVENO_RECIPE", "")}
+
+
+class Journal:
+    """Appends the events of one execution to its file; after a failure it warns and goes on."""
+
+    def __init__(self, path: Path, start: Mapping[str, Any]) -> None:
+        self.path = path
+        self.execution = f"{path.parent.name}/{path.stem}"
+        self._lock = threading.Lock()
+        self._warned = self._torn = False
+        self._descriptor: int | None = None
+        self._stop = threading.Event()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # readers hold theirs for microseconds
+        except OSError as error:
+            self._warn(error)
+        self.append({"event": "start", "execution": self.execution, "pid": os.getpid(), **start})
+
+    @classmethod
+    def open(
+        cls,
+        home: Path,
+        stage: str,
+        key: str,
+        *,
+        fingerprint: str,
+        version: int,
+        params: Mapping[str, Any],
+        workspace: Path,
+        inputs: Mapping[str, str] | None = None,
+        packages: Mapping[str, str] | None = None,
+        sample_s: float = SAMPLE_S,
+    ) -> Journal:
+        """Open the journal of an execution that begins now and start sampling CPU and memory.
+
+        `inputs` maps the path of each dependency to DVC's md5 of it, where it is known.
+        """
+        previous = last(home, stage, key)
+        resumes = None
+        if previous and previous.outcome in UNFINISHED:
+            resumes = previous.id if previous.start.get("fingerprint") == fingerprint else None
+        start = {
+            "stage": stage,
+            "key": key,
+            "fingerprint": fingerprint,
+            "version": version,
+            "params": dict(params),
+            "commit": _commit(workspace),
+            "dvc_exp_name": os.environ.get("DVC_EXP_NAME"),
+            "flow": flow_from_environment(),
+            "workspace": str(workspace),
+            "inputs": dict(inputs or {}),
+            "packages": dict(packages or {}),
+            "machine": machine.facts(),
+            "resumes": resumes,
+        }
+        name = f"{_stamp()}-{os.getpid()}.jsonl"
+        opened = cls(folder(home) / f"{stage}@{key}" / name, start)
+        threading.Thread(target=opened._sample, args=(sample_s,), daemon=True).start()
+        return opened
+
+    @classmethod
+    def open_flow(cls, home: Path, run: str, name: str, recipe: str, workspace: Path) -> Journal:
+        """Open the journal of a flow run: `restored`, `skipped` and `failed` events go here."""
+        start = {
+            "flow": {"id": run, "name": name, "recipe": recipe},
+            "workspace": str(workspace),
+            "commit": _commit(workspace),
+        }
+        return cls(folder(home) / FLOWS / f"{_stamp()}-{run}.jsonl", start)
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Append one event with the time; any thread may, and a failure is only a warning."""
+        try:
+            text = json.dumps({"time": round(time.time(), 4), **event}, default=_plain)
+            with self._lock:
+                self._write(text.encode("ascii") + b"\n")
+        except (OSError, ValueError, TypeError) as error:
+            self._warn(error)
+
+    def close(
+        self,
+        outcome: str,
+        *,
+        durations: Mapping[str, float] | None = None,
+        outputs: Sequence[Mapping[str, Any]] = (),
+        error: Sequence[str] = (),
+    ) -> None:
+        """Write the `end` event and release the file; a second call does nothing.
+
+        `outcome` is `ok`, `user error`, `resumable` or `crash` (a flow run adds `cancelled`).
+        `durations` holds `import_s` and `stage_s`; the age, CPU time and peak memory of the process
+        are added. `outputs` are rows of `path`, `md5`, `size_bytes`; `error` the three lines.
+        """
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        measured = {
+            "process_s": round(machine.process_age_s(), 3),
+            "cpu_s": round(machine.cpu_s(), 3),
+            "peak_rss_mib": round(machine.peak_rss_mib(), 1),
+        }
+        end = {
+            "event": "end",
+            "outcome": outcome,
+            "durations": {**measured, **(durations or {})},
+            "outputs": [dict(row) for row in outputs],
+            "error": list(error),
+        }
+        self.append(end)
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def _write(self, data: bytes) -> None:
+        if self._descriptor is None:
+            return
+        if self._torn:  # end the half line of an earlier failure, so that only it is lost
+            data = b"\n" + data
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._descriptor, data[written:])
+        finally:
+            self._torn = (self._torn and not written) or 0 < written < len(data)
+
+    def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            _logger.warning("the journal %s misses events: %s", self.path, error)
+
+    def _sample(self, every_s: float) -> None:
+        step = 0
+        previous: dict[int, float] = {}
+        before = time.monotonic()
+        while not self._stop.wait(every_s):
+            import psutil  # here, so that no stage waits for it
+
+            cpu: dict[int, float] = {}
+            rss = 0
+            me = psutil.Process()
+            for process in [me, *me.children(recursive=True)]:
+                try:
+                    with process.oneshot():
+                        times = process.cpu_times()
+                        cpu[process.pid] = times.user + times.system
+                        rss += process.memory_info().rss
+                except psutil.Error:
+                    continue
+            now = time.monotonic()
+            used_s = sum(value - previous.get(pid, 0.0) for pid, value in cpu.items())
+            previous, elapsed_s, before = cpu, now - before, now
+            if step:  # the first sample only sets the mark
+                self._observe("system/cpu_percent", 100 * used_s / elapsed_s, step)
+                self._observe("system/rss_mib", rss / 2**20, step)
+            step += 1
+
+    def _observe(self, name: str, value: float, step: int) -> None:
+        self.append({"event": "observe", "name": name, "value": round(value, 2), "step": step})
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One execution as its journal tells it; `end` is None while it runs and after a kill."""
+
+    id: str
+    path: Path
+    start: Event
+    end: Event | None
+    alive: bool
+
+    @property
+    def outcome(self) -> str:
+        """`running`, `interrupted`, or what the `end` event says."""
+        if self.end is not None:
+            return str(self.end.get("outcome", "crash"))
+        return "running" if self.alive else "interrupted"
+
+    def events(self) -> list[Event]:
+        """Return all whole events."""
+        return Tail(self.path).read()
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one finished execution cost."""
+
+    time: float
+    fingerprint: str
+    wall_s: float
+    cpu_s: float
+    peak_rss_mib: float
+    output_bytes: int
+
+
+class Tail:
+    """Reads a growing file of JSON lines from an offset, whole lines only."""
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self.path, self.offset = path, offset
+
+    def read(self, limit_bytes: int | None = None) -> list[Event]:
+        """Return the events since the last call and move `offset` behind the last whole line."""
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(self.offset)
+                data = stream.read() if limit_bytes is None else stream.read(limit_bytes)
+        except OSError:
+            return []
+        end = data.rfind(b"\n") + 1
+        if not end and limit_bytes is not None and len(data) == limit_bytes:
+            return self.read(limit_bytes * 4)  # one line longer than the limit
+        self.offset += end
+        return [event for row in data[:end].splitlines() if (event := _parse(row)) is not None]
+
+
+def is_alive(path: Path) -> bool:
+    """Return whether the writer of a journal still holds its file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def executions(home: Path, stage: str, key: str) -> Iterator[Execution]:
+    """Yield the executions of an entry, newest first."""
+    for path in sorted((folder(home) / f"{stage}@{key}").glob("*.jsonl"), reverse=True):
+        execution = load(path)
+        if execution is not None:
+            yield execution
+
+
+def last(home: Path, stage: str, key: str) -> Execution | None:
+    """Return the newest execution of an entry, or None if it never ran."""
+    return next(executions(home, stage, key), None)
+
+
+def find(home: Path, execution: str) -> Execution | None:
+    """Return the execution of that id (`<stage>@<key>/<file name>`), or None."""
+    return load(folder(home) / f"{execution}.jsonl")
+
+
+def load(path: Path) -> Execution | None:
+    """Return the execution that a journal file tells of; None before its first whole line."""
+    alive = is_alive(path)  # before reading: a writer that ends in between has written its `end`
+    try:
+        with path.open("rb") as stream:
+            start = _parse(stream.readline())
+            stream.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            rows = stream.read().splitlines()
+    except OSError:
+        return None
+    if start is None or start.get("event") != "start":
+        return None
+    final = next((event for row in reversed(rows) if (event := _parse(row))), None)
+    end = final if final and final.get("event") == "end" else None
+    return Execution(f"{path.parent.name}/{path.stem}", path, start, end, alive)
+
+
+def follow(path: Path, poll_s: float = 0.2) -> Iterator[Event]:
+    """Yield the events of a journal as they come, until its `end` or its writer's death."""
+    tail = Tail(path)
+    while True:
+        alive = is_alive(path)
+        for event in tail.read():
+            yield event
+            if event.get("event") == "end":
+                return
+        if not alive:
+            return
+        time.sleep(poll_s)
+
+
+def history(home: Path, stage: str, key: str, limit: int = 20) -> list[Usage]:
+    """Return what the last successful executions of an entry cost, newest first."""
+    found = []
+    for execution in executions(home, stage, key):
+        if execution.end is None or execution.outcome != "ok":
+            continue
+        spent = execution.end.get("durations", {})
+        outputs = execution.end.get("outputs", [])
+        found.append(
+            Usage(
+                time=float(execution.start.get("time", 0.0)),
+                fingerprint=str(execution.start.get("fingerprint", "")),
+                wall_s=float(spent.get("process_s", 0.0)),
+                cpu_s=float(spent.get("cpu_s", 0.0)),
+                peak_rss_mib=float(spent.get("peak_rss_mib", 0.0)),
+                output_bytes=sum(int(row.get("size_bytes", 0)) for row in outputs),
+            )
+        )
+        if len(found) == limit:
+            break
+    return found
+
+
+def _parse(row: bytes) -> Event | None:
+    try:
+        event = json.loads(row)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _plain(value: Any) -> Any:
+    item = getattr(value, "item", None)  # numbers of numpy and torch
+    return item() if callable(item) else str(value)
+
+
+def _stamp() -> str:
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+
+
+def _commit(workspace: Path) -> str | None:
+    try:
+        shown = subprocess.run(
+            ["git", "-C", str(workspace), "rev-parse", "HEAD"],
+            capture_output=True, text=True, timeout=10, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return shown.stdout.strip() or None

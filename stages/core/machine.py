@@ -1,0 +1,97 @@
+"""Facts of this machine and this process, read without heavy imports.
+
+They go to the journal and, for `benchmark`, into a declared dependency; never into another output.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+CPUINFO = Path("/proc/cpuinfo")
+MEMINFO = Path("/proc/meminfo")
+
+
+def cores() -> int:
+    """Return how many cores this process may use: DEVENO_CORES, else its CPU affinity."""
+    stated = os.environ.get("DEVENO_CORES", "")
+    if stated.isdigit() and int(stated) > 0:
+        return int(stated)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def facts() -> dict[str, Any]:
+    """Return CPU model and flags, cores, memory, system and Python of this machine."""
+    model, flags = _cpu()
+    return {
+        "cpu_model": model,
+        "cpu_flags": flags,
+        "cores": os.cpu_count() or 1,
+        "cores_usable": cores(),
+        "memory_mib": _memory_mib(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+    }
+
+
+def process_age_s() -> float:
+    """Return the seconds since this process was created, interpreter start-up included."""
+    try:
+        # Field 22 counts clock ticks since boot; the name in field 2 may hold blanks, so cut there.
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        started_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)
+    except (OSError, ValueError, IndexError, AttributeError):
+        import psutil
+
+        return max(0.0, time.time() - psutil.Process().create_time())
+
+
+def cpu_s() -> float:
+    """Return the CPU seconds of this process and of its finished children, user and system."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def peak_rss_mib() -> float:
+    """Return the largest resident size of this process or of one finished child, in MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # kilobytes on Linux, bytes on macOS
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(one).ru_maxrss for one in who) * unit / 2**20
+
+
+def _cpu() -> tuple[str, list[str]]:
+    model, flags = platform.processor() or platform.machine(), []
+    try:
+        for row in CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = row.partition(":")
+            if name.strip() == "model name":
+                model = value.strip()
+            elif name.strip() in ("flags", "Features"):
+                flags = sorted(value.split())
+            if not row.strip() and flags:
+                break
+    except OSError:
+        pass
+    return model, flags
+
+
+def _memory_mib() -> int:
+    try:
+        for row in MEMINFO.read_text(encoding="utf-8").splitlines():
+            if row.startswith("MemTotal:"):
+                return int(row.split()[1]) // 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    except (OSError, ValueError):
+        return 0

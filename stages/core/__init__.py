@@ -1,1 +1,1 @@
-"""Machinery that computes nothing: declarations, references, the runner, fingerprints, the journal."""
+"""Machinery that computes nothing: declarations, references, runner, fingerprints, journal."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from stages.core.errors import DeclarationError
 
 KEY = re.compile(r"[a-z][a-z0-9-]*")
-"""What an entry may be called: dots and `@` break DVC's addressing, digits first are dropped by it."""
+"""What an entry may be called: dots and `@` break DVC's addressing, it drops digits first."""
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -26,7 +26,11 @@ class Params(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, protected_namespaces=()
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
     )
 
 

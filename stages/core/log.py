@@ -21,7 +21,7 @@ class Log:
 
     `metric` is for deterministic numbers only: the last value per name becomes
     `metrics/<stage>/<key>.json`, which is compared byte for byte between machines.
-    `observe` is for times, rates, memory and whatever else this machine did: journal and MLflow only.
+    `observe` is for times, rates, memory and whatever else this machine did: journal and MLflow.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class Log:
         self._sink = sink
         self._scratch = scratch
         self._stopping = False
+        self.polled = False
         self._last_progress = 0.0
         self.metrics: dict[str, float | int] = {}
         self.curves: dict[str, list[tuple[int, float]]] = {}
@@ -39,14 +40,15 @@ class Log:
 
     @property
     def scratch(self) -> Path:
-        """A folder that survives a kill and is found again by the same fingerprint (checkpoints)."""
+        """A folder that survives a kill; the same fingerprint finds it again (checkpoints)."""
         if self._scratch is None:
             self._scratch = Path(tempfile.mkdtemp(prefix="deveno-scratch-"))
         return self._scratch
 
     @property
     def stopping(self) -> bool:
-        """True once SIGTERM came: write a checkpoint, then call `stop`."""
+        """True once SIGTERM came: write a checkpoint, then raise `Resumable`."""
+        self.polled = True
         return self._stopping
 
     def request_stop(self) -> None:

@@ -13,6 +13,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+from stages.core import canonical, yamlfile
+
+MACHINE = "machine.yaml"
+"""Tracked: the machine that benchmark figures belong to."""
+KEYS = ("cores", "cpu", "flags", "memory_gib", "system")
+TELLING = (
+    "avx",
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "amx_int8",
+    "avx512_bf16",
+    "asimddp",
+)
+"""CPU flags that decide which kernels run; a kernel update must not look like another machine."""
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
 
@@ -40,6 +56,29 @@ def facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
     }
+
+
+def declared() -> dict[str, Any]:
+    """Return the facts that machine.yaml holds: what decides speed, and nothing that changes daily."""
+    known = facts()
+    return {
+        "cores": known["cores"],
+        "cpu": known["cpu_model"],
+        "flags": " ".join(flag for flag in TELLING if flag in known["cpu_flags"]),
+        "memory_gib": round(known["memory_mib"] / 1024),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def refresh(root: Path) -> list[str]:
+    """Rewrite machine.yaml if it describes another machine; return the names of changed files."""
+    path = root / MACHINE
+    now = declared()
+    if path.exists() and yamlfile.read(path) == now:
+        return []
+    heading = "The machine that benchmark figures belong to; `deveno` keeps it true."
+    yamlfile.write(path, now, heading)
+    return [MACHINE]
 
 
 def process_age_s() -> float:

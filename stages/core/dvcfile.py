@@ -1,0 +1,124 @@
+"""`dvc.yaml`, rendered from the declarations: a function of code only, never of parameter values.
+
+`sync` owns the stages it declares; a user's own stages, plots, artifacts, `frozen: true` and
+comments stay as they are.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from stages.core import canonical, environment, hashes, imports, machine, registry, yamlfile
+from stages.core.declare import Stage
+from stages.core.references import PARAMS
+
+DVCFILE = "dvc.yaml"
+HEADING = "Rendered from the declarations in stages/*/stage.py by `deveno sync`."
+
+
+def command(stage: str, key: str) -> str:
+    """Return the command that DVC runs for an entry."""
+    return f"python -m stages execute {stage} {key}"
+
+
+def instance(stage: Stage, closure: imports.Closure) -> dict[str, Any]:
+    """Return the body of a stage's `foreach`."""
+    name = stage.name
+    params: list[Any] = [name + ".${key}", *stage.sections]
+    if closure.packages:
+        params.append({environment.ENVIRONMENT: list(closure.packages)})
+    if stage.machine_bound and not stage.sections:
+        params.append({machine.MACHINE: list(machine.KEYS)})
+    body: dict[str, Any] = {
+        "desc": stage.doc,
+        "cmd": command(name, "${key}"),
+        "deps": [*closure.files, *sorted(set(stage.reads.values()))],
+        "params": params,
+        "outs": list(stage.writes.values()),
+        "metrics": [{f"metrics/{name}/${{key}}.json": {"cache": False}}],
+    }
+    if stage.curves:
+        plot = {"cache": False, "x": "step", "y": stage.curves[0]}
+        body["plots"] = [{f"plots/{name}/${{key}}.csv": plot}]
+    body["meta"] = {"version": stage.version}
+    return body
+
+
+def render(root: Path) -> dict[str, str]:
+    """Return the text of every generated file by its name from the root."""
+    graph = imports.import_graph()
+    closures = {
+        name: imports.closure(stage, graph, root) for name, stage in registry.stages().items()
+    }
+    packages = {package for found in closures.values() for package in found.packages}
+    versions = environment.versions_of(packages, root)
+    lines = "".join(f'{name}: "{version}"\n' for name, version in versions.items())
+    return {
+        DVCFILE: _merged(root / DVCFILE, closures),
+        environment.ENVIRONMENT: f"# Versions that enter fingerprints. {HEADING}\n" + lines,
+        ".dvcignore": "".join(f"{pattern}\n" for pattern in hashes.IGNORED)
+        + "".join(f"/{folder}\n" for folder in (".venv", ".deveno", "scratch", "mlruns")),
+    }
+
+
+def _merged(path: Path, closures: Mapping[str, imports.Closure]) -> str:
+    writer = YAML(typ="rt", pure=True)
+    writer.width = 4096
+    existing = writer.load(path.read_text(encoding="utf-8")) if path.exists() else None
+    document: Any = existing if existing is not None else {}
+    defaults = {name: {} for name in closures}
+    others = [row for row in document.get("vars", []) if not _ours(row)]
+    document["vars"] = [defaults, *others]
+    stages: Any = document.setdefault("stages", {})
+    for name in [name for name, body in stages.items() if _declared(body) and name not in closures]:
+        del stages[name]
+    for name, closure in closures.items():
+        body = {"foreach": f"${{{name}}}", "do": instance(registry.get(name), closure)}
+        if (stages.get(name) or {}).get("frozen"):
+            body["frozen"] = True
+        stages[name] = body
+    stream = io.StringIO()
+    writer.dump(document, stream)
+    text = stream.getvalue()
+    return text if existing is not None else f"# {HEADING}\n{text}"
+
+
+def _ours(row: Any) -> bool:
+    return isinstance(row, Mapping) and all(value == {} for value in row.values())
+
+
+def _declared(body: Any) -> bool:
+    inner = body.get("do", {}) if isinstance(body, Mapping) else {}
+    return str(inner.get("cmd", "")).startswith("python -m stages execute ")
+
+
+def stale(root: Path) -> list[str]:
+    """Return which generated files differ from what the code says."""
+    return [
+        name
+        for name, text in render(root).items()
+        if not (root / name).exists() or (root / name).read_text(encoding="utf-8") != text
+    ]
+
+
+def sync(root: Path) -> list[str]:
+    """Write the generated files that differ; return their names."""
+    changed = stale(root)
+    texts = render(root)
+    for name in changed:
+        canonical.write_text(root / name, texts[name])
+    return [*changed, *machine.refresh(root)]
+
+
+def instances(root: Path) -> dict[str, Mapping[str, Any]]:
+    """Return the `do` body of each of our stages as dvc.yaml has it now."""
+    stages = yamlfile.read(root / DVCFILE).get("stages", {})
+    return {name: body["do"] for name, body in stages.items() if _declared(body)}
+
+
+__all__ = ["DVCFILE", "PARAMS", "command", "instances", "render", "stale", "sync"]

@@ -1,0 +1,97 @@
+"""Content hashes as DVC computes them, remembered by file size and time.
+
+A file's hash is the MD5 of its bytes; a folder's is the MD5 of the JSON list of its files' hashes
+and relative paths, with `.dir` appended (dvc_data.hashfile.tree.Tree.as_bytes).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages.core import canonical, workspace
+
+IGNORED = (".gitignore", "__pycache__", "*.pyc")
+"""What .dvcignore leaves out everywhere; `sync` writes that file from here."""
+
+
+class Hashes:
+    """Hashes of files and folders of one workspace, kept in .deveno/hashes.db between commands."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._known: dict[str, str | None] = {}
+        self._store: sqlite3.Connection | None = None
+        with contextlib.suppress(OSError, sqlite3.Error):
+            folder = workspace.state(root)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._store = sqlite3.connect(folder / "hashes.db", timeout=5, isolation_level=None)
+            self._store.execute(
+                "CREATE TABLE IF NOT EXISTS files"
+                " (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, inode INTEGER, md5 TEXT)"
+            )
+
+    def of(self, path: str, fresh: bool = False) -> str | None:
+        """Return the hash of a path from the root, or None if nothing is there."""
+        if fresh or path not in self._known:
+            self._known[path] = self._compute(self.root / path)
+        return self._known[path]
+
+    def _compute(self, path: Path) -> str | None:
+        if path.is_file():
+            return self._file(path)
+        if not path.is_dir():
+            return None
+        rows = [{"md5": self._file(file), "relpath": name} for name, file in files(path)]
+        data = json.dumps(rows, sort_keys=True).encode("utf-8")
+        return hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
+
+    def _file(self, path: Path) -> str:
+        facts = path.stat()
+        stamp = (facts.st_size, facts.st_mtime_ns, facts.st_ino)
+        if self._store is not None:
+            with contextlib.suppress(sqlite3.Error):
+                row = self._store.execute(
+                    "SELECT md5 FROM files WHERE path=? AND size=? AND mtime=? AND inode=?",
+                    (str(path), *stamp),
+                ).fetchone()
+                if row:
+                    return str(row[0])
+        value = canonical.file_digest(path, "md5")
+        if self._store is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._store.execute(
+                    "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?)", (str(path), *stamp, value)
+                )
+        return value
+
+
+def files(folder: Path) -> list[tuple[str, Path]]:
+    """Return a folder's files as (relative path, path), sorted, without ignored ones."""
+    found = [(path.relative_to(folder).as_posix(), path) for path in _walk(folder)]
+    return sorted(found)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    with os.scandir(folder) as rows:
+        for row in rows:
+            if any(fnmatch.fnmatchcase(row.name, pattern) for pattern in IGNORED):
+                continue
+            path = Path(row.path)
+            if row.is_dir():
+                yield from _walk(path)
+            else:
+                yield path
+
+
+def size_bytes(path: Path) -> int:
+    """Return the size of a file, or of all files below a folder."""
+    if path.is_dir():
+        return sum(file.stat().st_size for _, file in files(path))
+    return path.stat().st_size if path.exists() else 0

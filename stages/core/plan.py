@@ -1,0 +1,255 @@
+"""What will run, may be restored, may be skipped, and why; staleness is passed to descendants.
+
+`dvc repro --dry` and `dvc status` look at one stage at a time and so call every descendant of a stale
+stage fresh; this walks the entries in order and carries what is known of each output forward.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stages.core import fingerprint, journal, references, workspace, yamlfile
+from stages.core.errors import MachineError
+from stages.core.fingerprint import Fingerprints
+from stages.core.hashes import Hashes
+from stages.core.references import Entry, Graph
+
+SKIP, RESTORE, RUN = "skip", "restore", "run"
+SPARE = 1.2
+"""Free disk asked for, as a multiple of what past runs wrote (output and cache copy)."""
+
+
+@dataclass
+class Step:
+    """One entry of a plan: what will happen to it and why."""
+
+    entry: Entry
+    action: str
+    reasons: list[str] = field(default_factory=list)
+    outputs: dict[str, str | None] = field(default_factory=dict)
+    fingerprint: str | None = None
+    usage: journal.Usage | None = None
+
+    @property
+    def name(self) -> str:
+        """The entry's address."""
+        return self.entry.name
+
+
+@dataclass
+class Plan:
+    """The steps in order, producers first."""
+
+    root: Path
+    graph: Graph
+    steps: dict[str, Step]
+
+    def of(self, action: str) -> list[Step]:
+        """Return the steps of one action."""
+        return [step for step in self.steps.values() if step.action == action]
+
+    @property
+    def pending(self) -> list[Step]:
+        """Return the steps that are not fresh."""
+        return [step for step in self.steps.values() if step.action != SKIP]
+
+    def check_disk(self) -> None:
+        """Refuse when what past runs wrote does not fit in what is free."""
+        needed = sum(step.usage.output_bytes * 2 for step in self.of(RUN) if step.usage)
+        free = shutil.disk_usage(self.root).free
+        if needed * SPARE > free:
+            raise MachineError(
+                f"the disk has {free / 1e6:.0f} MB free and the plan needs about "
+                f"{needed * SPARE / 1e6:.0f} MB",
+                f"{self.root.name}: {len(self.of(RUN))} entries to run",
+                "free some space (`dvc gc -w` drops unused outputs), or run fewer entries",
+            )
+
+
+def make(root: Path, targets: list[str] | None = None, force: frozenset[str] = frozenset()) -> Plan:
+    """Return the plan of a workspace: all entries, or the targets and what they stand on."""
+    graph = references.load(root)
+    wanted = set(graph)
+    if targets:
+        wanted = references.ancestors(graph, references.select(graph, targets))
+    planner = Planner(root, graph, force)
+    return Plan(root, graph, {name: planner.step(graph[name]) for name in graph if name in wanted})
+
+
+class Planner:
+    """Decides entry by entry, producers first."""
+
+    def __init__(self, root: Path, graph: Graph, force: frozenset[str]) -> None:
+        self.root, self.graph, self.force = root, graph, force
+        self.hashes = Hashes(root)
+        self.prints = Fingerprints(root, self.hashes)
+        self.locks = fingerprint.locks(root)
+        self.home = workspace.home(root)
+        self.cache = cache_folder(root)
+        self.outputs: dict[str, str | None] = {}
+        self.unknown: dict[str, str] = {}
+
+    def step(self, entry: Entry) -> Step:
+        """Return what will happen to one entry; remembers what its outputs will be."""
+        upstream = [self.unknown[path] for path in self._read(entry) if path in self.unknown]
+        now = self.prints.lock(entry, self.outputs)
+        recorded = self.locks.get(entry.name)
+        reasons = changes(now, recorded) if not upstream else []
+        reasons += [
+            f"after {name}, whose output is not known yet" for name in sorted(set(upstream))
+        ]
+        if entry.name in self.force:
+            reasons.append("asked for by name")
+        complete = all(value is not None for value in now["deps"].values()) and not upstream
+        made = outs(recorded) if recorded else {}
+        if not reasons:
+            reasons = [f"{path} is {state}" for path, state in self._damaged(made).items()]
+            if not reasons:
+                return self._settle(entry, Step(entry, SKIP, ["nothing changed"]), made, now)
+        if complete and entry.name not in self.force:
+            cached = self._restorable(now, entry, made)
+            if cached is not None:
+                return self._settle(entry, Step(entry, RESTORE, reasons), cached, now)
+        step = Step(entry, RUN, reasons, fingerprint=fingerprint.digest(now) if complete else None)
+        step.usage = next(iter(journal.history(self.home, entry.stage.name, entry.key, 1)), None)
+        for path in entry.writes.values():
+            self.unknown[path] = entry.name
+        return step
+
+    def _read(self, entry: Entry) -> list[str]:
+        """Return the paths an entry reads, those below a parent folder included."""
+        paths = list(entry.reads.values())
+        if entry.stage.sections:
+            paths += [out for up in entry.upstream for out in self.graph[up].writes.values()]
+        return paths
+
+    def _settle(self, entry: Entry, step: Step, made: Mapping[str, str | None], now: Any) -> Step:
+        step.fingerprint = fingerprint.digest(now)
+        step.outputs = {path: made.get(path) for path in entry.writes.values()}
+        if step.action == RESTORE:
+            self.outputs |= step.outputs
+        return step
+
+    def _damaged(self, made: Mapping[str, str | None]) -> dict[str, str]:
+        found = {}
+        for path, value in made.items():
+            now = self.hashes.of(path)
+            if now != value:
+                found[path] = "not there" if now is None else "not what the stage made"
+        return found
+
+    def _restorable(
+        self, now: fingerprint.Lock, entry: Entry, made: Mapping[str, str | None]
+    ) -> dict[str, str | None] | None:
+        """Return the outputs that the cache can give for this lock, or None."""
+        recorded = self.locks.get(entry.name)
+        candidates = []
+        if recorded and not changes(now, recorded):
+            candidates.append(dict(made))
+        body = self.prints.bodies[entry.stage.name]
+        stored = run_cache(self.cache, now, out_paths(entry, body))
+        if stored:
+            candidates.append(outs(stored))
+        for candidate in candidates:
+            if all(self._cached(path, value) for path, value in candidate.items()):
+                return candidate
+        return None
+
+    def _cached(self, path: str, value: str | None) -> bool:
+        if value is None:
+            return False
+        if (self.cache / "files" / "md5" / value[:2] / value[2:]).exists():
+            return True
+        return self.hashes.of(path) == value
+
+
+def changes(now: fingerprint.Lock, recorded: Mapping[str, Any] | None) -> list[str]:
+    """Return in words what differs between an entry's lock now and the recorded one."""
+    if recorded is None:
+        return ["it never ran here"]
+    then = fingerprint.from_lock(recorded)
+    found = [] if now["cmd"] == then["cmd"] else ["the command changed"]
+    for path in sorted(set(now["deps"]) | set(then["deps"])):
+        if now["deps"].get(path) != then["deps"].get(path):
+            found.append(_dependency(path, now["deps"], then["deps"]))
+    for file in sorted(set(now["params"]) | set(then["params"])):
+        found += _values(file, now["params"].get(file, {}), then["params"].get(file, {}))
+    return found
+
+
+def _dependency(path: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> str:
+    kind = "code" if path.endswith(".py") else "input"
+    if path not in then:
+        return f"{kind} {path} is new"
+    if now.get(path) is None:
+        return f"{kind} {path} is gone"
+    return f"{kind} {path} changed"
+
+
+def _values(file: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
+    kind = "package" if file == "environment.yaml" else "param"
+    flat_now, flat_then = flatten(now), flatten(then)
+    return [
+        f"{kind} {name}: {flat_then.get(name, 'absent')} -> {flat_now.get(name, 'absent')}"
+        for name in sorted(set(flat_now) | set(flat_then))
+        if flat_now.get(name) != flat_then.get(name)
+    ]
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one level with dotted names."""
+    if not isinstance(value, Mapping) or not value:
+        return {prefix: value}
+    found: dict[str, Any] = {}
+    for name, item in value.items():
+        found |= flatten(item, f"{prefix}.{name}" if prefix else str(name))
+    return found
+
+
+def outs(recorded: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the outputs of a recorded entry by path."""
+    return {row["path"]: row.get("md5") for row in recorded.get("outs", [])}
+
+
+def out_paths(entry: Entry, body: Mapping[str, Any]) -> list[str]:
+    """Return all paths DVC counts as outputs of an entry, sorted as dvc.lock has them."""
+    slots = {"key": entry.key, "item": entry.params.model_dump(mode="json")}
+    paths = []
+    for kind in ("outs", "metrics", "plots"):
+        for row in body.get(kind, []):
+            path = row if isinstance(row, str) else next(iter(row))
+            paths.append(references.resolve(path, slots))
+    return sorted(paths)
+
+
+def cache_folder(root: Path) -> Path:
+    """Return DVC's cache: `cache.dir` of its configuration, else .dvc/cache."""
+    import configparser
+
+    for name in ("config.local", "config"):
+        parser = configparser.ConfigParser()
+        parser.read(root / ".dvc" / name, encoding="utf-8")
+        value = parser.get("cache", "dir", fallback=None)
+        if value:
+            return (root / ".dvc" / value).resolve()
+    return root / ".dvc" / "cache"
+
+
+def run_cache(cache: Path, now: fingerprint.Lock, paths: list[str]) -> dict[str, Any] | None:
+    """Return what DVC's run cache holds for a lock (dvc.stage.cache._get_stage_hash), newest first."""
+    deps = [{"path": path, "hash": "md5", "md5": value} for path, value in now["deps"].items()]
+    key_of = {"cmd": now["cmd"], "deps": deps, "params": now["params"], "outs": paths}
+    if not now["params"]:
+        del key_of["params"]
+    key = hashlib.sha256(json.dumps(key_of, sort_keys=True).encode()).hexdigest()
+    folder = cache / "runs" / key[:2] / key
+    if not folder.is_dir():
+        return None
+    newest = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    return yamlfile.plain(yamlfile.read(newest[0])) if newest else None

@@ -1,0 +1,264 @@
+"""Entries of params.yaml and what they read from one another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from stages.core import registry, yamlfile
+from stages.core.declare import KEY, Params, Stage
+from stages.core.errors import ParamsError, UnknownEntryError
+
+PARAMS = "params.yaml"
+SLOT = re.compile(r"\$\{([^}]+)\}")
+NOTHING = ("data/none", "models/none")
+"""The tracked empty folders an optional input points at when it says `none`."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a section: a stage, a key, its checked parameters and its resolved paths."""
+
+    stage: Stage
+    key: str
+    item: Mapping[str, Any]
+    params: Params
+    reads: Mapping[str, str]
+    writes: Mapping[str, str]
+    upstream: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The entry's address, as DVC spells it."""
+        return f"{self.stage.name}@{self.key}"
+
+    @property
+    def threads(self) -> int:
+        """How many cores the entry declares to use."""
+        return int(getattr(self.params, "threads", 1))
+
+
+Graph = dict[str, Entry]
+"""Entries by name, producers before consumers."""
+
+
+def load(root: Path) -> Graph:
+    """Return the entries of a workspace's params.yaml, checked and ordered."""
+    return build(yamlfile.plain(yamlfile.read(root / PARAMS)), root)
+
+
+def build(sections: Mapping[str, Any], root: Path, source: str = PARAMS) -> Graph:
+    """Check every section and reference, and order the entries."""
+    known = registry.names()
+    for name in sections:
+        if name not in known:
+            raise ParamsError(f"unknown section {name!r}", source, registry.near(name, known))
+    entries: Graph = {}
+    for name in known:
+        for key, item in section(sections, name, source).items():
+            entry = _entry(registry.get(name), key, item, source)
+            entries[entry.name] = entry
+    return _ordered(_linked(entries, root, source), source)
+
+
+def section(sections: Mapping[str, Any], name: str, source: str) -> Mapping[str, Any]:
+    """Return a section's entries by key; an absent section has none, null or a scalar is refused."""
+    value = sections.get(name, {})
+    if not isinstance(value, dict):
+        raise ParamsError(
+            f"section {name!r} holds {value!r}, not entries",
+            f"{source}: {name}",
+            "give it `key:` lines, or `{}` when it has no entries",
+        )
+    return value
+
+
+def _entry(stage: Stage, key: str, item: Any, source: str) -> Entry:
+    where = f"{source}: {stage.name}.{key}"
+    if not KEY.fullmatch(key):
+        raise ParamsError(
+            f"the entry name {key!r} is not allowed", where, "use small letters, digits and hyphens"
+        )
+    if not isinstance(item, dict):
+        raise ParamsError(
+            f"the entry holds {item!r}, not parameters", where, "give it `name: value` lines"
+        )
+    params = validated(stage, item, where)
+    full = params.model_dump(mode="json")
+    slots = {"key": key, "item": full}
+    return Entry(
+        stage=stage,
+        key=key,
+        item=item,
+        params=params,
+        reads={name: resolve(path, slots, where) for name, path in stage.reads.items()},
+        writes={name: resolve(path, slots, where) for name, path in stage.writes.items()},
+    )
+
+
+def validated(stage: Stage, item: Mapping[str, Any], where: str) -> Params:
+    """Return the entry's parameters, or a ParamsError that names file, key and value."""
+    try:
+        return stage.params.model_validate(dict(item))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        place = f"{where}.{path}" if path else where
+        if first["type"] == "extra_forbidden":
+            fields = sorted(stage.params.model_fields)
+            raise ParamsError(
+                f"unknown parameter {path!r} (value {first['input']!r})",
+                place,
+                registry.near(path.split(".")[-1], fields)
+                if "." not in path
+                else f"`deveno show {stage.name}` lists the parameters",
+            ) from None
+        given = "" if first["type"] == "missing" else f" (value {first['input']!r})"
+        raise ParamsError(
+            f"{path or 'the entry'}: {first['msg']}{given}",
+            place,
+            f"`deveno show {stage.name}` tells what it may be",
+        ) from None
+
+
+def resolve(template: str, slots: Mapping[str, Any], where: str = PARAMS) -> str:
+    """Fill `${key}` and `${item.x.y}` into a path, as DVC does."""
+
+    def fill(match: re.Match[str]) -> str:
+        value: Any = slots
+        for part in match.group(1).split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                raise ParamsError(
+                    f"{match.group(0)} has no value", where, f"add {part!r} to the entry"
+                )
+            value = value[part]
+        return str(value)
+
+    return SLOT.sub(fill, template)
+
+
+def _linked(entries: Graph, root: Path, source: str) -> Graph:
+    writers = {path: name for name, entry in entries.items() for path in entry.writes.values()}
+    linked = {}
+    for name, entry in entries.items():
+        upstream: list[str] = []
+        for argument, path in entry.reads.items():
+            upstream.extend(_writers(entry, argument, path, writers, root, source))
+        fields = {**entry.__dict__, "upstream": tuple(sorted(set(upstream)))}
+        linked[name] = Entry(**fields)
+    return linked
+
+
+def _writers(
+    entry: Entry, argument: str, path: str, writers: Mapping[str, str], root: Path, source: str
+) -> list[str]:
+    """Return the entries that write what one argument reads; a dangling reference is refused."""
+    if path in writers:
+        return [writers[path]]
+    if entry.stage.sections:
+        return [name for written, name in writers.items() if written.startswith(path + "/")]
+    owned = any(
+        path.startswith(_folder(write))
+        for stage in registry.names()
+        for write in registry.get(stage).writes.values()
+    )
+    if path in NOTHING or (not owned and (root / path).exists()):
+        return []
+    folder = path.rsplit("/", 1)[0] + "/"
+    template = entry.stage.reads[argument]
+    start = template.split("${")[0]
+    choices = [written.removeprefix(start) for written in writers if written.startswith(start)]
+    if not template.count("${"):
+        choices = [written for written in writers if written.startswith(folder)]
+    raise UnknownEntryError(
+        f"{argument} is {path.removeprefix(start)!r}, and no entry makes {path}",
+        f"{source}: {entry.stage.name}.{entry.key}",
+        registry.near(path.removeprefix(start), sorted(choices)),
+    )
+
+
+def _folder(write: str) -> str:
+    return write.split("${")[0]
+
+
+def _ordered(entries: Graph, source: str) -> Graph:
+    ordered: Graph = {}
+    left = dict(entries)
+    while left:
+        ready = [name for name, entry in left.items() if not set(entry.upstream) & set(left)]
+        if not ready:
+            circle = _circle(left)
+            raise ParamsError(
+                f"the entries {' -> '.join(circle)} read each other in a circle",
+                f"{source}: {circle[0].replace('@', '.')}",
+                "point one of them at another entry or at `none`",
+            )
+        for name in sorted(ready, key=_rank):
+            ordered[name] = left.pop(name)
+    return ordered
+
+
+def _rank(name: str) -> tuple[int, str]:
+    stage, key = name.split("@")
+    return list(registry.stages()).index(stage), key
+
+
+def _circle(entries: Graph) -> list[str]:
+    seen: list[str] = []
+    name = min(entries)
+    while name not in seen:
+        seen.append(name)
+        name = min(up for up in entries[name].upstream if up in entries)
+    return [*seen[seen.index(name) :], name]
+
+
+def descendants(graph: Graph, names: set[str]) -> set[str]:
+    """Return the named entries and everything below them."""
+    found = set(names)
+    for name, entry in graph.items():
+        if found & set(entry.upstream):
+            found.add(name)
+    return found
+
+
+def ancestors(graph: Graph, names: set[str]) -> set[str]:
+    """Return the named entries and everything they stand on."""
+    found = set(names)
+    for name in reversed(list(graph)):
+        if name in found:
+            found |= set(graph[name].upstream)
+    return found
+
+
+def select(graph: Graph, targets: list[str]) -> set[str]:
+    """Return the entries that targets name: `stage@key`, a stage, or a key only one entry has."""
+    chosen: set[str] = set()
+    for target in targets:
+        if target in graph:
+            chosen.add(target)
+            continue
+        of_stage = [name for name, entry in graph.items() if entry.stage.name == target]
+        of_key = [name for name, entry in graph.items() if entry.key == target]
+        if of_stage:
+            chosen |= set(of_stage)
+        elif target in registry.names():
+            continue
+        elif len(of_key) == 1:
+            chosen.add(of_key[0])
+        elif of_key:
+            raise UnknownEntryError(
+                f"{len(of_key)} entries are called {target!r}",
+                f"{PARAMS}: {', '.join(sorted(of_key))}",
+                f"write the stage too, such as {of_key[0]}",
+            )
+        else:
+            known = [*graph, *registry.names(), *(entry.key for entry in graph.values())]
+            raise UnknownEntryError(
+                f"there is no entry {target!r}", PARAMS, registry.near(target, known)
+            )
+    return chosen

@@ -1,0 +1,80 @@
+"""The stages that exist: every folder under stages/ with a stage.py, found, not listed."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from stages.core.declare import Stage
+from stages.core.errors import DeclarationError, UnknownEntryError
+
+STAGES = Path(__file__).resolve().parent.parent
+
+
+def names() -> list[str]:
+    """Return the names of the stages, alphabetically."""
+    return sorted(path.parent.name for path in STAGES.glob("*/stage.py"))
+
+
+@functools.cache
+def get(name: str) -> Stage:
+    """Return one declared stage by its folder's name."""
+    if name not in names():
+        raise UnknownEntryError(
+            f"there is no stage {name!r}", f"stages: {', '.join(names())}", near(name, names())
+        )
+    module = importlib.import_module(f"stages.{name}.stage")
+    declared = getattr(getattr(module, name, None), "declaration", None)
+    if not isinstance(declared, Stage):
+        raise DeclarationError(
+            f"stages/{name}/stage.py declares no stage {name!r}",
+            f"stages/{name}/stage.py",
+            f"decorate a function named {name} with @stage",
+        )
+    return declared
+
+
+@functools.cache
+def stages() -> Mapping[str, Stage]:
+    """Return every stage by name, producers before consumers."""
+    left = {name: get(name) for name in names()}
+    ordered: dict[str, Stage] = {}
+    while left:
+        ready = [name for name in left if not _producers(left[name], left)]
+        if not ready:
+            raise DeclarationError(
+                f"the stages {', '.join(left)} read each other's outputs in a circle",
+                "stages/*/stage.py",
+                "break the circle in their `reads`",
+            )
+        for name in ready:
+            ordered[name] = left.pop(name)
+    return ordered
+
+
+def _producers(stage: Stage, among: Mapping[str, Stage]) -> set[str]:
+    """Return the stages whose outputs a stage names outright (`models/${item.x}` may be any)."""
+    found = set()
+    for read in stage.reads.values():
+        prefix = read.split("${")[0]
+        for other in among.values():
+            owned = [write.split("${")[0] for write in other.writes.values()]
+            if other.name != stage.name and any(
+                prefix == own
+                or (not stage.sections and len(prefix) > 7 and own.startswith(prefix))
+                or (stage.sections and own.startswith(prefix.rstrip("/") + "/"))
+                for own in owned
+            ):
+                found.add(other.name)
+    return found
+
+
+def near(word: str, known: list[str]) -> str:
+    """Return advice that offers the names nearest to a wrong one."""
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"choose one of: {', '.join(known) if known else '(there is none)'}"

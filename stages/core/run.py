@@ -1,0 +1,384 @@
+"""The runner: what happens around a stage's function when DVC calls `python -m stages execute`.
+
+In order: validate parameters and references, check inputs and package versions, lock the scratch
+folder, call the stage in a temporary folder, check that exactly the declared outputs came and no
+input changed, publish by rename, write metrics, `outcome.json` and the journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+from stages.core import (
+    canonical,
+    declare,
+    environment,
+    hashes,
+    journal,
+    machine,
+    references,
+    registry,
+    workspace,
+)
+from stages.core.errors import (
+    ArtifactError,
+    DevenoError,
+    MachineError,
+    Resumable,
+    UnknownEntryError,
+)
+from stages.core.fingerprint import Fingerprints, Lock, digest
+from stages.core.log import Event, Log
+from stages.core.references import Entry, Graph
+
+GRACE_S = 60.0
+"""How long a stage that polls `log.stopping` may take to write its checkpoint."""
+PINNED = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "COMPATIBLE",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
+"""Set before any heavy import: the same kernels on every x86-64 CPU give the same bits."""
+QUIET = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+}
+"""No telemetry, no network from a dependency; a source that declares a hub lifts the latter."""
+THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def execute(stage_name: str, key: str) -> int:
+    """Run one entry of the workspace; return the exit code."""
+    root = workspace.root()
+    os.chdir(root)
+    _die_with_parent()
+    try:
+        declared = registry.get(stage_name)
+        if declared.machine_bound and not declared.sections:
+            machine.refresh(root)
+        graph = references.load(root)
+        entry = _entry(graph, stage_name, key)
+        prints = Fingerprints(root)
+        _check_inputs(entry, root)
+        environment.check(root, _packages(prints, entry), entry.name)
+        lock = prints.complete(entry)
+    except DevenoError as error:
+        _tell(error)
+        return error.exit_code
+    return Execution(root, graph, entry, lock, prints.hashes).run()
+
+
+def _entry(graph: Graph, stage_name: str, key: str) -> Entry:
+    name = f"{stage_name}@{key}"
+    if name not in graph:
+        raise UnknownEntryError(
+            f"there is no entry {name!r}", references.PARAMS, registry.near(name, list(graph))
+        )
+    return graph[name]
+
+
+def _packages(prints: Fingerprints, entry: Entry) -> list[str]:
+    rows = prints.bodies[entry.stage.name].get("params", [])
+    return [
+        name
+        for row in rows
+        if isinstance(row, dict)
+        for name in row.get(environment.ENVIRONMENT, [])
+    ]
+
+
+def _check_inputs(entry: Entry, root: Path) -> None:
+    for argument, path in entry.reads.items():
+        if not (root / path).is_dir():
+            raise ArtifactError(
+                f"{path} is not there",
+                f"{entry.name} reads it as {argument!r}",
+                f"run `deveno run {entry.name}`, which makes what it needs first",
+            )
+
+
+class Execution:
+    """One execution of one entry: its folders, its lock, its journal and its outcome."""
+
+    def __init__(
+        self, root: Path, graph: Graph, entry: Entry, lock: Lock, known: hashes.Hashes
+    ) -> None:
+        self.root, self.graph, self.entry, self.lock = root, graph, entry, lock
+        self.fingerprint = digest(lock)
+        self.hashes = known
+        self.scratch = workspace.scratch(root, entry.stage.name, self.fingerprint)
+        self.out = self.scratch / "out"
+        self.journal: journal.Journal | None = None
+        self.log = Log()
+        self.stage_s = 0.0
+
+    def run(self) -> int:
+        """Run under the scratch lock and leave an outcome whatever happens."""
+        try:
+            with self._locked():
+                self.journal = self._opened()
+                self.log = Log(self._sink, self.scratch)
+                self._on_stop()
+                try:
+                    self._compute()
+                except BaseException as error:
+                    return self._failed(error)
+                self._close({"status": "ok"})
+                return 0
+        except DevenoError as error:
+            _tell(error)
+            return error.exit_code
+        except OSError as error:
+            told = translated(error)
+            if told is None:
+                raise
+            _tell(told)
+            return told.exit_code
+
+    def _opened(self) -> journal.Journal:
+        stage, lock = self.entry.stage, self.lock
+        return journal.Journal.open(
+            workspace.home(self.root),
+            stage.name,
+            self.entry.key,
+            fingerprint=self.fingerprint,
+            version=stage.version,
+            params=self.entry.params.model_dump(mode="json"),
+            workspace=self.root,
+            inputs=lock["deps"],
+            packages=lock["params"].get(environment.ENVIRONMENT, {}),
+        )
+
+    def _sink(self, event: Event) -> None:
+        if self.journal is not None:
+            self.journal.append(event)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the scratch lock: a second execution of the same fingerprint waits for the first."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        with (self.scratch / "lock").open("w") as stream:
+            _lock(stream, self.entry.name)
+            yield
+
+    def _compute(self) -> None:
+        stage = self.entry.stage
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir(parents=True)
+        pin(self.entry.threads, portable=not stage.machine_bound)
+        paths = {name: self.root / path for name, path in self.entry.reads.items()}
+        before = {path: self.hashes.of(path) for path in self.entry.reads.values()}
+        paths |= {name: self.out / name for name in stage.writes}
+        started = time.perf_counter()
+        try:
+            declare.call(stage, self.entry.params, paths, self.log, self._listed())
+        finally:
+            self.stage_s = time.perf_counter() - started
+        self._check_outputs()
+        for path, value in before.items():
+            if self.hashes.of(path, fresh=True) != value:
+                raise ArtifactError(
+                    f"{path} changed while {self.entry.name} ran",
+                    f"it is an input of {self.entry.name}",
+                    "let nothing else write there, and run again",
+                )
+        self._publish()
+
+    def _listed(self) -> dict[str, dict[str, Any]]:
+        """Return the entries of the sections that a reader of many entries lists."""
+        found: dict[str, dict[str, Any]] = {name: {} for name in self.entry.stage.sections}
+        for entry in self.graph.values():
+            if entry.stage.name in found:
+                found[entry.stage.name][entry.key] = entry.params.model_dump(mode="json")
+        return found
+
+    def _check_outputs(self) -> None:
+        declared = set(self.entry.stage.writes)
+        made = {path.name for path in self.out.iterdir()}
+        empty = {name for name in made & declared if not hashes.size_bytes(self.out / name)}
+        if made != declared or empty:
+            raise ArtifactError(
+                f"{self.entry.name} left {sorted(made - empty)} and declares {sorted(declared)}",
+                f"stages/{self.entry.stage.name}/stage.py",
+                "write exactly the declared outputs, none of them empty",
+            )
+
+    def _publish(self) -> None:
+        for name, path in self.entry.writes.items():
+            _move(self.out / name, self.root / path)
+        stage, key = self.entry.stage, self.entry.key
+        canonical.write_json(self.root / "metrics" / stage.name / f"{key}.json", self.log.metrics)
+        if stage.curves:
+            text = curves_csv(self.log.curves, stage.curves)
+            canonical.write_text(self.root / "plots" / stage.name / f"{key}.csv", text)
+        for path in self.scratch.iterdir():
+            if path.name not in ("lock", "outcome.json"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _on_stop(self) -> None:
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """Let a stage that polls `log.stopping` reach its checkpoint; stop any other at once."""
+        self.log.request_stop()
+        error = Resumable(
+            f"{self.entry.name} was stopped ({signal.Signals(number).name})",
+            f"scratch/{self.entry.stage.name}/{self.fingerprint}",
+            "run it again: it goes on from its last checkpoint",
+        )
+        if not self.log.polled:
+            raise error
+
+        def give_up() -> None:
+            self._close(outcome_of(error))
+            os._exit(error.exit_code)
+
+        timer = threading.Timer(GRACE_S, give_up)
+        timer.daemon = True
+        timer.start()
+
+    def _failed(self, error: BaseException) -> int:
+        shutil.rmtree(self.out, ignore_errors=True)
+        told: BaseException = (translated(error) if isinstance(error, OSError) else None) or error
+        outcome = outcome_of(told)
+        if outcome["status"] == "crash":
+            trace = "".join(traceback.format_exception(error))
+            with contextlib.suppress(OSError):
+                canonical.write_text(self.scratch / "traceback.txt", trace)
+            self._sink({"event": "text", "name": "traceback", "text": trace})
+            told = DevenoError(
+                f"{self.entry.name} crashed: {type(error).__name__}: {error}",
+                f"scratch/{self.entry.stage.name}/{self.fingerprint}/traceback.txt",
+                f"`deveno logs {self.entry.name}` shows it; this is our mistake, please report it",
+            )
+            outcome["error"] = {"what": told.what, "where": told.where, "do": told.todo}
+        self._close(outcome)
+        _tell(told)
+        return 1 if outcome["status"] == "crash" else getattr(told, "exit_code", 1)
+
+    def _close(self, outcome: dict[str, Any]) -> None:
+        outcome |= {
+            "stage": self.entry.stage.name,
+            "key": self.entry.key,
+            "fingerprint": self.fingerprint,
+        }
+        with contextlib.suppress(OSError):
+            canonical.write_json(self.scratch / "outcome.json", outcome)
+        if self.journal is None:
+            return
+        rows = []
+        if outcome["status"] == "ok":
+            for path in self.entry.writes.values():
+                size = hashes.size_bytes(self.root / path)
+                rows.append(
+                    {"path": path, "md5": self.hashes.of(path, fresh=True), "size_bytes": size}
+                )
+        self.journal.close(
+            outcome["status"],
+            durations={"stage_s": round(self.stage_s, 3)},
+            outputs=rows,
+            error=list(outcome.get("error", {}).values()),
+        )
+        from stages.core import tracking
+
+        tracking.ensure_publisher(workspace.home(self.root))
+
+
+def outcome_of(error: BaseException) -> dict[str, Any]:
+    """Return how an execution ended, for `outcome.json` (exit codes do not cross DVC)."""
+    if isinstance(error, Resumable):
+        status = "resumable"
+    elif isinstance(error, DevenoError):
+        status = "user error"
+    else:
+        return {"status": "crash"}
+    return {"status": status, "error": {"what": error.what, "where": error.where, "do": error.todo}}
+
+
+def translated(error: OSError) -> DevenoError | None:
+    """Return the error a user can act on for a full disk or a forbidden folder, else None."""
+    where = str(error.filename or "the workspace")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return MachineError("no space is left on the disk", where, "free some space and run again")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return MachineError(
+            f"this may not be written or read: {error.strerror}", where, "change its permissions"
+        )
+    return None
+
+
+def curves_csv(curves: dict[str, list[tuple[int, float]]], names: tuple[str, ...]) -> str:
+    """Return stepped metrics as CSV: one row per step, empty where a curve has no point."""
+    steps = sorted({step for name in names for step, _ in curves.get(name, [])})
+    columns = [dict(curves.get(name, [])) for name in names]
+    rows = [",".join(["step", *names])]
+    for step in steps:
+        cells = [repr(column[step]) if step in column else "" for column in columns]
+        rows.append(",".join([str(step), *cells]))
+    return "\n".join(rows) + "\n"
+
+
+def _move(source: Path, target: Path) -> None:
+    """Publish a folder by rename; across file systems by a copy beside the target and a rename."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        shutil.rmtree(target)
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        shutil.copytree(source, beside)
+        beside.rename(target)
+
+
+def _lock(stream: TextIO, name: str) -> None:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.stderr.write(f"{name} is being computed by another process; waiting for it\n")
+        fcntl.flock(stream, fcntl.LOCK_EX)
+
+
+def _tell(error: BaseException) -> None:
+    sys.stderr.write(f"{error}\n")
+    sys.stderr.flush()
+
+
+def _die_with_parent() -> None:
+    """Ask Linux for SIGTERM when DVC dies: its lock is then free, and two trainers would run."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM, 0, 0, 0)
+
+
+def pin(threads: int, portable: bool = True) -> None:
+    """Pin kernels and thread counts by environment; must happen before torch or numpy is imported.
+
+    What measures this machine (`portable=False`) keeps the machine's own kernels.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    for name, value in PINNED.items() if portable else ():
+        os.environ[name] = value
+    for name in THREAD_NAMES:
+        os.environ[name] = str(threads)

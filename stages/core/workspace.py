@@ -1,0 +1,47 @@
+"""Where things are: the workspace, the repository that owns it, and what runs leave there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from stages.core.errors import MachineError
+
+BORROWED = ("/.dvc/tmp/", "/.deveno/worktrees/")
+"""Copies of a workspace lie under these: `dvc exp run --temp` and our own worktrees."""
+
+
+def root(start: Path | None = None) -> Path:
+    """Return the workspace: $DVC_ROOT where DVC set it, else the nearest parent with a dvc.yaml."""
+    named = os.environ.get("DVC_ROOT")
+    if named and start is None and (Path(named) / "dvc.yaml").exists():
+        return Path(named).resolve()
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").exists() and (folder / "stages").is_dir():
+            return folder
+    raise MachineError(
+        f"no Deveno workspace at {here} or above it",
+        "a workspace is a folder with dvc.yaml and stages/",
+        "change into your clone and run the command again",
+    )
+
+
+def home(workspace: Path) -> Path:
+    """Return the repository that owns a workspace, where journals, scratch and mlflow.db live.
+
+    An experiment's copy and a deployment's worktree vanish; what must outlive them is kept at home.
+    """
+    text = workspace.as_posix() + "/"
+    cuts = [text.index(mark) for mark in BORROWED if mark in text]
+    return Path(text[: min(cuts)]) if cuts else workspace
+
+
+def state(workspace: Path) -> Path:
+    """Return the folder of everything that is neither input nor output (ignored by git and DVC)."""
+    return home(workspace) / ".deveno"
+
+
+def scratch(workspace: Path, stage: str, fingerprint: str) -> Path:
+    """Return the folder of an execution's checkpoints, temporary outputs and outcome."""
+    return home(workspace) / "scratch" / stage / fingerprint

@@ -1,0 +1,1 @@
+"""Stage `refine`: raw material becomes a clean, deduplicated, split and measured corpus."""

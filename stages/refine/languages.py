@@ -1,0 +1,144 @@
+"""Which language a text is in: frequent words mixed with a character-trigram model.
+
+A word's probability in a language is the mixture
+
+    p(w) = 1/2 * Zipf(rank of w in the language's list) + 1/2 * product of p(c | two before)
+
+where the trigram model is trained on the same list, word by word (Cavnar & Trenkle 1994 for the
+trigrams, Dunning 1994, CRL MCCS 94-273, for the Markov form). Letters that a list never shows, such
+as diacritics of another language, cost log(1/ALPHABET) each, so they speak against it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.refine.wordlists import WORDS
+
+LANGUAGES = tuple(WORDS)
+ALPHABET = 200
+"""Characters that could follow a context, for smoothing."""
+BACKOFF = (4.0, 2.0, 2.0)
+"""Weight of the shorter context's estimate for contexts of 0, 1 and 2 characters."""
+KEPT = 200_000
+"""Words and trigrams whose scores are remembered."""
+SAMPLE_WORDS = 400
+"""Words judged per document: half from its start, half from its middle."""
+
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]*)*")
+_MARKS = {ord("’"): "'"}
+
+
+class _Trigrams:
+    """Character probabilities given the two before, backing off to fewer by linear weights."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.counts: tuple[Counter[str], ...] = (Counter(), Counter(), Counter())
+        self.contexts: tuple[Counter[str], ...] = (Counter(), Counter(), Counter())
+        for word in words:
+            padded = f"\x02\x02{word}\x03"
+            for i in range(2, len(padded)):
+                for order in range(3):
+                    self.counts[order][padded[i - order : i + 1]] += 1
+                    self.contexts[order][padded[i - order : i]] += 1
+
+    def log(self, trigram: str) -> float:
+        """Return the natural logarithm of p(last character | first two)."""
+        chance = 1.0 / ALPHABET
+        for order in range(3):
+            seen = self.counts[order][trigram[2 - order :]]
+            context = self.contexts[order][trigram[2 - order : 2]]
+            weight = BACKOFF[order]
+            chance = (seen + weight * chance) / (context + weight)
+        return math.log(chance)
+
+
+class Identifier:
+    """Scores texts against every language of `wordlists`."""
+
+    def __init__(self) -> None:
+        self._trigrams: list[_Trigrams] = []
+        self._listed: dict[str, NDArray[np.float64]] = {}
+        for number, text in enumerate(WORDS.values()):
+            words = list(dict.fromkeys(text.split()))
+            harmonic = sum(1 / (rank + 10) for rank in range(len(words)))
+            for rank, word in enumerate(words):
+                row = self._listed.setdefault(word, np.zeros(len(LANGUAGES)))
+                row[number] = 0.5 / (rank + 10) / harmonic
+            self._trigrams.append(_Trigrams(words))
+        self._logs: dict[str, NDArray[np.float64]] = {}
+        self._known: dict[str, NDArray[np.float64]] = {}
+
+    def _trigram(self, trigram: str) -> NDArray[np.float64]:
+        found = self._logs.get(trigram)
+        if found is None:
+            found = np.array([model.log(trigram) for model in self._trigrams])
+            if len(self._logs) < KEPT:
+                self._logs[trigram] = found
+        return found
+
+    def _word(self, word: str) -> NDArray[np.float64]:
+        found = self._known.get(word)
+        if found is None:
+            padded = f"\x02\x02{word}\x03"
+            found = sum(
+                (self._trigram(padded[i : i + 3]) for i in range(len(word) + 1)),
+                start=np.full(len(LANGUAGES), math.log(0.5)),
+            )
+            if word in self._listed:
+                found = np.log(self._listed[word] + np.exp(found))
+            if len(self._known) < KEPT:
+                self._known[word] = found
+        return found
+
+    def scores(self, text: str) -> tuple[NDArray[np.float64], int]:
+        """Return the summed log-probability per language and how many words were judged."""
+        words = sample(text)
+        total = np.zeros(len(LANGUAGES))
+        for word in words:
+            total += self._word(word[:24])
+        return total, len(words)
+
+    def identify(self, text: str) -> tuple[str, float]:
+        """Return the likeliest language and its lead over the next in nats per word.
+
+        A text without a word is `und` (undetermined) with lead 0.
+        """
+        total, count = self.scores(text)
+        if not count:
+            return "und", 0.0
+        order = np.argsort(-total, kind="stable")
+        return LANGUAGES[order[0]], float(total[order[0]] - total[order[1]]) / count
+
+    def lead(self, text: str, languages: Sequence[str]) -> float:
+        """Return how far the best of `languages` leads all others, in nats per word (may be < 0)."""
+        total, count = self.scores(text)
+        wanted = np.array([name in languages for name in LANGUAGES])
+        if not count or not wanted.any():
+            return -math.inf
+        rest = total[~wanted].max() if (~wanted).any() else -math.inf
+        return float(total[wanted].max() - rest) / count
+
+
+def sample(text: str) -> list[str]:
+    """Return the lower-cased words that are judged: all of a short text, two runs of a long one."""
+    half = SAMPLE_WORDS // 2
+    room = half * 12
+    if len(text) <= 2 * room:
+        return _WORD.findall(text.lower().translate(_MARKS))[:SAMPLE_WORDS]
+    middle = len(text) // 2
+    parts = (text[:room], text[middle : middle + room])
+    return [w for part in parts for w in _WORD.findall(part.lower().translate(_MARKS))[:half]]
+
+
+@functools.cache
+def identifier() -> Identifier:
+    """Return the identifier, trained once per process."""
+    return Identifier()

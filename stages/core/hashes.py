@@ -48,9 +48,7 @@ class Hashes:
             return self._file(path)
         if not path.is_dir():
             return None
-        rows = [{"md5": self._file(file), "relpath": name} for name, file in files(path)]
-        data = json.dumps(rows, sort_keys=True).encode("utf-8")
-        return hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
+        return combined([(name, self._file(file)) for name, file in files(path)], True)
 
     def _file(self, path: Path) -> str:
         facts = path.stat()
@@ -70,6 +68,15 @@ class Hashes:
                     "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?)", (str(path), *stamp, value)
                 )
         return value
+
+
+def combined(rows: list[tuple[str, str]], is_folder: bool) -> str:
+    """Return the hash of a folder from its files' (relative path, md5), or the only file's own."""
+    if not is_folder:
+        return rows[0][1]
+    listed = [{"md5": value, "relpath": name} for name, value in rows]
+    data = json.dumps(listed, sort_keys=True).encode("utf-8")
+    return hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
 
 
 def files(folder: Path) -> list[tuple[str, Path]]:

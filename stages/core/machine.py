@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stages.core import canonical, yamlfile
+from stages.core import yamlfile
 
 MACHINE = "machine.yaml"
 """Tracked: the machine that benchmark figures belong to."""
@@ -59,7 +59,7 @@ def facts() -> dict[str, Any]:
 
 
 def declared() -> dict[str, Any]:
-    """Return the facts that machine.yaml holds: what decides speed, and nothing that changes daily."""
+    """Return the facts that machine.yaml holds: what decides speed, nothing that changes daily."""
     known = facts()
     return {
         "cores": known["cores"],

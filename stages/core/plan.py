@@ -1,7 +1,7 @@
 """What will run, may be restored, may be skipped, and why; staleness is passed to descendants.
 
-`dvc repro --dry` and `dvc status` look at one stage at a time and so call every descendant of a stale
-stage fresh; this walks the entries in order and carries what is known of each output forward.
+`dvc repro --dry` and `dvc status` look at one stage at a time and so call every descendant of a
+stale stage fresh; this walks the entries in order and carries what is known of each output forward.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ def cache_folder(root: Path) -> Path:
 
 
 def run_cache(cache: Path, now: fingerprint.Lock, paths: list[str]) -> dict[str, Any] | None:
-    """Return what DVC's run cache holds for a lock (dvc.stage.cache._get_stage_hash), newest first."""
+    """Return what DVC's run cache holds for a lock (dvc.stage.cache._get_stage_hash)."""
     deps = [{"path": path, "hash": "md5", "md5": value} for path, value in now["deps"].items()]
     key_of = {"cmd": now["cmd"], "deps": deps, "params": now["params"], "outs": paths}
     if not now["params"]:

@@ -43,7 +43,7 @@ def description(root: Path, name: str) -> str:
 
 
 def complete(choices: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Return every section with every value: the choices, and the defaults of what they leave open."""
+    """Return every section with every value: the choices, and defaults where they say nothing."""
     sections: dict[str, Any] = {}
     for name, stage in registry.stages().items():
         entries = references.section(choices, name, source)
@@ -82,7 +82,7 @@ def use(root: Path, name: str, force: bool = False) -> Path | None:
 
 
 def _is_ours(root: Path, path: Path) -> bool:
-    """Return whether params.yaml holds nothing of the user's: as committed, or as a recipe gives it."""
+    """Return whether params.yaml holds nothing of the user's: as committed, or as a recipe is."""
     shown = subprocess.run(
         ["git", "show", f"HEAD:./{PARAMS}"], cwd=root, capture_output=True, check=False
     )

@@ -1,0 +1,50 @@
+# Deveno's commands. `make` lists them.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export DO_NOT_TRACK := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := true
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check prove sync lock clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-8s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## make the environment in .venv, exactly as locked
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(STAMP)
+
+run: setup  ## run the pipeline in force and name its report
+	@$(BIN)/deveno run --compare
+
+test: setup  ## run every test
+	$(BIN)/python -m pytest
+
+check: setup  ## lint, types, import contracts, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/house -m "not tools"
+
+prove: setup  ## run every line of benchmarks/line.json in a fresh clone
+	$(BIN)/python benchmarks/prove.py
+
+sync: setup  ## render dvc.yaml, environment.yaml and the README tables
+	$(BIN)/deveno sync
+
+lock: setup  ## write requirements.lock from what is installed
+	@( echo '# Exact versions for Python 3.11, written by `make lock`.'; \
+	  $(BIN)/python -m pip freeze --all --exclude-editable | grep -vE '^(pip|wheel)==' \
+	  | sed -E 's/\+[a-z0-9.]+$$//' | sort -f ) > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+clean:  ## remove the environment and everything runs leave behind
+	rm -rf $(VENV) .deveno scratch *.egg-info

@@ -1,0 +1,79 @@
+"""The `deveno` command: verbs over entries. No option sets a parameter; they enter by params.yaml."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from stages.core import workspace
+from stages.core.errors import DevenoError, MachineError
+
+Verb = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; a user error is three lines and exit code 2, without a traceback."""
+    parser = _parser()
+    options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _own_interpreter_first()
+        _run_workspace_code()
+        return int(options.verb(options))
+    except DevenoError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    from stages.cli import inspection, running, servers, trying
+
+    parser = argparse.ArgumentParser(
+        prog="deveno", description="From raw text to a benchmarked model, every file made again."
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def add(name: str, function: Verb, text: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=text, description=text)
+        sub.set_defaults(verb=function)
+        return sub
+
+    inspection.add_verbs(add)
+    running.add_verbs(add)
+    trying.add_verbs(add)
+    servers.add_verbs(add)
+    return parser
+
+
+def _own_interpreter_first() -> None:
+    """Put this interpreter's folder first in PATH, so that DVC's children find the same `python`."""
+    folder = str(Path(sys.executable).parent)
+    parts = os.environ.get("PATH", "").split(os.pathsep)
+    if parts[:1] != [folder]:
+        os.environ["PATH"] = os.pathsep.join([folder, *parts])
+
+
+def _run_workspace_code() -> None:
+    """Hand over to the code of the workspace we stand in when it is not the code now running.
+
+    An installed `deveno` belongs to one clone; in a worktree or a second clone that clone's own
+    stages must run, or its fingerprints would speak of other code.
+    """
+    try:
+        root = workspace.root()
+    except MachineError:
+        return
+    if root != Path(__file__).resolve().parents[2] and (root / "stages/__main__.py").exists():
+        if os.environ.get("DEVENO_HANDED_OVER") == str(root):
+            return
+        os.environ["DEVENO_HANDED_OVER"] = str(root)
+        os.chdir(root)
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, "-m", "stages", *sys.argv[1:]])

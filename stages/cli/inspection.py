@@ -1,0 +1,316 @@
+"""Verbs that only look, or write what is derived: list, show, use, sync, plan, logs, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from stages.core import (
+    dvcfile,
+    environment,
+    hashes,
+    journal,
+    plan,
+    recipes,
+    references,
+    registry,
+    workspace,
+)
+from stages.core.declare import Stage
+from stages.core.errors import DevenoError, UnknownEntryError
+
+Add = Callable[..., argparse.ArgumentParser]
+
+
+def add_verbs(add: Add) -> None:
+    """Register the verbs of this file."""
+    add("list", list_entries, "stages, recipes and the entries in force, with their state")
+    show = add("show", show_one, "a stage's parameters, or an entry's values, paths and last run")
+    show.add_argument("name", metavar="STAGE|ENTRY")
+    use = add("use", use_recipe, "write the complete params.yaml of a recipe")
+    use.add_argument("recipe", metavar="RECIPE")
+    use.add_argument("--force", action="store_true", help="replace a changed params.yaml, keep a copy")
+    add("sync", sync, "render dvc.yaml and environment.yaml from the code")
+    planned = add("plan", show_plan, "what will run, may be restored, may be skipped, and why")
+    planned.add_argument("targets", nargs="*", metavar="TARGET")
+    planned.add_argument("--json", action="store_true", help="as JSON")
+    logs = add("logs", show_logs, "the last execution of an entry, also after a crash")
+    logs.add_argument("entry", metavar="ENTRY")
+    logs.add_argument("--follow", action="store_true", help="go on while it runs")
+    doctor = add("doctor", examine, "check the environment, the generated files and the entries")
+    doctor.add_argument("--deep", action="store_true", help="read every byte of outputs and cache")
+
+
+def table(rows: Iterable[Iterable[object]]) -> str:
+    """Return rows as aligned columns."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    if not cells:
+        return ""
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def list_entries(options: argparse.Namespace) -> int:
+    """Print the stages, the recipes and the entries of params.yaml."""
+    root = workspace.root()
+    print("STAGES")
+    print(table((f"  {name}", stage.doc) for name, stage in registry.stages().items()))
+    print("\nRECIPES")
+    active = recipes.active(root)
+    print(
+        table(
+            (f"{'*' if name == active else ' '} {name}", recipes.description(root, name))
+            for name in recipes.names(root)
+        )
+    )
+    if not (root / references.PARAMS).exists():
+        return 0
+    print("\nENTRIES")
+    steps = plan.make(root).steps.values()
+    words = {plan.SKIP: "fresh", plan.RESTORE: "cached", plan.RUN: "to run"}
+    print(
+        table(
+            (f"  {step.name}", words[step.action], " ".join(step.entry.writes.values()))
+            for step in steps
+        )
+    )
+    return 0
+
+
+def show_one(options: argparse.Namespace) -> int:
+    """Print a stage's interface, or one entry's values."""
+    root = workspace.root()
+    if options.name in registry.names():
+        print(describe(registry.get(options.name)))
+        return 0
+    graph = references.load(root)
+    entry = graph[one(graph, options.name)]
+    print(f"{entry.name}: {entry.stage.doc}")
+    for path in entry.reads.values():
+        print(f"  reads   {path}")
+    for path in entry.writes.values():
+        print(f"  writes  {path}")
+    values = plan.flatten(entry.params.model_dump(mode="json"))
+    print(table((f"  {name}", json.dumps(value, ensure_ascii=False)) for name, value in values.items()))
+    last = journal.last(workspace.home(root), entry.stage.name, entry.key)
+    if last:
+        print(f"last run: {last.outcome}, fingerprint {last.start.get('fingerprint')}")
+    return 0
+
+
+def one(graph: references.Graph, name: str) -> str:
+    """Return the single entry that a name means; a bare key must be unique."""
+    if name in graph:
+        return name
+    named = [found for found, entry in graph.items() if entry.key == name]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        raise UnknownEntryError(
+            f"{len(named)} entries are called {name!r}",
+            f"{references.PARAMS}: {', '.join(sorted(named))}",
+            f"write the stage too, such as {named[0]}",
+        )
+    known = [*graph, *(entry.key for entry in graph.values())]
+    raise UnknownEntryError(
+        f"there is no entry {name!r}", references.PARAMS, registry.near(name, known)
+    )
+
+
+def describe(stage: Stage) -> str:
+    """Return a stage's reads, writes and parameters as text."""
+    rows = [f"{stage.name} (version {stage.version}): {stage.doc}"]
+    rows += [f"  reads   {name}: {path}" for name, path in stage.reads.items()]
+    rows += [f"  writes  {name}: {path}" for name, path in stage.writes.items()]
+    rows.append("  parameters:")
+    rows += [f"    {line}" for line in _fields(stage.params.model_json_schema())]
+    return "\n".join(rows)
+
+
+def _fields(schema: dict[str, Any]) -> list[str]:
+    """Return one line per parameter of a JSON schema, nested models indented below theirs."""
+    definitions = schema.get("$defs", {})
+
+    def walk(node: dict[str, Any], depth: int) -> list[str]:
+        lines = []
+        for name, field in node.get("properties", {}).items():
+            default = f" = {json.dumps(field['default'])}" if "default" in field else ""
+            text = " ".join(str(field.get("description", "")).split())
+            lines.append(f"{'  ' * depth}{name}{default}  {text}".rstrip())
+            for row in [field, *field.get("anyOf", []), *field.get("oneOf", [])]:
+                target = row.get("$ref", "").removeprefix("#/$defs/")
+                if target in definitions:
+                    lines += walk(definitions[target], depth + 1)
+        return lines
+
+    return walk(schema, 0)
+
+
+def use_recipe(options: argparse.Namespace) -> int:
+    """Write a recipe's params.yaml and bring the generated files in step."""
+    root = workspace.root()
+    kept = recipes.use(root, options.recipe, options.force)
+    if kept:
+        print(f"kept your params.yaml as {kept.name}")
+    changed = dvcfile.sync(root)
+    print(f"params.yaml is the recipe {options.recipe!r}" + (f"; {', '.join(changed)}" if changed else ""))
+    return 0
+
+
+def sync(options: argparse.Namespace) -> int:
+    """Render the generated files."""
+    changed = dvcfile.sync(workspace.root())
+    print(f"wrote {', '.join(changed)}" if changed else "everything was in step")
+    return 0
+
+
+def show_plan(options: argparse.Namespace) -> int:
+    """Print what would happen and what it is expected to cost."""
+    root = workspace.root()
+    made = plan.make(root, options.targets)
+    if options.json:
+        rows = [
+            {"entry": step.name, "action": step.action, "reasons": step.reasons,
+             "fingerprint": step.fingerprint}
+            for step in made.steps.values()
+        ]  # fmt: skip
+        print(json.dumps(rows, indent=2))
+    else:
+        print(table([("ENTRY", "ACTION", "WHY"), *(_plan_row(step) for step in made.steps.values())]))
+        print(expected(made))
+    made.check_disk()
+    return 0
+
+
+def _plan_row(step: plan.Step) -> tuple[str, str, str]:
+    words = {plan.SKIP: "skip", plan.RESTORE: "may be restored", plan.RUN: "run"}
+    more = f" (+{len(step.reasons) - 3} more)" if len(step.reasons) > 3 else ""
+    return step.name, words[step.action], "; ".join(step.reasons[:3]) + more
+
+
+def expected(made: plan.Plan) -> str:
+    """Return one line about time, memory and disk, as past runs let one expect."""
+    pending = made.of(plan.RUN)
+    if not pending:
+        return f"nothing to run: {len(made.of(plan.RESTORE))} to restore, {len(made.of(plan.SKIP))} fresh"
+    known = [step.usage for step in pending if step.usage]
+    if not known:
+        return f"{len(pending)} to run; nothing ran here before, so time and memory are not known"
+    text = (
+        f"{len(pending)} to run: about {sum(use.wall_s for use in known):.0f} s in sequence, "
+        f"{max(use.peak_rss_mib for use in known):.0f} MiB at most, "
+        f"{sum(use.output_bytes for use in known) / 1e6:.1f} MB of outputs"
+    )
+    unknown = len(pending) - len(known)
+    return text + (f" (without {unknown} that never ran here)" if unknown else "")
+
+
+def show_logs(options: argparse.Namespace) -> int:
+    """Print the events of an entry's last execution."""
+    root = workspace.root()
+    graph = references.load(root)
+    entry = graph[one(graph, options.entry)]
+    last = journal.last(workspace.home(root), entry.stage.name, entry.key)
+    if last is None:
+        raise UnknownEntryError(
+            f"{entry.name} never ran here", ".deveno/journal", f"run `deveno run {entry.name}`"
+        )
+    events = journal.follow(last.path) if options.follow else iter(last.events())
+    for event in events:
+        line = event_line(event)
+        if line:
+            print(line, flush=options.follow)
+    if not options.follow:
+        print(f"outcome: {(journal.load(last.path) or last).outcome}")
+    return 0
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """Return one journal event as a line for people, or an empty text for what they need not see."""
+    clock = time.strftime("%H:%M:%S", time.localtime(event.get("time", 0)))
+    kind = event.get("event")
+    if kind == "start":
+        text = f"started {event.get('execution')} fingerprint {event.get('fingerprint')}"
+    elif kind in ("metric", "observe"):
+        step = f" step {event['step']}" if event.get("step") is not None else ""
+        text = f"{event['name']} = {event['value']:.6g}{step}"
+    elif kind == "progress":
+        total = f" of {event['total']:g}" if event.get("total") else ""
+        text = f"{event['done']:g}{total} {event.get('unit', '')}"
+    elif kind == "text":
+        text = f"{event['name']}:\n{event['text']}"
+    elif kind == "table":
+        text = f"{event['name']}: {len(event['rows'])} rows"
+    elif kind == "end":
+        spent = event.get("durations", {})
+        text = f"ended: {event.get('outcome')}, {spent.get('process_s', 0):.1f} s, " \
+               f"{spent.get('cpu_s', 0):.1f} CPU s, {spent.get('peak_rss_mib', 0):.0f} MiB"
+        text += "".join(f"\n{row}" for row in event.get("error", []))
+    else:
+        return ""
+    return f"{clock} {text}"
+
+
+def examine(options: argparse.Namespace) -> int:
+    """Print one line per check; exit 2 if one fails."""
+    root = workspace.root()
+    failures = 0
+    for name, check in _checks(root, options.deep):
+        try:
+            print(f"ok    {name}: {check()}")
+        except DevenoError as error:
+            failures += 1
+            print(f"FAIL  {name}")
+            print("\n".join(f"      {line}" for line in error.lines()))
+    return 2 if failures else 0
+
+
+def _checks(root: Path, deep: bool) -> list[tuple[str, Callable[[], str]]]:
+    def packages() -> str:
+        versions = environment.recorded(root)
+        environment.check(root, sorted(versions), "the workspace")
+        return f"{len(versions)} packages as locked, Python {sys.version.split()[0]}"
+
+    def generated() -> str:
+        stale = dvcfile.stale(root)
+        if stale:
+            raise DevenoError(f"{', '.join(stale)} differ from the code", str(root.name), "run `deveno sync`")
+        return "dvc.yaml and environment.yaml are in step"
+
+    def entries() -> str:
+        steps = plan.make(root)
+        return f"{len(steps.steps)} entries, {len(steps.of(plan.SKIP))} fresh"
+
+    def disk() -> str:
+        plan.make(root).check_disk()
+        return f"{shutil.disk_usage(root).free / 1e9:.1f} GB free"
+
+    checks = [("packages", packages), ("generated files", generated), ("entries", entries), ("disk", disk)]
+    return [*checks, ("bytes", lambda: _deep(root))] if deep else checks
+
+
+def _deep(root: Path) -> str:
+    """Read every recorded output again, past any remembered hash."""
+    from stages.core import canonical, fingerprint
+
+    count = 0
+    for name, recorded in fingerprint.locks(root).items():
+        for path, value in plan.outs(recorded).items():
+            target = root / path
+            if not target.exists():
+                continue
+            count += 1
+            rows = [(file, canonical.file_digest(source, "md5")) for file, source in
+                    (hashes.files(target) if target.is_dir() else [("", target)])]  # fmt: skip
+            if hashes.combined(rows, target.is_dir()) != value:
+                raise DevenoError(
+                    f"{path} is not what {name} made", path, f"remove it and run `deveno run {name}`"
+                )
+    return f"{count} outputs read, all as recorded"

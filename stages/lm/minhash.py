@@ -1,7 +1,7 @@
 """MinHash signatures, locality-sensitive hashing, containment sketches and clusters.
 
-Constants and draw order are those of the near-deduplication of The Stack (huggingface.co/blog/dedup,
-bigcode-dataset near_deduplication), so that its worked example comes out digit for digit:
+Constants and draw order are those of the near-deduplication of The Stack (huggingface.co/blog/dedup
+and bigcode-dataset), so that its worked example comes out digit for digit:
 
     h        = first 4 bytes of SHA-1(shingle, UTF-8), little-endian
     perm_i   = ((h * a_i + b_i) mod (2^61 - 1)) & (2^32 - 1), in uint64 with wrap-around
@@ -44,8 +44,8 @@ _UNICODE = re.compile(r"\w+")
 def words(text: str, kind: Words = "unicode", *, drop_empty: bool = True) -> list[str]:
     """Split text into words for shingling.
 
-    `ascii` splits on `[^A-Za-z_0-9]` as The Stack does and keeps case; `unicode` takes `\\w+` of the
-    lower-cased text. `drop_empty=False` shows what the published split of `ascii` does.
+    `ascii` splits on `[^A-Za-z_0-9]` as The Stack does and keeps case; `unicode` takes `\\w+` of
+    the lower-cased text. `drop_empty=False` shows what the published split of `ascii` does.
     """
     if kind == "unicode":
         return _UNICODE.findall(text.lower())
@@ -86,7 +86,7 @@ def draw_permutations(count: int, seed: int = SEED) -> NDArray[np.uint64]:
 
 
 def reference_signature(hashes: Hashes, drawn: NDArray[np.uint64]) -> Signatures:
-    """Return one document's signature by the published formula, `[P]`; `sign` must agree with it."""
+    """Return one document's signature by the published formula, `[P]`; `sign` agrees with it."""
     wide = hashes.astype(np.uint64)[:, None]
     permuted = ((wide * drawn[0] + drawn[1]) % np.uint64(MERSENNE)) & np.uint64(MAX_HASH)
     return permuted.min(axis=0, initial=np.uint64(MAX_HASH)).astype(np.uint32)
@@ -154,7 +154,7 @@ def band_shape(permutations: int, threshold: float) -> tuple[int, int]:
     """Return the bands B and rows R that weigh false positives and false negatives equally.
 
     Minimises half the integral of the S-curve below the threshold plus half the integral of its
-    complement above it over all B * R <= P (datasketch and bigcode-dataset do the same by quadrature).
+    complement above it over all B * R <= P (as datasketch and bigcode-dataset do by quadrature).
     """
     nodes, weights = np.polynomial.legendre.leggauss(400)
     below = (nodes + 1) / 2 * threshold
@@ -232,8 +232,8 @@ def sketch_pairs(
 ) -> list[tuple[int, int, float]]:
     """Return (lower, higher, estimated containment) of every pair estimated at `least` or more.
 
-    Documents whose sketch holds fewer than `min_size` hashes are not judged, and a hash held by more
-    than `max_holders` documents is a common phrase and not counted.
+    Documents whose sketch holds fewer than `min_size` hashes are not judged, and a hash held by
+    more than `max_holders` documents is a common phrase and not counted.
     """
     sizes = np.array([len(one) for one in sketches], dtype=np.int64)
     kept = np.flatnonzero(sizes >= min_size)

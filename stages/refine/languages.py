@@ -118,7 +118,7 @@ class Identifier:
         return LANGUAGES[order[0]], float(total[order[0]] - total[order[1]]) / count
 
     def lead(self, text: str, languages: Sequence[str]) -> float:
-        """Return how far the best of `languages` leads all others, in nats per word (may be < 0)."""
+        """Return by how much the best of `languages` leads all others, in nats per word."""
         total, count = self.scores(text)
         wanted = np.array([name in languages for name in LANGUAGES])
         if not count or not wanted.any():

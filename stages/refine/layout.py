@@ -1,0 +1,147 @@
+"""The shape of a text on its page: markers of its keepers, line numbers, wrapping, verse numbers.
+
+Each function takes a text with line feeds and returns the text, unchanged (the same object) where
+its evidence is missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_START = re.compile(
+    r"^.{0,20}\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG E(?:BOOK|TEXT).*$", re.M | re.I
+)
+_END = re.compile(
+    r"^(?:.{0,20}\*{3} ?)?END OF (?:THE|THIS) PROJECT GUTENBERG E(?:BOOK|TEXT).*$", re.M | re.I
+)
+_MARKER = re.compile(r"^[ \t]*\*{3}[A-Z][A-Z ]{2,40}\*{3}[ \t]*$\n?", re.M)
+_PLATE = re.compile(
+    r"^[ \t]*\[(?:Illustration|Ilustra(?:ĵ|jx|jh)o|Transcriber's note)\b[^\]\n]{0,200}\][ \t]*$\n?",
+    re.M | re.I,
+)
+_NUMBERED = re.compile(r"^[ \t]*(\d{1,9})(?:[.):][ \t]+|\t+)")
+_VERSE = re.compile(r"(?:(?<=\s)|^)(\d{1,3})(?:[ \t]+|[ \t]*\n)(?=[^\W\d_]|[«„“\"'(—-])", re.M)
+_BLANKS = re.compile(r"[^\S\n]+")
+_EDGES = re.compile(r" *\n *")
+_GAPS = re.compile(r"\n{3,}")
+
+MIN_NUMBERED_LINES = 5
+MIN_VERSES = 30
+WRAP_WIDTHS = range(40, 101)
+"""Widths that a typist or a program wraps at; wider lines are paragraphs already."""
+WRAP_SLACK = 8
+"""How far a wrapped line may fall short of what would have fitted (long words, hand wrapping)."""
+
+
+def strip_markers(text: str) -> str:
+    """Cut Project Gutenberg's frame and drop lines such as `***UPLOADED***` and `[Illustration]`."""
+    if "GUTENBERG" in text.upper():
+        if start := _START.search(text):
+            text = text[start.end() :]
+        if end := _END.search(text):
+            text = text[: end.start()]
+    if "***" in text:
+        text = _MARKER.sub("", text)
+    return _PLATE.sub("", text) if "[" in text else text
+
+
+def strip_line_numbers(text: str) -> str:
+    """Drop `1. `, `2) ` or `3<tab>` in front of lines, where nearly all lines count upwards."""
+    lines = text.split("\n")
+    found = [_NUMBERED.match(line) for line in lines]
+    numbers = [int(match[1]) for match in found if match]
+    filled = sum(1 for line in lines if line.strip())
+    if len(numbers) < max(MIN_NUMBERED_LINES, 0.9 * filled):
+        return text
+    steps = sum(1 for a, b in zip(numbers, numbers[1:], strict=False) if b == a + 1)
+    if steps < 0.9 * (len(numbers) - 1):
+        return text
+    return "\n".join(
+        line[match.end() :] if match else line for line, match in zip(lines, found, strict=True)
+    )
+
+
+def strip_verse_numbers(text: str) -> str:
+    """Drop the numbers of verses, where they count 1, 2, 3 through chapter after chapter."""
+    matches = list(_VERSE.finditer(text))
+    if len(matches) < MIN_VERSES:
+        return text
+    drop: list[re.Match[str]] = []
+    expected = 1
+    for match in matches:
+        number = int(match[1])
+        # One verse may lack its number; a chapter begins again at 1.
+        if number in (expected, expected + 1) or (number == 1 and expected > 2):
+            drop.append(match)
+            expected = number + 1
+    if len(drop) < max(MIN_VERSES, 0.6 * len(matches)):
+        return text
+    parts, at = [], 0
+    for match in drop:
+        parts.append(text[at : match.start()])
+        at = match.end()
+    return "".join([*parts, text[at:]])
+
+
+def unwrap(text: str) -> str:
+    """Join the lines of paragraphs that were wrapped at a fixed width; leave verse and lists alone.
+
+    A line was wrapped if the first word of the next one would not have fitted: that is what filling
+    a line greedily means, and lines of verse or of a list do not obey it.
+    """
+    lines = text.split("\n")
+    width = _wrap_width(lines)
+    if not width:
+        return text
+    joined: list[str] = []
+    start = 0
+    for stop in range(len(lines) + 1):
+        if stop == len(lines) or not lines[stop].strip():
+            joined += _unwrap_paragraph(lines[start:stop], width)
+            joined += lines[stop : stop + 1]
+            start = stop + 1
+    return "\n".join(joined)
+
+
+def _wrap_width(lines: Sequence[str]) -> int:
+    """Return the width that the text is wrapped at, or 0: its 95th percentile of line lengths."""
+    lengths = sorted(len(line.rstrip()) for line in lines if line.strip())
+    if len(lengths) < 5:
+        return 0
+    width = lengths[int(0.95 * (len(lengths) - 1))]
+    longest = lengths[int(0.995 * (len(lengths) - 1))]
+    return width if width in WRAP_WIDTHS and longest <= 1.5 * width else 0
+
+
+def _unwrap_paragraph(lines: list[str], width: int) -> list[str]:
+    full = [_is_full(a, b, width) for a, b in zip(lines, lines[1:], strict=False)]
+    if not full or sum(full) < 0.7 * len(full):
+        return lines
+    pieces = [lines[0].rstrip()]
+    for line in lines[1:]:
+        # A word divided at the line's end keeps its hyphen: `Afrika-Eŭropa` and `ka-pabla` look alike.
+        gap = "" if pieces[-1].endswith("-") and pieces[-1][-2:-1].isalpha() else " "
+        pieces += [gap, line.strip()]
+    return ["".join(pieces)]
+
+
+def _is_full(line: str, following: str, width: int) -> bool:
+    first = following.split(None, 1)[0]
+    return len(line.rstrip()) + 1 + len(first) > width - WRAP_SLACK
+
+
+def tidy_blanks(text: str) -> str:
+    """Make runs of blanks one space, trim lines, and leave at most one empty line between lines."""
+    tidied = _GAPS.sub("\n\n", _EDGES.sub("\n", _BLANKS.sub(" ", text))).strip()
+    return text if tidied == text else tidied
+
+
+def paragraphs(text: str) -> list[str]:
+    """Split at empty lines, dropping empty pieces."""
+    return [piece.strip() for piece in re.split(r"\n[^\S\n]*\n", text) if piece.strip()]
+
+
+def lines(text: str) -> list[str]:
+    """Split at line ends, dropping empty lines."""
+    return [piece.strip() for piece in text.split("\n") if piece.strip()]

@@ -1,0 +1,1 @@
+"""Scores with a sample count, an interval and a signature."""

@@ -1,0 +1,82 @@
+"""Held-out rows of a refined corpus, and the digest by which two scores know they share them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.core.canonical import line
+from stages.core.errors import ArtifactError
+from stages.lm.tables import iter_rows
+
+COLUMNS = {
+    "text": ("id", "text"),
+    "labelled": ("id", "tokens", "tags"),
+    "parallel": ("id", "source_text", "target_text"),
+}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus folder of the kind that a task needs."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """`text`, `labelled` or `parallel`."""
+        return str(self.facts["kind"])
+
+    def rows(self, split: str, limit: int = 0) -> list[dict[str, Any]]:
+        """Return rows of a split; of more than `limit` (unless 0) the first by a hash of their id.
+
+        The hash makes the choice independent of the order in which shards were written.
+        """
+        rows = list(iter_rows(self.folder, split, COLUMNS[self.kind]))
+        if not rows:
+            raise ArtifactError(
+                f"the {split} split of the corpus holds nothing",
+                str(self.folder),
+                "give the corpus more material or a larger held-out share in refine",
+            )
+        if limit and len(rows) > limit:
+            rows = sorted(rows, key=_place)[:limit]
+        return rows
+
+    def each(self, split: str) -> Iterable[dict[str, Any]]:
+        """Yield every row of a split, for what learns from it."""
+        return iter_rows(self.folder, split, COLUMNS[self.kind])
+
+
+def open_corpus(folder: Path, kind: str, task: str) -> Corpus:
+    """Open a corpus and see that it is of the kind that the task needs."""
+    path = folder / "corpus.json"
+    if not path.is_file():
+        raise ArtifactError(
+            "the corpus has no corpus.json", str(folder), "run its refine entry again"
+        )
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    if facts.get("kind") != kind:
+        raise ArtifactError(
+            f"the corpus is of the kind {facts.get('kind')!r}, and {task} needs {kind!r}",
+            str(path),
+            f"point `data` at a {kind} corpus",
+        )
+    return Corpus(folder, facts)
+
+
+def rows_digest(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return 12 hex digits of what was scored: equal only where material and order are equal."""
+    state = hashlib.sha256()
+    for row in rows:
+        state.update(line(row).encode("utf-8") + b"\n")
+    return state.hexdigest()[:12]
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, str]:
+    return hashlib.sha256(str(row["id"]).encode("utf-8")).hexdigest(), str(row["id"])

@@ -1,0 +1,116 @@
+"""The `evaluate` stage: what a model is worth, with its uncertainty and how it was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from stages.core.declare import Params, stage
+from stages.core.log import Log
+
+
+class LanguageModelling(Params):
+    """Loss on held-out text; masked or causal, as the model is."""
+
+    kind: Literal["language-modelling"] = "language-modelling"
+    max_documents: int = Field(500, ge=0)
+    """Documents scored at most, drawn by a hash of their id; 0 means all."""
+    mask_fraction: float = Field(0.15, gt=0, lt=1)
+    """Share of tokens predicted (masked models); corrupted 80/10/10 as in training."""
+    pseudo_documents: int = Field(40, ge=0)
+    """Documents whose pseudo-perplexity is taken (masked models); 0 means none."""
+    pseudo_tokens: int = Field(48, gt=0)
+    """Tokens of such a document used, from its start; each costs one forward pass."""
+    completions: int = Field(0, ge=0)
+    """Functions of held-out Python files to complete and parse (causal models); 0 means none."""
+    completion_tokens: int = Field(96, gt=0)
+    """Tokens generated at most for one completion."""
+
+
+class TokenClassification(Params):
+    """Tags of words against a gold standard."""
+
+    kind: Literal["token-classification"] = "token-classification"
+    max_sentences: int = Field(0, ge=0)
+    """Sentences scored at most, drawn by a hash of their id; 0 means all."""
+    suffix_characters: int = Field(5, gt=0)
+    """Longest word ending that the suffix-rule baseline learns."""
+
+
+class Translation(Params):
+    """BLEU and chrF against one reference, greedy and with a beam."""
+
+    kind: Literal["translation"] = "translation"
+    beam: int = Field(5, gt=1)
+    """Width of the beam search that greedy search is compared with."""
+    max_sentences: int = Field(200, ge=0)
+    """Pairs scored at most, drawn by a hash of their id; 0 means all."""
+    max_tokens: int = Field(200, gt=0)
+    """Longest translation, in tokens."""
+    reverse: bool = False
+    """Translate from the pairs' second language into their first."""
+
+
+class EvaluateParams(Params):
+    """What is scored, on what, and how its uncertainty is told."""
+
+    model: str
+    """The model: `<folder>/<entry>` under models/, such as `finetuned/pos`."""
+    data: str
+    """The corpus (an entry of refine) whose held-out split is scored."""
+    task: LanguageModelling | TokenClassification | Translation = Field(discriminator="kind")
+    """What the model is asked to do."""
+    baseline: str = "none"
+    """A model of the same kind to be better than, such as one from random weights; or `none`."""
+    against: str = "none"
+    """The model that this one was made from, compared sentence by sentence; or `none`."""
+    split: Literal["test", "valid"] = "test"
+    """Split of the corpus that is scored."""
+    resamples: int = Field(1000, ge=100)
+    """Bootstrap resamples behind every interval."""
+    confidence: float = Field(0.95, gt=0, lt=1)
+    """Coverage of the intervals."""
+    seed: int = Field(0, ge=0)
+    """Seed of masks and resamples."""
+    batch_size: int = Field(32, gt=0)
+    """Sequences in one forward pass."""
+    samples: int = Field(20, ge=0)
+    """Rows kept in samples.jsonl to look at."""
+    threads: int = Field(1, ge=1)
+    """Threads that compute; another count may give other last digits."""
+
+
+@stage(
+    version=1,
+    reads={
+        "model": "models/${item.model}",
+        "corpus": "data/corpora/${item.data}",
+        "baseline": "models/${item.baseline}",
+        "against": "models/${item.against}",
+    },
+    writes={"scores": "reports/evaluate/${key}"},
+)
+def evaluate(
+    params: EvaluateParams,
+    model: Path,
+    corpus: Path,
+    baseline: Path,
+    against: Path,
+    scores: Path,
+    log: Log,
+) -> None:
+    """Score a model on held-out data, with intervals, baselines and signatures."""
+    from stages.evaluate import language, tagging, translation
+    from stages.evaluate.scoreboard import Scoreboard, Systems
+
+    systems = Systems(params, model=model, baseline=baseline, against=against)
+    board = Scoreboard(params, log)
+    if isinstance(params.task, TokenClassification):
+        tagging.score(params.task, systems, corpus, board)
+    elif isinstance(params.task, Translation):
+        translation.score(params.task, systems, corpus, board)
+    else:
+        language.score(params.task, systems, corpus, board)
+    board.write(scores)

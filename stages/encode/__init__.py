@@ -1,0 +1,1 @@
+"""Tokenise a corpus once and pack it into rows."""

@@ -1,0 +1,48 @@
+"""Reading a refined corpus: its manifest, its splits, its texts in bounded memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.core.errors import ArtifactError
+from stages.lm import tables
+
+MANIFEST = "corpus.json"
+TEXT_COLUMNS = {"text": "text", "parallel": "target_text"}
+"""Which column of a kind of corpus is running text (of parallel corpora: the translation)."""
+
+
+def read_corpus(folder: Path, kinds: Sequence[str], stage: str) -> dict[str, Any]:
+    """Return corpus.json of a corpus whose kind `stage` can use."""
+    path = folder / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        kind = manifest["kind"]
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise ArtifactError(
+            f"{MANIFEST} cannot be read: {fault}",
+            str(folder),
+            "run the refine entry that makes this corpus again",
+        ) from fault
+    if kind not in kinds:
+        raise ArtifactError(
+            f"the corpus is of the kind {kind!r}",
+            str(path),
+            f"give {stage} a corpus of the kind {' or '.join(kinds)}",
+        )
+    return manifest
+
+
+def documents(folder: Path, split: str, column: str = "text") -> Iterator[tuple[str, str]]:
+    """Yield (id, text) of a split in its order, one row group in memory at a time."""
+    for batch in tables.iter_batches(folder, split, ["id", column], batch_rows=256):
+        ids, texts = batch.column(0).to_pylist(), batch.column(1).to_pylist()
+        yield from zip(ids, texts, strict=True)
+
+
+def split_size(manifest: dict[str, Any], split: str, unit: str = "documents") -> int:
+    """Return how many documents, characters or bytes a split has; 0 where it is not listed."""
+    return int(manifest["splits"].get(split, {}).get(unit, 0))

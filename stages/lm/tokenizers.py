@@ -1,0 +1,115 @@
+"""A tokenizer on disk: opening it, its special tokens, its identity, taking it along."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.core import canonical
+from stages.core.errors import ArtifactError
+from stages.lm.tokens import Special
+
+FILES = ("merges.txt", "special_tokens_map.json", "tokenizer.json", "vocab.json")
+"""Files that a model folder takes along unchanged, where they exist."""
+CONFIG = "tokenizer_config.json"
+MASKED_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+"""Ids 0 to 4 of a tokenizer for masked models, in the order of RoBERTa and of `how-to-train`."""
+CAUSAL_SPECIALS = ("<|endoftext|>",)
+"""The one special token of a tokenizer for causal models: begin, end and padding, as in GPT-2."""
+
+
+def load(folder: Path) -> Any:
+    """Open tokenizer.json as a `tokenizers.Tokenizer` that reads special tokens in text as text.
+
+    A text that spells `<mask>` must become bytes, not the special token: otherwise a web page
+    could put ids into the training stream that the objective treats as its own.
+    """
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    try:
+        backend = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except Exception as fault:  # the Rust side raises bare Exception for malformed files
+        raise ArtifactError(
+            f"tokenizer.json cannot be read: {fault}",
+            str(folder),
+            "run the tokenizer entry that makes this folder again",
+        ) from fault
+    backend.encode_special_tokens = True
+    return backend
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return tokenizer_config.json."""
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise ArtifactError(
+            f"{CONFIG} cannot be read: {fault}",
+            str(folder),
+            "run the tokenizer entry that makes this folder again",
+        ) from fault
+    return config
+
+
+def special(folder: Path, backend: Any) -> Special:
+    """Return the ids of the special tokens; one that the vocabulary lacks is an ArtifactError."""
+    config = read_config(folder)
+
+    def number(role: str) -> int:
+        token = _content(config.get(role))
+        found = None if token is None else backend.token_to_id(token)
+        if found is None:
+            raise ArtifactError(
+                f"the {role} is {token!r}, which the vocabulary does not have",
+                str(folder / CONFIG),
+                f"name a {role} that tokenizer.json lists",
+            )
+        return int(found)
+
+    added = backend.get_added_tokens_decoder()
+    return Special(
+        begin=number("bos_token"),
+        end=number("eos_token"),
+        pad=number("pad_token"),
+        mask=number("mask_token") if config.get("mask_token") is not None else None,
+        all=tuple(sorted(int(key) for key, token in added.items() if token.special)),
+    )
+
+
+def digest(folder: Path) -> str:
+    """Return the SHA-256 of what a tokenizer does: tokenizer.json and tokenizer_config.json."""
+    state = hashlib.sha256()
+    for name in ("tokenizer.json", CONFIG):
+        state.update(canonical.file_digest(folder / name).encode("ascii"))
+    return state.hexdigest()
+
+
+def copy(folder: Path, target: Path, model_max_length: int | None = None) -> None:
+    """Take a tokenizer into a model's folder byte for byte.
+
+    With `model_max_length`, the config says how many tokens that model reads at most.
+    """
+    config = read_config(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, target / name)
+    if model_max_length is not None:
+        config["model_max_length"] = model_max_length
+    canonical.write_json(target / CONFIG, config)
+
+
+def encode_texts(backend: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Encode texts without special tokens; returns ids per text."""
+    found = backend.encode_batch_fast(list(texts), add_special_tokens=False)
+    return [encoding.ids for encoding in found]
+
+
+def _content(token: Any) -> str | None:
+    """Return the text of a token that a config writes as a string or as a dictionary."""
+    return token.get("content") if isinstance(token, dict) else token

@@ -1,4 +1,4 @@
-"""The `deveno` command: verbs over entries. No option sets a parameter; they enter by params.yaml."""
+"""The `deveno` command: verbs over entries. No option sets a parameter: params.yaml does."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _own_interpreter_first() -> None:
-    """Put this interpreter's folder first in PATH, so that DVC's children find the same `python`."""
+    """Put this interpreter's folder first in PATH: DVC's children find the same `python`."""
     folder = str(Path(sys.executable).parent)
     parts = os.environ.get("PATH", "").split(os.pathsep)
     if parts[:1] != [folder]:

@@ -35,7 +35,9 @@ def add_verbs(add: Add) -> None:
     show.add_argument("name", metavar="STAGE|ENTRY")
     use = add("use", use_recipe, "write the complete params.yaml of a recipe")
     use.add_argument("recipe", metavar="RECIPE")
-    use.add_argument("--force", action="store_true", help="replace a changed params.yaml, keep a copy")
+    use.add_argument(
+        "--force", action="store_true", help="replace a changed params.yaml, keep a copy"
+    )
     add("sync", sync, "render dvc.yaml and environment.yaml from the code")
     planned = add("plan", show_plan, "what will run, may be restored, may be skipped, and why")
     planned.add_argument("targets", nargs="*", metavar="TARGET")
@@ -98,7 +100,11 @@ def show_one(options: argparse.Namespace) -> int:
     for path in entry.writes.values():
         print(f"  writes  {path}")
     values = plan.flatten(entry.params.model_dump(mode="json"))
-    print(table((f"  {name}", json.dumps(value, ensure_ascii=False)) for name, value in values.items()))
+    print(
+        table(
+            (f"  {name}", json.dumps(value, ensure_ascii=False)) for name, value in values.items()
+        )
+    )
     last = journal.last(workspace.home(root), entry.stage.name, entry.key)
     if last:
         print(f"last run: {last.outcome}, fingerprint {last.start.get('fingerprint')}")
@@ -160,7 +166,10 @@ def use_recipe(options: argparse.Namespace) -> int:
     if kept:
         print(f"kept your params.yaml as {kept.name}")
     changed = dvcfile.sync(root)
-    print(f"params.yaml is the recipe {options.recipe!r}" + (f"; {', '.join(changed)}" if changed else ""))
+    print(
+        f"params.yaml is the recipe {options.recipe!r}"
+        + (f"; {', '.join(changed)}" if changed else "")
+    )
     return 0
 
 
@@ -183,7 +192,9 @@ def show_plan(options: argparse.Namespace) -> int:
         ]  # fmt: skip
         print(json.dumps(rows, indent=2))
     else:
-        print(table([("ENTRY", "ACTION", "WHY"), *(_plan_row(step) for step in made.steps.values())]))
+        print(
+            table([("ENTRY", "ACTION", "WHY"), *(_plan_row(step) for step in made.steps.values())])
+        )
         print(expected(made))
     made.check_disk()
     return 0
@@ -199,7 +210,8 @@ def expected(made: plan.Plan) -> str:
     """Return one line about time, memory and disk, as past runs let one expect."""
     pending = made.of(plan.RUN)
     if not pending:
-        return f"nothing to run: {len(made.of(plan.RESTORE))} to restore, {len(made.of(plan.SKIP))} fresh"
+        restored, fresh = len(made.of(plan.RESTORE)), len(made.of(plan.SKIP))
+        return f"nothing to run: {restored} to restore, {fresh} fresh"
     known = [step.usage for step in pending if step.usage]
     if not known:
         return f"{len(pending)} to run; nothing ran here before, so time and memory are not known"
@@ -233,7 +245,7 @@ def show_logs(options: argparse.Namespace) -> int:
 
 
 def event_line(event: dict[str, Any]) -> str:
-    """Return one journal event as a line for people, or an empty text for what they need not see."""
+    """Return one journal event as a line for people; empty for what they need not see."""
     clock = time.strftime("%H:%M:%S", time.localtime(event.get("time", 0)))
     kind = event.get("event")
     if kind == "start":
@@ -250,8 +262,10 @@ def event_line(event: dict[str, Any]) -> str:
         text = f"{event['name']}: {len(event['rows'])} rows"
     elif kind == "end":
         spent = event.get("durations", {})
-        text = f"ended: {event.get('outcome')}, {spent.get('process_s', 0):.1f} s, " \
-               f"{spent.get('cpu_s', 0):.1f} CPU s, {spent.get('peak_rss_mib', 0):.0f} MiB"
+        text = (
+            f"ended: {event.get('outcome')}, {spent.get('process_s', 0):.1f} s, "
+            f"{spent.get('cpu_s', 0):.1f} CPU s, {spent.get('peak_rss_mib', 0):.0f} MiB"
+        )
         text += "".join(f"\n{row}" for row in event.get("error", []))
     else:
         return ""
@@ -281,7 +295,9 @@ def _checks(root: Path, deep: bool) -> list[tuple[str, Callable[[], str]]]:
     def generated() -> str:
         stale = dvcfile.stale(root)
         if stale:
-            raise DevenoError(f"{', '.join(stale)} differ from the code", str(root.name), "run `deveno sync`")
+            raise DevenoError(
+                f"{', '.join(stale)} differ from the code", str(root.name), "run `deveno sync`"
+            )
         return "dvc.yaml and environment.yaml are in step"
 
     def entries() -> str:
@@ -292,7 +308,12 @@ def _checks(root: Path, deep: bool) -> list[tuple[str, Callable[[], str]]]:
         plan.make(root).check_disk()
         return f"{shutil.disk_usage(root).free / 1e9:.1f} GB free"
 
-    checks = [("packages", packages), ("generated files", generated), ("entries", entries), ("disk", disk)]
+    checks = [
+        ("packages", packages),
+        ("generated files", generated),
+        ("entries", entries),
+        ("disk", disk),
+    ]
     return [*checks, ("bytes", lambda: _deep(root))] if deep else checks
 
 
@@ -311,6 +332,8 @@ def _deep(root: Path) -> str:
                     (hashes.files(target) if target.is_dir() else [("", target)])]  # fmt: skip
             if hashes.combined(rows, target.is_dir()) != value:
                 raise DevenoError(
-                    f"{path} is not what {name} made", path, f"remove it and run `deveno run {name}`"
+                    f"{path} is not what {name} made",
+                    path,
+                    f"remove it and run `deveno run {name}`",
                 )
     return f"{count} outputs read, all as recorded"

@@ -57,7 +57,10 @@ def _model_entry(graph: references.Graph, name: str) -> references.Entry:
     models = {
         found: entry
         for found, entry in graph.items()
-        if any(path.startswith("models/") and "tokenizers" not in path for path in entry.writes.values())
+        if any(
+            path.startswith("models/") and "tokenizers" not in path
+            for path in entry.writes.values()
+        )
     }
     if name in models:
         return models[name]
@@ -81,7 +84,9 @@ def _texts(options: argparse.Namespace) -> list[str]:
         try:
             lines = options.file.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
-            raise ArtifactError(f"{options.file} is not there", "--file", "name a text file") from None
+            raise ArtifactError(
+                f"{options.file} is not there", "--file", "name a text file"
+            ) from None
         except UnicodeDecodeError as error:
             raise ArtifactError(
                 f"{options.file} is not UTF-8 (byte {error.start})", "--file", "save it as UTF-8"
@@ -107,7 +112,9 @@ def answerer(folder: Path) -> Answer:
     if "ConditionalGeneration" in kind:
         return _translator(folder)
     raise ArtifactError(
-        f"a model of kind {kind!r} cannot be tried", folder.name, "try a tagger, a language model or a translator"
+        f"a model of kind {kind!r} cannot be tried",
+        folder.name,
+        "try a tagger, a language model or a translator",
     )
 
 
@@ -156,7 +163,9 @@ def _lines(text: str, result: Any) -> Iterator[str]:
         yield result
     elif result and isinstance(result[0], dict) and "tag" in result[0]:
         width = max(len(row["word"]) for row in result)
-        yield from (f"{row['word'].ljust(width)}  {row['tag']:<6} {row['score']:.4f}" for row in result)
+        yield from (
+            f"{row['word'].ljust(width)}  {row['tag']:<6} {row['score']:.4f}" for row in result
+        )
     elif isinstance(result, list):
         yield text
         yield from (f"  {json.dumps(row, ensure_ascii=False)}" for row in result)

@@ -67,7 +67,7 @@ def build(sections: Mapping[str, Any], root: Path, source: str = PARAMS) -> Grap
 
 
 def section(sections: Mapping[str, Any], name: str, source: str) -> Mapping[str, Any]:
-    """Return a section's entries by key; an absent section has none, null or a scalar is refused."""
+    """Return a section's entries by key; an absent one has none, null or a scalar is refused."""
     value = sections.get(name, {})
     if not isinstance(value, dict):
         raise ParamsError(

@@ -50,24 +50,31 @@ def stages() -> Mapping[str, Stage]:
                 "stages/*/stage.py",
                 "break the circle in their `reads`",
             )
-        for name in ready:
-            ordered[name] = left.pop(name)
+        name = min(ready, key=lambda found: _place(left[found]))
+        ordered[name] = left.pop(name)
     return ordered
+
+
+def _place(stage: Stage) -> tuple[bool, int, str]:
+    """Return where a stage goes among those that may come next: makers of data and models first."""
+    reports = any(write.startswith("reports/") for write in stage.writes.values())
+    open_reads = sum(_start(read) in ("data/", "models/") for read in stage.reads.values())
+    return reports, open_reads, stage.name
+
+
+def _start(path: str) -> str:
+    return path.split("${")[0]
 
 
 def _producers(stage: Stage, among: Mapping[str, Stage]) -> set[str]:
     """Return the stages whose outputs a stage names outright (`models/${item.x}` may be any)."""
     found = set()
     for read in stage.reads.values():
-        prefix = read.split("${")[0]
+        start = _start(read)
         for other in among.values():
-            owned = [write.split("${")[0] for write in other.writes.values()]
-            if other.name != stage.name and any(
-                prefix == own
-                or (not stage.sections and len(prefix) > 7 and own.startswith(prefix))
-                or (stage.sections and own.startswith(prefix.rstrip("/") + "/"))
-                for own in owned
-            ):
+            owned = [_start(write) for write in other.writes.values()]
+            listed = bool(stage.sections) and any(own.startswith(start + "/") for own in owned)
+            if other.name != stage.name and (start in owned or listed):
                 found.add(other.name)
     return found
 

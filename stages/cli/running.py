@@ -1,0 +1,202 @@
+"""`deveno run`: plan first, start nothing when all is fresh, else run through Prefect."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from stages.cli.inspection import Add, expected, table
+from stages.core import dvcfile, journal, machine, plan, prune, published, references, workspace
+from stages.core.errors import DevenoError, MachineError
+
+PLAIN_EVERY_S = 15.0
+"""How often a long stage's progress is printed where there is no terminal to redraw."""
+
+
+def add_verbs(add: Add) -> None:
+    """Register the verb."""
+    run = add("run", run_entries, "run what is stale, in order and in parallel")
+    run.add_argument("targets", nargs="*", metavar="TARGET", help="stage@key, a stage or a key")
+    run.add_argument("--force", action="store_true", help="run the targets though they are fresh")
+    run.add_argument("--compare", action="store_true", help="compare with the committed dvc.lock")
+
+
+def run_entries(options: argparse.Namespace) -> int:
+    """Run the pipeline in force, or the targets and what they stand on."""
+    root = workspace.root()
+    stale = dvcfile.stale(root)
+    if stale:
+        raise MachineError(
+            f"{', '.join(stale)} differ from the code",
+            str(root.name),
+            "run `deveno sync`, then again",
+        )
+    machine.refresh(root)
+    graph = references.load(root)
+    gone = prune.prune(root, graph)
+    if gone:
+        print(f"removed what no entry makes any more: {', '.join(gone)}")
+    forced = references.select(graph, options.targets) if options.force else set()
+    made = plan.make(root, options.targets, frozenset(forced))
+    if not made.pending:
+        print(f"everything is fresh: {len(made.steps)} entries, nothing to run")
+    else:
+        print(expected(made), flush=True)
+        made.check_disk()
+        code = _run(root, made, forced)
+        if code:
+            return code
+    if options.compare:
+        _compare(root, list(made.steps))
+    _name_reports(root, made)
+    return 0
+
+
+def _run(root: Path, made: plan.Plan, forced: set[str]) -> int:
+    from flows.pipeline import run_pipeline
+
+    display = Display(root, len(made.pending))
+    with display:
+        results = run_pipeline(root, made, on_event=display.event, force=frozenset(forced))
+    failed = {
+        name: result for name, result in results.items() if result.state in ("failed", "cancelled")
+    }
+    for name, result in failed.items():
+        error = _outcome(root, made, name) or DevenoError(
+            f"{name} {result.state}", result.message or "dvc", f"read `deveno logs {name}`"
+        )
+        sys.stderr.write(f"{error}\n")
+    waiting = [name for name, result in results.items() if result.state == "blocked"]
+    if waiting:
+        sys.stderr.write(f"not started: {', '.join(waiting)}\n")
+    if not failed:
+        return 0
+    statuses = {_status(root, made, name) for name in failed}
+    return 75 if statuses == {"resumable"} else 1 if "crash" in statuses else 2
+
+
+def _outcome_file(root: Path, made: plan.Plan, name: str) -> dict[str, Any]:
+    """Return outcome.json of an entry's last execution; exit codes do not cross DVC."""
+    entry = made.graph[name]
+    last = journal.last(workspace.home(root), entry.stage.name, entry.key)
+    if last is None:
+        return {}
+    path = (
+        workspace.scratch(root, entry.stage.name, str(last.start.get("fingerprint")))
+        / "outcome.json"
+    )
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _outcome(root: Path, made: plan.Plan, name: str) -> DevenoError | None:
+    error = _outcome_file(root, made, name).get("error")
+    return DevenoError(error["what"], error["where"], error["do"]) if error else None
+
+
+def _status(root: Path, made: plan.Plan, name: str) -> str:
+    return str(_outcome_file(root, made, name).get("status", "user error"))
+
+
+def _compare(root: Path, names: list[str]) -> None:
+    verdicts = published.compare(root, names, published.committed(root))
+    if all(verdict == published.UNPUBLISHED for verdict in verdicts.values()):
+        print("HEAD has no dvc.lock for these entries: nothing to compare with")
+        return
+    print("\nAgainst the committed dvc.lock, byte for byte:")
+    print(table((f"  {name}", verdict) for name, verdict in verdicts.items()))
+    counts = {
+        word: list(verdicts.values()).count(word) for word in dict.fromkeys(verdicts.values())
+    }
+    print("  " + ", ".join(f"{count} {word}" for word, count in counts.items()))
+
+
+def _name_reports(root: Path, made: plan.Plan) -> None:
+    for step in made.steps.values():
+        if step.entry.stage.name == "report":
+            page = Path(step.entry.writes["page"]) / "index.html"
+            if (root / page).exists():
+                print(f"\nreport: {page}")
+
+
+class Display:
+    """Prints one line per entry as it starts and ends, and a progress line for what is running."""
+
+    def __init__(self, root: Path, total: int) -> None:
+        self.root, self.total, self.done = root, total, 0
+        self.running: dict[str, float] = {}
+        self.tails: dict[str, journal.Tail] = {}
+        self.latest: dict[str, str] = {}
+        self.lock = threading.Lock()
+        self.terminal = sys.stdout.isatty()
+        self.started = time.monotonic()
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Display:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop.set()
+        self.thread.join()
+
+    def event(self, name: str, state: str, message: str = "") -> None:
+        """Take note that an entry started or ended."""
+        with self.lock:
+            if state == "started":
+                self.running[name] = time.monotonic()
+                self._line(f"start {name}")
+                return
+            began = self.running.pop(name, None)
+            self.tails.pop(name, None)
+            self.latest.pop(name, None)
+            self.done += 1
+            took = f" in {time.monotonic() - began:.1f} s" if began is not None else ""
+            note = f": {message}" if message and state != "done" else ""
+            self._line(f"{state} {name}{took}{note}  [{self.done}/{self.total}]")
+
+    def _line(self, text: str) -> None:
+        clock = int(time.monotonic() - self.started)
+        clear = "\r\x1b[K" if self.terminal else ""
+        sys.stdout.write(f"{clear}{clock // 60:02d}:{clock % 60:02d} {text}\n")
+        sys.stdout.flush()
+
+    def _watch(self) -> None:
+        shown = time.monotonic()
+        while not self.stop.wait(0.5):
+            with self.lock:
+                for name in list(self.running):
+                    self._read(name)
+                if self.terminal:
+                    text = " | ".join(self.latest.values())[:110]
+                    sys.stdout.write(f"\r\x1b[K{text}")
+                    sys.stdout.flush()
+                elif self.latest and time.monotonic() - shown >= PLAIN_EVERY_S:
+                    shown = time.monotonic()
+                    self._line(" | ".join(self.latest.values()))
+
+    def _read(self, name: str) -> None:
+        """Take the newest progress event of a running entry from its journal."""
+        stage, key = name.split("@")
+        if name not in self.tails:
+            last = journal.last(workspace.home(self.root), stage, key)
+            if last is None or not last.alive:
+                return
+            self.tails[name] = journal.Tail(last.path)
+        for event in self.tails[name].read():
+            if event.get("event") == "progress":
+                total = event.get("total")
+                self.latest[name] = f"{name} {bar(event['done'], total)} {event.get('unit', '')}"
+
+
+def bar(done: float, total: float | None) -> str:
+    """Return a progress bar of ten places, or the bare count where the total is not known."""
+    if not total:
+        return f"{done:g}"
+    full = int(10 * min(1.0, done / total))
+    return f"[{'#' * full}{'.' * (10 - full)}] {done:g}/{total:g}"

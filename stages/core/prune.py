@@ -1,0 +1,94 @@
+"""Orphans: outputs and lock entries of entries that params.yaml no longer has.
+
+DVC leaves both for ever. They are removed before anything runs, so that no reader of a parent
+folder meets them; an output that the cache does not hold is kept, for it could not be restored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from stages.core import canonical, fingerprint, plan, registry
+from stages.core.references import Graph
+
+LOCK = "dvc.lock"
+
+
+def orphans(root: Path, graph: Graph) -> list[str]:
+    """Return the entries that dvc.lock still has and params.yaml has not."""
+    ours = registry.names()
+    return [
+        name
+        for name in fingerprint.locks(root)
+        if name not in graph and "@" in name and name.split("@")[0] in ours
+    ]
+
+
+def prune(root: Path, graph: Graph) -> list[str]:
+    """Remove orphaned outputs and lock entries; return the names of what is gone."""
+    dead = orphans(root, graph)
+    if not dead:
+        return []
+    with _dvc_idle(root) as idle:
+        if not idle:
+            return []
+        locks = fingerprint.locks(root)
+        cache = plan.cache_folder(root)
+        alive = {path for name in locks if name not in dead for path in plan.outs(locks[name])}
+        gone = []
+        for name in dead:
+            rows = {
+                path: value for path, value in plan.outs(locks[name]).items() if path not in alive
+            }
+            if all(_removable(root / path, value, cache) for path, value in rows.items()):
+                for path in rows:
+                    _remove(root / path)
+                gone.append(name)
+        _rewrite(root / LOCK, set(gone))
+        return gone
+
+
+def _removable(path: Path, value: str | None, cache: Path) -> bool:
+    """Return whether nothing is lost: the path is gone, a small text, or held by the cache."""
+    if not path.exists() or path.is_file():
+        return True
+    return value is not None and (cache / "files" / "md5" / value[:2] / value[2:]).exists()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _rewrite(path: Path, dead: set[str]) -> None:
+    """Write dvc.lock without the dead entries, the rest sorted, in DVC's own style."""
+    text = YAML(typ="rt", pure=True)
+    document = text.load(path.read_text(encoding="utf-8"))
+    stages = document["stages"]
+    document["stages"] = {name: stages[name] for name in sorted(stages) if name not in dead}
+    stream = io.StringIO()
+    text.dump(document, stream)
+    canonical.write_text(path, stream.getvalue())
+
+
+@contextlib.contextmanager
+def _dvc_idle(root: Path) -> Iterator[bool]:
+    """Hold DVC's repository lock if nobody else does; yield whether we have it."""
+    path = root / ".dvc" / "tmp" / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True

@@ -1,0 +1,312 @@
+"""The publisher: one process per home that carries the journals to MLflow.
+
+Stage processes start it and never wait for it. How far each journal got is kept beside them,
+per tracking address:
+
+    .deveno/published/<address>/<stage>@<key>/<file name>.json    {run, offset, done}
+
+so a killed publisher, a dead server and a store that was deleted are all made good later, once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.core import canonical, journal
+from stages.core.journal import FLOWS, Event, Tail
+
+if TYPE_CHECKING:
+    from stages.core.tracking import Point, Store
+
+POLL_S = 0.5
+LINGER_S = 4.0
+"""How long the publisher waits for the next writer before it goes."""
+PATIENCE_S = 60.0
+"""How long it tries a dead server when nobody writes any more; the next start goes on."""
+BACKOFF_S = (1.0, 30.0)
+MAX_FAILURES = 5
+"""After so many refusals by a living server a journal is left to the next publisher."""
+CHUNK_BYTES = 1 << 20
+LOG_BYTES = 1 << 20
+
+_logger = logging.getLogger("deveno.publisher")
+
+
+def wanted() -> bool:
+    """Return whether publishing is on (DEVENO_TRACKING=off leaves it to the journals alone)."""
+    return os.environ.get("DEVENO_TRACKING", "on").lower() not in ("off", "0", "false", "no")
+
+
+def ensure_publisher(home: Path) -> None:
+    """Start this home's publisher unless it runs; detached, and never a reason to fail."""
+    if not wanted():
+        return
+    try:
+        state = home / ".deveno"
+        state.mkdir(parents=True, exist_ok=True)
+        with (state / "publisher.lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+        _start(home, state / "publisher.log")
+    except OSError as error:
+        _logger.warning("the MLflow publisher did not start: %s", error)
+
+
+def _start(home: Path, log: Path) -> None:
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.unlink()
+    code = str(Path(__file__).resolve().parents[2])
+    paths = [code, os.environ.get("PYTHONPATH", "")]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "OMP_NUM_THREADS": "1",
+    }
+    with log.open("ab") as stream:
+        subprocess.Popen(
+            [sys.executable, "-m", "stages", "publish", str(home)],
+            cwd=code,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,  # it outlives the stage and is not killed with its group
+        )
+
+
+def publish_forever(home: Path, linger_s: float = LINGER_S, patience_s: float = PATIENCE_S) -> int:
+    """Publish until all journals are published and nobody has written for `linger_s`."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    if not wanted():
+        return 0
+    with contextlib.suppress(OSError):
+        os.nice(10)  # stages come first
+    home = home.resolve()
+    state = home / ".deveno"
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "publisher.lock").open("w") as stream:
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return 0
+            published = _serve(Publisher(home), linger_s, patience_s)
+            # A writer that saw our lock just before its release relies on us: look once more.
+            fcntl.flock(stream, fcntl.LOCK_UN)
+            if not published:
+                return 1
+            if not Publisher(home).pending():
+                return 0
+
+
+def _serve(publisher: Publisher, linger_s: float, patience_s: float) -> bool:
+    """Publish until idle; return False when the server stayed dead."""
+    idle_since = failing_since = time.monotonic()
+    pause = 0.0
+    while True:
+        alive = False
+        try:
+            alive = publisher.step()
+            pause, failing_since = 0.0, time.monotonic()
+        except Exception as error:  # whatever a tracking server does, it is a warning here
+            pause = min(BACKOFF_S[1], max(BACKOFF_S[0], pause * 2))
+            _logger.warning("not published, next try in %.0f s: %s", pause, _first_line(error))
+            publisher.store = None
+            alive = publisher.writers()
+        now = time.monotonic()
+        if alive:
+            idle_since = now
+        if pause and not alive and now - failing_since > patience_s:
+            return False
+        if not pause and now - idle_since > linger_s:
+            return True
+        time.sleep(pause or POLL_S)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+@dataclass
+class Progress:
+    """How far one journal is published."""
+
+    path: Path
+    run: str | None = None
+    offset: int = 0
+    done: bool = False
+    failures: int = 0
+
+    def save(self) -> None:
+        """Write it down, whole or not at all."""
+        row = {"run": self.run, "offset": self.offset, "done": self.done}
+        canonical.write_json(self.path, row)
+
+
+class Publisher:
+    """Reads what is new in every journal and gives it to the store."""
+
+    def __init__(self, home: Path) -> None:
+        from stages.core import tracking
+
+        self.home = home
+        self.store: Store | None = None
+        address = tracking.uri(home)
+        self.folder = home / ".deveno" / "published" / canonical.digest(address)[:16]
+        if address.startswith("sqlite:///") and not Path(address[len("sqlite:///") :]).exists():
+            shutil.rmtree(self.folder, ignore_errors=True)  # a deleted store is filled again
+        self.known: dict[Path, Progress] = {}
+
+    def pending(self) -> list[Path]:
+        """Return the journals that are not wholly published, oldest first."""
+        return sorted((path for path in self._journals()), key=lambda path: path.name)
+
+    def writers(self) -> bool:
+        """Return whether any unpublished journal is being written."""
+        return any(journal.is_alive(path) for path in self.pending())
+
+    def step(self) -> bool:
+        """Publish what is new; return whether somebody still writes."""
+        alive = False
+        for path in self.pending():
+            execution = journal.load(path)
+            if execution is None:
+                continue  # created and not begun; a crash there leaves nothing to tell
+            if self.store is None:
+                from stages.core.tracking import Store
+
+                self.store = Store(self.home)
+            alive = alive or execution.alive
+            at = self.known[path]
+            try:
+                self._publish(at, execution, self.store)
+            except Exception as error:
+                self.store.check()
+                at.failures += 1  # the server lives, so it is this journal that it cannot take
+                _logger.warning("%s is not published: %s", execution.id, _first_line(error))
+        return alive
+
+    def _journals(self) -> Iterator[Path]:
+        for path in journal.folder(self.home).glob("*/*.jsonl"):
+            if path not in self.known:
+                self.known[path] = self._load(self.folder / path.parent.name / f"{path.stem}.json")
+            if not self.known[path].done and self.known[path].failures < MAX_FAILURES:
+                yield path
+
+    def _load(self, path: Path) -> Progress:
+        try:
+            row = json.loads(path.read_text(encoding="utf-8"))
+            return Progress(path, row["run"], int(row["offset"]), bool(row["done"]))
+        except (OSError, ValueError, KeyError):
+            return Progress(path)
+
+    def _publish(self, at: Progress, execution: journal.Execution, store: Store) -> None:
+        """Publish one journal from where it was left; `execution.alive` is older than the events."""
+        flow = execution.path.parent.name == FLOWS
+        if at.run is None:
+            start = execution.start
+            at.run = store.parent(start["flow"], start["time"]) if flow else store.execution(start)
+            at.save()
+        tail = Tail(execution.path, at.offset)
+        ended = False
+        while events := tail.read(CHUNK_BYTES):
+            send = self._flow_events if flow else self._events
+            ended = send(at.run, events, execution, store)
+            at.offset, at.done = tail.offset, ended
+            at.save()
+        if not execution.alive and not ended:
+            store.finish(at.run, "interrupted", execution.path.stat().st_mtime)
+            at.done = True
+            at.save()
+
+    def _events(
+        self, run: str, events: list[Event], execution: journal.Execution, store: Store
+    ) -> bool:
+        store.points(run, points(events))
+        for event in events:
+            if event["event"] in ("text", "table"):
+                _keep(store, run, event)
+            elif event["event"] == "end":
+                self._end(run, event, execution, store)
+                return True
+        return False
+
+    def _end(self, run: str, end: Event, execution: journal.Execution, store: Store) -> None:
+        from stages.core.tracking import Point
+
+        start, time_ms = execution.start, int(end["time"] * 1000)
+        spent = end.get("durations", {})
+        store.points(run, [Point(f"cost/{name}", float(spent[name]), time_ms) for name in spent])
+        tags = {"deveno.fingerprint": start.get("fingerprint"), "deveno.execution": execution.id}
+        for row in end.get("outputs", []):
+            if str(row["path"]).startswith("models/") and row.get("md5"):
+                store.link(run, store.model(row["path"], row["md5"], run, tags))
+        if execution.outcome == "ok":
+            self._score(run, execution, store)
+        if end.get("error"):
+            store.tag(run, {"deveno.error": "\n".join(end["error"])})
+        store.finish(run, execution.outcome, end["time"])
+
+    def _score(self, run: str, execution: journal.Execution, store: Store) -> None:
+        """Attach what an entry measured of a model (its parameter `model`) to that model."""
+        start = execution.start
+        path = f"models/{(start.get('params') or {}).get('model')}"
+        md5 = (start.get("inputs") or {}).get(path)
+        if not md5:
+            return
+        model = store.model(path, md5, None, {})
+        scores = {one.name: one for one in points(execution.events(), ("metric",))}
+        store.points(run, list(scores.values()), model)
+
+    def _flow_events(
+        self, run: str, events: list[Event], execution: journal.Execution, store: Store
+    ) -> bool:
+        for event in events:
+            if event["event"] == "restored":
+                name = str(event["entry"]).replace("@", ".")
+                original = store.run_of_fingerprint(str(event.get("fingerprint")))
+                told = f"{event.get('fingerprint')} (run {original or 'unknown'})"
+                store.tag(run, {f"deveno.restored.{name}": told})
+            elif event["event"] == "end":
+                store.finish(run, str(event["outcome"]), event["time"])
+                return True
+        return False
+
+
+def points(events: list[Event], kinds: tuple[str, ...] = ("metric", "observe")) -> list[Point]:
+    """Return the numbers among events; an observation without a step counts as step 0."""
+    from stages.core.tracking import Point
+
+    found = []
+    for event in events:
+        if event["event"] in kinds and isinstance(event.get("value"), int | float):
+            time_ms, step = int(event["time"] * 1000), int(event.get("step") or 0)
+            found.append(Point(str(event["name"]), float(event["value"]), time_ms, step))
+    return found
+
+
+def _keep(store: Store, run: str, event: Mapping[str, Any]) -> None:
+    """Keep a text or a table; an artifact store that refuses is no reason to hold the numbers."""
+    try:
+        if event["event"] == "text":
+            store.text(run, f"texts_{event['name']}.txt", str(event["text"]))
+        else:
+            rows = json.dumps(event["rows"], ensure_ascii=False, indent=1)
+            store.text(run, f"tables_{event['name']}.json", rows)
+    except Exception as error:
+        store.check()  # a dead server is another matter: then all of it is sent again
+        _logger.warning("%s of run %s is not kept: %s", event["name"], run, _first_line(error))

@@ -1,0 +1,196 @@
+"""The runner: exactly the declared outputs, published whole, and an outcome whatever happens."""
+
+from __future__ import annotations
+
+import errno
+import json
+import threading
+
+import pytest
+
+from stages.core import declare, references, run, workspace
+from stages.core.errors import DeclarationError, ParamsError, Resumable
+from stages.core.fingerprint import Fingerprints
+from stages.core.log import Log
+from tests.core import toys
+
+PARAMS = "source: {a: {text: saluton, threads: 1}}\ncopy: {b: {base: raw/a, times: 3}}\n"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    toys.install(monkeypatch)
+    root = toys.workspace_at(tmp_path / "clone", PARAMS)
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    monkeypatch.setenv("DEVENO_TRACKING", "off")
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(run, "_die_with_parent", lambda: None)
+    monkeypatch.setattr(run, "pin", lambda threads, portable: None)
+    monkeypatch.setattr(run.Execution, "_on_stop", lambda self: None)
+    return root
+
+
+def outcome(root, stage):
+    paths = list((root / "scratch" / stage).glob("*/outcome.json"))
+    assert len(paths) == 1
+    return json.loads(paths[0].read_text())
+
+
+def test_outputs_metrics_curves_and_outcome_are_left(place):
+    assert run.execute("source", "a") == 0
+    assert run.execute("copy", "b") == 0
+    assert sorted(p.name for p in (place / "data/copied/b").iterdir()) == ["0.txt", "1.txt", "2.txt"]
+    assert json.loads((place / "metrics/source/a.json").read_text()) == {"size_bytes": 7}
+    assert (place / "plots/copy/b.csv").read_text() == (
+        "step,loss_nats\n0,1.0\n1,0.5\n2,0.3333333333333333\n"
+    )
+    assert outcome(place, "copy")["status"] == "ok"
+    assert not list((place / "scratch").glob("*/*/out"))
+
+
+def test_a_second_run_replaces_the_first_whole(place):
+    run.execute("source", "a")
+    (place / "data/raw/a/left-over.txt").write_text("x")
+    run.execute("source", "a")
+    assert [path.name for path in (place / "data/raw/a").iterdir()] == ["text.txt"]
+
+
+def test_a_missing_input_is_three_lines_and_exit_2(place, capfd):
+    assert run.execute("copy", "b") == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0] == "error: data/raw/a is not there"
+    assert lines[2].startswith("do: run `deveno run")
+    assert len(lines) == 3
+
+
+def test_an_unknown_entry_is_three_lines_and_exit_2(place, capfd):
+    assert run.execute("copy", "bb") == 2
+    assert "no entry 'copy@bb'" in capfd.readouterr().err
+
+
+def faulty(monkeypatch, function, **changes):
+    fields = {**toys.TOYS["source"].__dict__, "function": function, **changes}
+    monkeypatch.setitem(toys.TOYS, "source", declare.Stage(**fields))
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        (lambda raw: None, "user error", "left [] and declares ['raw']"),
+        (lambda raw: raw.mkdir(), "user error", "left [] and declares ['raw']"),
+        (lambda raw: 1 / 0, "crash", "crashed: ZeroDivisionError"),
+        (lambda raw: _raise(OSError(errno.ENOSPC, "full", "x")), "user error", "no space is left"),
+        (lambda raw: _raise(OSError(errno.EROFS, "read-only", "x")), "user error", "may not be written"),
+        (lambda raw: _raise(Resumable("a", "b", "c")), "resumable", "a"),
+    ],
+)
+def test_a_fault_leaves_no_output_and_says_so(place, monkeypatch, capfd, body, status, text):
+    faulty(monkeypatch, lambda params, raw, log: body(raw))
+    code = run.execute("source", "a")
+    assert code == {"user error": 2, "crash": 1, "resumable": 75}[status]
+    left = outcome(place, "source")
+    assert left["status"] == status
+    assert text in left["error"]["what"]
+    assert not (place / "data/raw").exists()
+    assert len(capfd.readouterr().err.splitlines()) == 3
+
+
+def _raise(error):
+    raise error
+
+
+def test_an_undeclared_output_is_refused(place, monkeypatch):
+    def function(params, raw, log):
+        raw.mkdir()
+        (raw / "a").write_text("x")
+        (raw.parent / "other").mkdir()
+
+    faulty(monkeypatch, function)
+    assert run.execute("source", "a") == 2
+
+
+def test_an_input_that_changes_is_noticed(place, monkeypatch):
+    run.execute("source", "a")
+
+    def function(params, base, copied, log):
+        copied.mkdir()
+        (copied / "x").write_text("x")
+        (base / "text.txt").write_text("changed")
+
+    fields = {**toys.TOYS["copy"].__dict__, "function": function}
+    monkeypatch.setitem(toys.TOYS, "copy", declare.Stage(**fields))
+    assert run.execute("copy", "b") == 2
+    assert "changed while" in outcome(place, "copy")["error"]["what"]
+    assert not (place / "data/copied").exists()
+
+
+def test_a_second_execution_of_a_fingerprint_waits_for_the_first(place, monkeypatch):
+    order = []
+    release = threading.Event()
+
+    def function(params, raw, log):
+        order.append("in")
+        release.wait(5)
+        raw.mkdir()
+        (raw / "text.txt").write_text("x")
+        order.append("out")
+
+    faulty(monkeypatch, function)
+    threads = [threading.Thread(target=run.execute, args=("source", "a")) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert order == ["in", "out", "in", "out"]
+
+
+def test_a_wrong_package_version_is_refused(place, capfd):
+    text = (place / "dvc.yaml").read_text()
+    (place / "dvc.yaml").write_text(
+        text.replace("params: ['source.${key}']", "params: ['source.${key}', {environment.yaml: [pydantic]}]")
+    )
+    assert run.execute("source", "a") == 2
+    assert "the lock file says 0" in capfd.readouterr().err
+
+
+def test_the_fingerprint_follows_params_code_and_inputs_only(place):
+    def prints():
+        graph = references.load(place)
+        return Fingerprints(place).of(graph["source@a"])
+
+    first = prints()
+    (place / "data/stray.txt").write_text("x")
+    assert prints() == first
+    (place / "stages/copy.py").write_text("# other code\n")
+    second = prints()
+    assert second != first
+    (place / "params.yaml").write_text(PARAMS.replace("saluton", "adiau"))
+    assert prints() not in (first, second)
+
+
+def test_a_signature_that_differs_from_the_declaration_is_refused():
+    with pytest.raises(DeclarationError, match="takes"):
+
+        @declare.stage(version=1, reads={}, writes={"raw": "data/raw/${key}"})
+        def wrong(params: toys.SourceParams, log: Log) -> None:
+            """Do nothing."""
+
+
+def test_homes_of_borrowed_workspaces(tmp_path):
+    assert workspace.home(tmp_path / "a/.dvc/tmp/exps/x") == tmp_path / "a"
+    assert workspace.home(tmp_path / "a/.deveno/worktrees/esperanto") == tmp_path / "a"
+    assert workspace.home(tmp_path / "a") == tmp_path / "a"
+
+
+def test_yaml_is_read_as_1_2_and_its_faults_are_named(tmp_path):
+    from stages.core import yamlfile
+
+    assert yamlfile.parse("a: no\nb: 1e-3\n", "x") == {"a": "no", "b": 0.001}
+    with pytest.raises(ParamsError) as error:
+        yamlfile.parse("a: [1\nb: 2\n", "params.yaml")
+    assert error.value.where == "params.yaml: line 2"
+    with pytest.raises(ParamsError, match="holds a list"):
+        yamlfile.parse("- 1\n", "params.yaml")
+    with pytest.raises(ParamsError, match="is not there"):
+        yamlfile.read(tmp_path / "params.yaml")

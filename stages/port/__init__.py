@@ -1,0 +1,1 @@
+"""Stage `port`: a foreign checkpoint becomes a transformers folder, proved equal."""

@@ -1,0 +1,279 @@
+"""Read a PyTorch checkpoint without running anything that stands in it.
+
+A `.pt` file is a pickle, and a pickle is a program: it may name any importable object and call it.
+Here every name it asks for goes through one allow-list. Tensors and plain containers are rebuilt by
+our own functions, `argparse`, `omegaconf` and fairseq's option types become inert records, and any
+other name ends the reading with an error that says which name it was; nothing is ever imported.
+
+Both layouts of `torch.save` are read: the zip archive (`data.pkl`, `data/<n>`) of torch 1.6 and
+later, and the stream of five pickles and raw storages before it.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import sys
+import zipfile
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from stages.core.errors import ArtifactError
+
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+"""First object of the stream layout (torch.serialization.MAGIC_NUMBER)."""
+LEGACY_PROTOCOL = 1001
+
+STORAGES = {
+    "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+PLAIN_TYPES: dict[str, type] = {
+    kind.__name__: kind for kind in (bool, int, float, complex, str, list, dict, tuple, set)
+}
+STUBBED_MODULES = ("argparse", "omegaconf", "fairseq", "enum", "typing")
+"""Their objects hold settings and meters; each becomes a Record, never the real class."""
+STUBBED_NAMES = {
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "scalar"),
+    ("torch", "device"),
+    ("torch", "Size"),
+}
+DAMAGE = (
+    pickle.UnpicklingError,
+    EOFError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    RuntimeError,
+    NotImplementedError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+
+
+class Record:
+    """An inert stand-in for an object of a class that is not loaded: its name and what it held."""
+
+    type_name = ""
+    arguments: tuple[Any, ...]
+    fields: dict[str, Any]
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Record:
+        """Fill the record here, since a pickle makes objects without calling `__init__`."""
+        record = super().__new__(cls)
+        record.arguments, record.fields = arguments, dict(named)
+        return record
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        """Take anything: `__new__` kept it."""
+
+    def __setstate__(self, state: Any) -> None:
+        parts = state if isinstance(state, tuple) else (state,)
+        for part in parts:
+            if isinstance(part, dict):
+                self.fields.update({str(key): value for key, value in part.items()})
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.fields[str(key)] = value
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def append(self, value: Any) -> None:
+        """Take what a pickled list subclass holds."""
+        self.arguments = (*self.arguments, value)
+
+    extend = append
+
+
+class _Refused(Exception):
+    """A global that the allow-list lacks."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def load(path: Path) -> Any:
+    """Return the object tree of a checkpoint; tensors that shared storage still share it."""
+    try:
+        if zipfile.is_zipfile(path):
+            return _load_zip(path)
+        with path.open("rb") as stream:
+            return _load_stream(stream, path.stat().st_size)
+    except _Refused as refused:
+        raise ArtifactError(
+            f"the pickle asks for {refused.name}, which is neither a tensor nor a plain container",
+            f"{path.name}",
+            "do not trust this file; ask its author for a checkpoint that holds only tensors and "
+            "settings, or save it again with torch.save({'cfg': ..., 'model': state_dict})",
+        ) from None
+    except OSError as error:
+        raise ArtifactError(
+            f"the checkpoint cannot be opened: {error.strerror}",
+            f"{path.name}",
+            "check that the file is there and readable",
+        ) from None
+    except DAMAGE as error:
+        raise ArtifactError(
+            f"the checkpoint is damaged or no torch.save file: {type(error).__name__}: {error}",
+            f"{path.name} ({path.stat().st_size} bytes)",
+            "fetch the file again and compare its size and checksum with its source",
+        ) from None
+
+
+def plain(value: Any) -> Any:
+    """Return settings as plain containers: records become their fields, omegaconf nodes values."""
+    if isinstance(value, Record):
+        fields = value.fields
+        if "_content" in fields:
+            return plain(fields["_content"])
+        if "_val" in fields:
+            return plain(fields["_val"])
+        if not fields and len(value.arguments) == 1:
+            return plain(value.arguments[0])
+        return {key: plain(item) for key, item in fields.items()}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [plain(item) for item in value]
+    return value
+
+
+class _Unpickler(pickle.Unpickler):
+    """Resolves names by the allow-list and storages by a function."""
+
+    def __init__(self, stream: io.BytesIO | BinaryIO, storage: Callable[[Any], Any]) -> None:
+        super().__init__(stream, encoding="utf-8")
+        self._storage = storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "torch" and name in STORAGES:
+            return STORAGES[name]
+        if module in ("builtins", "__builtin__") and name in PLAIN_TYPES:
+            return PLAIN_TYPES[name]
+        known = REBUILDERS.get((module, name))
+        if known is not None:
+            return known
+        if module.split(".")[0] in STUBBED_MODULES or (module, name) in STUBBED_NAMES:
+            return type(name.split(".")[-1], (Record,), {"type_name": f"{module}.{name}"})
+        raise _Refused(f"{module}.{name}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self._storage(pid)
+
+
+def _rebuild_tensor(
+    storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+) -> torch.Tensor:
+    """Return a view of a storage, after checking that it stays inside."""
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    empty = 0 in size
+    if offset < 0 or min((*size, *stride, 0)) < 0 or (not empty and last >= storage.numel()):
+        raise ValueError(f"a tensor of shape {tuple(size)} reaches outside its storage")
+    return torch.as_strided(storage, size, stride, offset)
+
+
+def _rebuild_parameter(data: torch.Tensor, *_: Any) -> torch.Tensor:
+    return data
+
+
+REBUILDERS: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "defaultdict"): defaultdict,
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+}
+
+
+def _load_zip(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        entries = {info.filename: info for info in archive.infolist()}
+        pickles = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
+        if len(pickles) != 1:
+            raise ValueError("no data.pkl in the archive")
+        prefix = pickles[0].removesuffix("data.pkl")
+        _check_byte_order(archive, prefix, entries)
+        storages: dict[str, torch.Tensor] = {}
+
+        def storage(pid: Any) -> torch.Tensor:
+            _, dtype, key, _, count = pid
+            if key not in storages:
+                info = entries[f"{prefix}data/{key}"]
+                if info.file_size != count * dtype.itemsize:
+                    raise ValueError(f"storage {key} has {info.file_size} bytes, not {count} items")
+                storages[key] = _frozen(bytearray(archive.read(info)), dtype)
+            return storages[key]
+
+        return _Unpickler(io.BytesIO(archive.read(pickles[0])), storage).load()
+
+
+def _check_byte_order(
+    archive: zipfile.ZipFile, prefix: str, entries: dict[str, zipfile.ZipInfo]
+) -> None:
+    name = f"{prefix}byteorder"
+    order = archive.read(name).decode("ascii") if name in entries else "little"
+    if order != sys.byteorder:
+        raise ValueError(f"the storages are {order}-endian, this machine is {sys.byteorder}-endian")
+
+
+def _load_stream(stream: BinaryIO, size_bytes: int) -> Any:
+    """Read the layout before torch 1.6: magic, protocol, system facts, object, keys, storages."""
+    storages: dict[str, torch.Tensor] = {}
+    dtypes: dict[str, torch.dtype] = {}
+
+    def storage(pid: Any) -> torch.Tensor:
+        _, dtype, key, _, count, view = pid
+        if key not in storages:
+            if count < 0 or count * dtype.itemsize > size_bytes:
+                raise ValueError(f"storage {key} is larger than the file")
+            storages[key], dtypes[key] = torch.empty(count, dtype=dtype), dtype
+        if view is None:
+            return storages[key]
+        _, offset, length = view
+        return storages[key][offset : offset + length]
+
+    def unpickle() -> Any:
+        return _Unpickler(stream, storage).load()
+
+    if unpickle() != LEGACY_MAGIC or unpickle() != LEGACY_PROTOCOL:
+        raise ValueError("neither a zip archive nor a torch.save stream")
+    if not unpickle().get("little_endian", True):
+        raise ValueError("the storages are big-endian")
+    tree = unpickle()
+    for key in unpickle():
+        (count,) = struct.unpack("<q", stream.read(8))
+        target = storages[key]
+        if count != target.numel():
+            raise ValueError(f"storage {key} holds {count} items, not {target.numel()}")
+        raw = stream.read(count * dtypes[key].itemsize)
+        if len(raw) != count * dtypes[key].itemsize:
+            raise EOFError(f"the file ends inside storage {key}")
+        if count:
+            target.copy_(_frozen(bytearray(raw), dtypes[key]))
+    return tree
+
+
+def _frozen(raw: bytearray, dtype: torch.dtype) -> torch.Tensor:
+    if not raw:
+        return torch.empty(0, dtype=dtype)
+    return torch.frombuffer(raw, dtype=dtype)

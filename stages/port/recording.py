@@ -1,0 +1,169 @@
+"""Hold our reference, text pipeline and search against what fairseq itself recorded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from stages.lm.generate import Hypothesis, Search, pad_batch
+from stages.lm.translator import Translator
+from stages.port.reference import PAD, Reference
+from stages.port.source import Source
+
+if TYPE_CHECKING:
+    from stages.port.verification import Verification
+
+EOS, UNKNOWN = 2, 3
+TIE = 1e-5
+"""Hypotheses this close in fairseq's score may change places by rounding alone."""
+LIMIT_SCORE = 2e-4
+UNCACHED_SENTENCES = 32
+"""How many recorded sentences are searched a second time without the cache."""
+
+Row = Mapping[str, Any]
+
+
+def ids_of(symbols: Mapping[str, int], line: str) -> list[int]:
+    """Return the ids of a recorded line of symbols, `</s>` added."""
+    return [*(symbols.get(one, UNKNOWN) for one in line.split()), EOS]
+
+
+@torch.inference_mode()
+def token_scores(
+    reference: Reference, source: Source, rows: Sequence[Row], batch_size: int = 64
+) -> tuple[float, int]:
+    """Return the largest error of log2 P(token) by the reference, and how many tokens."""
+    pairs = [
+        (
+            ids_of(source.source_symbols, row["source_bpe"]),
+            ids_of(source.target_symbols, one["tokens_bpe"]),
+            one["positional_log2"],
+        )
+        for row in rows
+        for one in row["hyps"]
+    ]
+    pairs.sort(key=lambda pair: (len(pair[0]), len(pair[1])))
+    worst, count = 0.0, 0
+    for at in range(0, len(pairs), batch_size):
+        batch = pairs[at : at + batch_size]
+        ids, _ = pad_batch([one[0] for one in batch], PAD)
+        prefix, _ = pad_batch([[EOS, *one[1][:-1]] for one in batch], PAD)
+        bits = torch.log_softmax(reference.logits(ids, prefix), dim=-1) / math.log(2)
+        for row, (_, target, recorded) in zip(bits, batch, strict=True):
+            if len(target) != len(recorded):
+                return math.inf, count
+            found = row[range(len(target)), target]
+            worst = max(worst, float((found - torch.tensor(recorded)).abs().max()))
+            count += len(target)
+    return worst, count
+
+
+def check_recordings(
+    report: Verification,
+    translator: Translator,
+    source: Source,
+    recorded: Mapping[int, Sequence[Row]],
+    folder: Path,
+    batch_size: int,
+) -> None:
+    """Add the checks of ids, texts and searches, and the table of searches."""
+    for beams, rows in recorded.items():
+        sources = [translator.source_ids(row["source"]) for row in rows]
+        wrong = [
+            index
+            for index, row in enumerate(rows)
+            if sources[index] != ids_of(source.source_symbols, row["source_bpe"])
+        ]
+        hint = f"first: {rows[wrong[0]]['source'][:60]}" if wrong else ""
+        report.add(f"source ids of beam-{beams} sentences", len(wrong), 0.0, len(rows), hint)
+        found = translator.hypotheses(sources, Search(num_beams=beams), batch_size)
+        _check_search(report, translator, source, beams, rows, found)
+        some = sources[:UNCACHED_SENTENCES]
+        again = translator.hypotheses(some, Search(num_beams=beams), batch_size, use_cache=False)
+        moved = sum(
+            [one.tokens for one in a] != [one.tokens for one in b]
+            for a, b in zip(found, again, strict=False)
+        )
+        report.add(f"beam-{beams} search without cache", moved, 0.0, len(some))
+        report.searches[-1] |= _plain(folder, translator, rows, sources, beams, batch_size)
+
+
+def _check_search(
+    report: Verification,
+    translator: Translator,
+    source: Source,
+    beams: int,
+    rows: Sequence[Row],
+    found: Sequence[list[Hypothesis]],
+) -> None:
+    """Compare all recorded hypotheses: tokens, scores and texts, near ties apart."""
+    equal, near, wrong, texts, worst = 0, [], [], 0, 0.0
+    for row, hypotheses in zip(rows, found, strict=True):
+        recorded = row["hyps"]
+        wanted = [ids_of(source.target_symbols, one["tokens_bpe"]) for one in recorded]
+        got = hypotheses[: len(recorded)]
+        gaps = [
+            abs(one.score_nats / math.log(2) - other["score_log2"])
+            for one, other in zip(got, recorded, strict=True)
+        ]
+        if near_tie([one["score_log2"] for one in recorded]):
+            near.append(row.get("id", row["source"]))
+        if [one.tokens for one in got] == wanted:
+            equal += 1
+            worst = max(worst, *gaps)
+        elif max(gaps) > TIE:
+            wrong.append(row["source"])
+        texts += all(
+            translator.pipeline.decode(tokens) == other["text"]
+            for tokens, other in zip(wanted, recorded, strict=True)
+        )
+    hint = f"first: {wrong[0][:60]}" if wrong else ""
+    report.add(f"beam-{beams} tokens are fairseq's", len(wrong), 0.0, len(rows), hint)
+    report.add(f"beam-{beams} scores are fairseq's", worst, LIMIT_SCORE, equal)
+    report.add(f"beam-{beams} texts are fairseq's", len(rows) - texts, 0.0, len(rows))
+    report.searches.append(
+        {
+            "num_beams": beams,
+            "sentences": len(rows),
+            "sentences_equal": equal,
+            "near_ties": near,
+        }
+    )
+
+
+def near_tie(scores: Sequence[float]) -> bool:
+    """Tell whether two neighbours of a ranked list lie within TIE."""
+    return any(abs(one - two) <= TIE for one, two in zip(scores, scores[1:], strict=False))
+
+
+def _plain(
+    folder: Path,
+    translator: Translator,
+    rows: Sequence[Row],
+    sources: Sequence[list[int]],
+    beams: int,
+    batch_size: int,
+) -> dict[str, int]:
+    """Count what plain AutoTokenizer and `generate` do otherwise than fairseq."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    ids = sum(
+        tokenizer(row["source"]).input_ids != wanted
+        for row, wanted in zip(rows, sources, strict=True)
+    )
+    texts = 0
+    order = sorted(range(len(rows)), key=lambda index: (len(sources[index]), index))
+    for at in range(0, len(order), batch_size):
+        batch = [rows[index] for index in order[at : at + batch_size]]
+        inputs = tokenizer([row["source"] for row in batch], return_tensors="pt", padding=True)
+        output = translator.model.generate(**inputs, num_beams=beams)
+        for row, text in zip(
+            batch, tokenizer.batch_decode(output, skip_special_tokens=True), strict=True
+        ):
+            texts += text != row["hyps"][0]["text"]
+    return {"plain_source_ids_differ": ids, "plain_texts_differ": texts}

@@ -1,0 +1,194 @@
+"""fairseq's transformer in plain torch, reading the source tensors as the file has them.
+
+This is the other side of every comparison of stage `port`. It imports nothing of transformers and
+nothing of the converter, takes the tensors under their fairseq names, old layout or new, and is
+itself held against the token scores that fairseq recorded. Post-norm layers as in "Attention Is All
+You Need" section 3.1; sinusoids as in tensor2tensor (all sines, then all cosines).
+
+Letters: B sentences, T tokens, D width, H heads, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+PAD = 1
+NORM_EPSILON = 1e-5
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "gelu": functional.gelu,
+    "tanh": torch.tanh,
+}
+OLD_NORMS = {
+    "encoder": {"self_attn_layer_norm": "0", "final_layer_norm": "1"},
+    "decoder": {
+        "self_attn_layer_norm": "0",
+        "encoder_attn_layer_norm": "1",
+        "final_layer_norm": "2",
+    },
+}
+VARIANTS = (
+    "q and v swapped",
+    "sinusoids interleaved",
+    "positions start at 1 instead of 2",
+    "embeddings not scaled by sqrt(d)",
+    "norms of a layer exchanged",
+    "norm before the sublayer instead of after it",
+)
+"""Mistakes a port can make, each computed on request to name the one that was made."""
+
+
+def positions(count: int, width: int, interleaved: bool = False) -> Tensor:
+    """Return the fp32 table [count, D]; row PAD is zero and the first token has row PAD + 1."""
+    half = width // 2
+    rates = torch.exp(torch.arange(half).float() * -(math.log(10000) / (half - 1)))
+    angles = torch.arange(count).float().unsqueeze(1) * rates.unsqueeze(0)
+    table = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
+    if interleaved:
+        table = torch.stack([torch.sin(angles), torch.cos(angles)], dim=2).view(count, -1)
+    if width % 2:
+        table = torch.cat([table, torch.zeros(count, 1)], dim=1)
+    table[PAD] = 0
+    return table
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A fairseq transformer over its own state dict; `dtype` is what it computes in."""
+
+    tensors: Mapping[str, Tensor]
+    encoder_heads: int
+    decoder_heads: int
+    activation: str = "relu"
+    scale_embedding: bool = True
+    dtype: torch.dtype = torch.float32
+    variant: str = ""
+    """One of VARIANTS: compute with this mistake."""
+
+    def logits(self, source: Tensor, prefix: Tensor) -> Tensor:
+        """Return logits [B, T, V] for source ids [B, S] and decoder input ids [B, T]."""
+        padding = source.eq(PAD)
+        memory = self.encode(source)
+        x = self._embed("decoder", prefix)
+        length = prefix.shape[1]
+        future = torch.ones(length, length, dtype=torch.bool).triu(1)
+        hidden = future | prefix.eq(PAD)[:, None, None, :]
+        seen = padding[:, None, None, :]
+        for layer in range(self._depth("decoder")):
+            start = f"decoder.layers.{layer}."
+            x = self._sublayer(
+                start,
+                "self_attn_layer_norm",
+                x,
+                lambda y, at=start: self._attend(at + "self_attn.", y, y, hidden, "decoder"),
+            )
+            x = self._sublayer(
+                start,
+                "encoder_attn_layer_norm",
+                x,
+                lambda y, at=start: self._attend(at + "encoder_attn.", y, memory, seen, "decoder"),
+            )
+            x = self._sublayer(
+                start, "final_layer_norm", x, lambda y, at=start: self._feed_forward(at, y)
+            )
+        return x @ self._output().T
+
+    def encode(self, source: Tensor) -> Tensor:
+        """Return encoder states [B, S, D]."""
+        padding = source.eq(PAD)
+        x = self._embed("encoder", source) * (~padding).unsqueeze(2)
+        masked = padding[:, None, None, :]
+        for layer in range(self._depth("encoder")):
+            start = f"encoder.layers.{layer}."
+            x = self._sublayer(
+                start,
+                "self_attn_layer_norm",
+                x,
+                lambda y, at=start: self._attend(at + "self_attn.", y, y, masked, "encoder"),
+            )
+            x = self._sublayer(
+                start, "final_layer_norm", x, lambda y, at=start: self._feed_forward(at, y)
+            )
+        return x
+
+    def _embed(self, side: str, ids: Tensor) -> Tensor:
+        table = self._get(f"{side}.embed_tokens.weight", "encoder.embed_tokens.weight")
+        scaled = self.scale_embedding and self.variant != VARIANTS[3]
+        x = table[ids] * (math.sqrt(table.shape[1]) if scaled else 1.0)
+        real = ids.ne(PAD).long()
+        first = PAD - 1 if self.variant == VARIANTS[2] else PAD
+        places = torch.where(real.bool(), real.cumsum(1) + first, PAD)
+        sinusoids = positions(
+            ids.shape[1] + PAD + 1, table.shape[1], interleaved=self.variant == VARIANTS[1]
+        )
+        return x + sinusoids.to(self.dtype)[places]
+
+    def _sublayer(
+        self, start: str, norm: str, x: Tensor, function: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        if self.variant == VARIANTS[4]:
+            norm = {
+                "self_attn_layer_norm": "final_layer_norm",
+                "final_layer_norm": "self_attn_layer_norm",
+            }.get(norm, norm)
+        if self.variant == VARIANTS[5]:
+            return x + function(self._norm(start, norm, x))
+        return self._norm(start, norm, x + function(x))
+
+    def _norm(self, start: str, name: str, x: Tensor) -> Tensor:
+        old = f"{start}layer_norms.{OLD_NORMS[start.split('.')[0]][name]}"
+        weight = self._get(f"{start}{name}.weight", f"{old}.weight")
+        bias = self._get(f"{start}{name}.bias", f"{old}.bias")
+        return functional.layer_norm(x, (x.shape[-1],), weight, bias, NORM_EPSILON)
+
+    def _feed_forward(self, start: str, x: Tensor) -> Tensor:
+        inner = ACTIVATIONS[self.activation](self._linear(start + "fc1", x))
+        return self._linear(start + "fc2", inner)
+
+    def _attend(self, start: str, x: Tensor, memory: Tensor, hidden: Tensor, side: str) -> Tensor:
+        """Multi-head attention of x [B, T, D] over memory [B, S, D]; True in `hidden` is unseen."""
+        heads = self.encoder_heads if side == "encoder" else self.decoder_heads
+        order = "vkq" if self.variant == VARIANTS[0] else "qkv"
+        query, key, value = (
+            self._project(start, part, states).unflatten(2, (heads, -1)).transpose(1, 2)
+            for part, states in zip(order, (x, memory, memory), strict=True)
+        )
+        weights = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
+        weights = weights.masked_fill(hidden, -math.inf).softmax(dim=-1)
+        return self._linear(start + "out_proj", (weights @ value).transpose(1, 2).flatten(2))
+
+    def _project(self, start: str, part: str, x: Tensor) -> Tensor:
+        """Project by rows of the fused matrix (old layout, in the order q, k, v) or by its own."""
+        fused = f"{start}in_proj_weight"
+        if fused not in self.tensors:
+            return self._linear(f"{start}{part}_proj", x)
+        width = x.shape[-1]
+        rows = slice("qkv".index(part) * width, ("qkv".index(part) + 1) * width)
+        return functional.linear(x, self._get(fused)[rows], self._get(f"{start}in_proj_bias")[rows])
+
+    def _linear(self, name: str, x: Tensor) -> Tensor:
+        return functional.linear(x, self._get(f"{name}.weight"), self._get(f"{name}.bias"))
+
+    def _output(self) -> Tensor:
+        return self._get(
+            "decoder.output_projection.weight",
+            "decoder.embed_out",
+            "decoder.embed_tokens.weight",
+            "encoder.embed_tokens.weight",
+        )
+
+    def _depth(self, side: str) -> int:
+        return len({key.split(".")[2] for key in self.tensors if key.startswith(f"{side}.layers.")})
+
+    def _get(self, *names: str) -> Tensor:
+        """Return the first of these tensors that the file has, in the computing type."""
+        for name in names:
+            if name in self.tensors:
+                return self.tensors[name].to(self.dtype)
+        raise KeyError(names[0])

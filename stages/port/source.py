@@ -1,0 +1,141 @@
+"""A fairseq release on disk: one folder with checkpoint, dictionaries, codes, recorded outputs.
+
+    model.pt               or model1.pt ... (an ensemble), checkpoint_best.pt
+    dict.en.txt dict.eo.txt
+    bpecodes               or `code`, `codes`
+    fairseq-beam5*.jsonl   optional: what fairseq itself translated, for verification
+
+A recorded row: `source`, `reference`, `source_bpe` and `hyps`, each with `tokens_bpe`,
+`score_log2`, `positional_log2` (one per token and `</s>`), `text`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stages.core.errors import ArtifactError
+from stages.port import architecture, pickles, vocabulary
+
+CHECKPOINT = "*.pt"
+CODES = ("bpecodes", "code", "codes", "bpe.codes", "bpe-codes")
+RECORDED = re.compile(r"fairseq-beam([1-9][0-9]*)(?:-.*)?\.jsonl")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Everything a port starts from."""
+
+    checkpoint: str
+    """File name of the checkpoint that was read."""
+    tensors: Mapping[str, torch.Tensor]
+    architecture: architecture.Architecture
+    source_symbols: dict[str, int]
+    target_symbols: dict[str, int]
+    merges: list[tuple[str, str]]
+    codes_format: str
+    recorded: dict[int, list[dict[str, Any]]]
+    """Beam size -> fairseq's own rows."""
+
+
+def read(folder: Path, checkpoint: str = "") -> Source:
+    """Read the release in `folder` (searched with its subfolders)."""
+    files = {path.name: path for path in sorted(folder.rglob("*")) if path.is_file()}
+    path = _checkpoint(files, checkpoint)
+    tree = pickles.load(path)
+    if not isinstance(tree, dict) or not isinstance(tree.get("model"), dict):
+        raise ArtifactError(
+            "the file holds no state dict under `model`",
+            path.name,
+            "give a checkpoint as fairseq-train saved it",
+        )
+    shape = architecture.read(tree)
+    codes = next((files[name] for name in CODES if name in files), None)
+    if codes is None:
+        raise _absent("codes", CODES, files)
+    merges, codes_format = vocabulary.read_codes(codes)
+    return Source(
+        checkpoint=path.name,
+        tensors=_tensors(tree["model"], path.name),
+        architecture=shape,
+        source_symbols=_dictionary(files, shape.source_language),
+        target_symbols=_dictionary(files, shape.target_language),
+        merges=merges,
+        codes_format=codes_format,
+        recorded=_recorded(files),
+    )
+
+
+def _checkpoint(files: Mapping[str, Path], wanted: str) -> Path:
+    names = sorted(name for name in files if Path(name).match(CHECKPOINT))
+    if wanted:
+        if wanted not in files:
+            raise _absent("checkpoint", (wanted,), files)
+        return files[wanted]
+    if not names:
+        raise _absent("checkpoint", ("model.pt",), files)
+    if len(names) > 1:
+        raise ArtifactError(
+            f"{len(names)} checkpoints: {', '.join(names)}",
+            "files of the raw entry",
+            f"say which one to port, such as `checkpoint: {names[0]}`",
+        )
+    return files[names[0]]
+
+
+def _absent(what: str, wanted: tuple[str, ...], files: Mapping[str, Path]) -> ArtifactError:
+    return ArtifactError(
+        f"no {what}: looked for {', '.join(wanted)}",
+        f"files of the raw entry: {', '.join(sorted(files)[:12]) or 'none'}",
+        "give a folder with a checkpoint (.pt), dict.<language>.txt for both sides and bpecodes",
+    )
+
+
+def _dictionary(files: Mapping[str, Path], language: str) -> dict[str, int]:
+    name = f"dict.{language}.txt"
+    if name not in files:
+        raise _absent("dictionary", (name,), files)
+    return vocabulary.read_dictionary(files[name])
+
+
+def _tensors(state: Mapping[str, Any], name: str) -> dict[str, torch.Tensor]:
+    for key, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise ArtifactError(
+                f"{key} is a {type(value).__name__}, not a tensor",
+                f"{name}: model",
+                "give a checkpoint whose `model` is a state dict",
+            )
+    return dict(state)
+
+
+def _recorded(files: Mapping[str, Path]) -> dict[int, list[dict[str, Any]]]:
+    recorded: dict[int, list[dict[str, Any]]] = {}
+    for name, path in files.items():
+        match = RECORDED.fullmatch(name)
+        if match is None:
+            continue
+        try:
+            rows = _json_lines(path)
+            for row in rows:
+                _ = row["source"], row["source_bpe"], [one["tokens_bpe"] for one in row["hyps"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(
+                f"not a recording of fairseq's output: {type(error).__name__}: {error}",
+                name,
+                "give rows with source, source_bpe and hyps (tokens_bpe, score_log2, "
+                "positional_log2, text), or remove the file",
+            ) from None
+        recorded[int(match[1])] = rows
+    return dict(sorted(recorded.items()))
+
+
+def _json_lines(path: Path) -> list[Any]:
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines if line]

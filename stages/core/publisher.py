@@ -77,7 +77,7 @@ def _start(home: Path, log: Path) -> None:
         "OMP_NUM_THREADS": "1",
     }
     with log.open("ab") as stream:
-        subprocess.Popen(
+        child = subprocess.Popen(
             [sys.executable, "-m", "stages", "publish", str(home)],
             cwd=code,
             env=environment,
@@ -86,6 +86,8 @@ def _start(home: Path, log: Path) -> None:
             stderr=stream,
             start_new_session=True,  # it outlives the stage and is not killed with its group
         )
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, child.pid, 10)  # stages come first
 
 
 def publish_forever(home: Path, linger_s: float = LINGER_S, patience_s: float = PATIENCE_S) -> int:
@@ -93,8 +95,6 @@ def publish_forever(home: Path, linger_s: float = LINGER_S, patience_s: float = 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     if not wanted():
         return 0
-    with contextlib.suppress(OSError):
-        os.nice(10)  # stages come first
     home = home.resolve()
     state = home / ".deveno"
     state.mkdir(parents=True, exist_ok=True)
@@ -150,6 +150,7 @@ class Progress:
     offset: int = 0
     done: bool = False
     failures: int = 0
+    not_before: float = 0.0
 
     def save(self) -> None:
         """Write it down, whole or not at all."""
@@ -180,7 +181,7 @@ class Publisher:
         return any(journal.is_alive(path) for path in self.pending())
 
     def step(self) -> bool:
-        """Publish what is new; return whether somebody still writes."""
+        """Publish what is new; return whether somebody still writes or waits for another try."""
         alive = False
         for path in self.pending():
             execution = journal.load(path)
@@ -190,13 +191,18 @@ class Publisher:
                 from stages.core.tracking import Store
 
                 self.store = Store(self.home)
-            alive = alive or execution.alive
             at = self.known[path]
+            alive = alive or execution.alive or at.failures > 0
+            if time.monotonic() < at.not_before:
+                continue
             try:
                 self._publish(at, execution, self.store)
+                at.failures = 0
             except Exception as error:
                 self.store.check()
+                alive = True
                 at.failures += 1  # the server lives, so it is this journal that it cannot take
+                at.not_before = time.monotonic() + min(BACKOFF_S[1], 2.0**at.failures / 4)
                 _logger.warning("%s is not published: %s", execution.id, _first_line(error))
         return alive
 
@@ -215,7 +221,7 @@ class Publisher:
             return Progress(path)
 
     def _publish(self, at: Progress, execution: journal.Execution, store: Store) -> None:
-        """Publish one journal from where it was left; `execution.alive` is older than the events."""
+        """Publish one journal from where it was left."""
         flow = execution.path.parent.name == FLOWS
         if at.run is None:
             start = execution.start

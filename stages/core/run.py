@@ -32,6 +32,7 @@ from stages.core import (
     machine,
     references,
     registry,
+    tracking,
     workspace,
 )
 from stages.core.errors import (
@@ -134,6 +135,7 @@ class Execution:
         try:
             with self._locked():
                 self.journal = self._opened()
+                tracking.ensure_publisher(workspace.home(self.root))  # curves are live
                 self.log = Log(self._sink, self.scratch)
                 self._on_stop()
                 try:
@@ -297,8 +299,6 @@ class Execution:
             outputs=rows,
             error=list(outcome.get("error", {}).values()),
         )
-        from stages.core import tracking
-
         tracking.ensure_publisher(workspace.home(self.root))
 
 

@@ -1,0 +1,1 @@
+"""The stage `export`: ONNX and quantized variants, proved close."""

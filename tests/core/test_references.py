@@ -19,7 +19,9 @@ def graph(tmp_path, **sections):
 
 
 def test_entries_come_producers_first_and_know_their_upstream(tmp_path):
-    built = graph(tmp_path, copy={"b": {"base": "copied/a"}, "a": {"base": "raw/x"}}, source={"x": {}})
+    built = graph(
+        tmp_path, copy={"b": {"base": "copied/a"}, "a": {"base": "raw/x"}}, source={"x": {}}
+    )
     assert list(built) == ["source@x", "copy@a", "copy@b"]
     assert built["copy@b"].upstream == ("copy@a",)
     assert references.descendants(built, {"source@x"}) == set(built)
@@ -50,7 +52,11 @@ def test_an_entry_that_reads_itself_is_a_circle(tmp_path):
     [
         ({"sorce": {}}, "unknown section 'sorce'", "params.yaml"),
         ({"source": None}, "section 'source' holds None", "params.yaml: source"),
-        ({"source": {"x": {"txt": "a"}}}, "unknown parameter 'txt' (value 'a')", "params.yaml: source.x.txt"),
+        (
+            {"source": {"x": {"txt": "a"}}},
+            "unknown parameter 'txt' (value 'a')",
+            "params.yaml: source.x.txt",
+        ),
         ({"source": {"x": {"text": 3}}}, "(value 3)", "params.yaml: source.x.text"),
         ({"source": {"x": {"threads": 0}}}, "(value 0)", "params.yaml: source.x.threads"),
         ({"source": {"x": 5}}, "the entry holds 5", "params.yaml: source.x"),
@@ -77,7 +83,9 @@ def test_none_points_at_the_tracked_empty_folder(tmp_path):
 
 
 def test_targets_may_be_an_address_a_stage_or_a_unique_key(tmp_path):
-    built = graph(tmp_path, source={"x": {}, "y": {}}, copy={"x": {"base": "raw/x"}, "z": {"base": "raw/x"}})
+    built = graph(
+        tmp_path, source={"x": {}, "y": {}}, copy={"x": {"base": "raw/x"}, "z": {"base": "raw/x"}}
+    )
     assert references.select(built, ["copy@x"]) == {"copy@x"}
     assert references.select(built, ["source"]) == {"source@x", "source@y"}
     assert references.select(built, ["z"]) == {"copy@z"}

@@ -39,7 +39,11 @@ def outcome(root, stage):
 def test_outputs_metrics_curves_and_outcome_are_left(place):
     assert run.execute("source", "a") == 0
     assert run.execute("copy", "b") == 0
-    assert sorted(p.name for p in (place / "data/copied/b").iterdir()) == ["0.txt", "1.txt", "2.txt"]
+    assert sorted(p.name for p in (place / "data/copied/b").iterdir()) == [
+        "0.txt",
+        "1.txt",
+        "2.txt",
+    ]
     assert json.loads((place / "metrics/source/a.json").read_text()) == {"size_bytes": 7}
     assert (place / "plots/copy/b.csv").read_text() == (
         "step,loss_nats\n0,1.0\n1,0.5\n2,0.3333333333333333\n"
@@ -80,7 +84,11 @@ def faulty(monkeypatch, function, **changes):
         (lambda raw: raw.mkdir(), "user error", "left [] and declares ['raw']"),
         (lambda raw: 1 / 0, "crash", "crashed: ZeroDivisionError"),
         (lambda raw: _raise(OSError(errno.ENOSPC, "full", "x")), "user error", "no space is left"),
-        (lambda raw: _raise(OSError(errno.EROFS, "read-only", "x")), "user error", "may not be written"),
+        (
+            lambda raw: _raise(OSError(errno.EROFS, "read-only", "x")),
+            "user error",
+            "may not be written",
+        ),
         (lambda raw: _raise(Resumable("a", "b", "c")), "resumable", "a"),
     ],
 )
@@ -148,7 +156,9 @@ def test_a_second_execution_of_a_fingerprint_waits_for_the_first(place, monkeypa
 def test_a_wrong_package_version_is_refused(place, capfd):
     text = (place / "dvc.yaml").read_text()
     (place / "dvc.yaml").write_text(
-        text.replace("params: ['source.${key}']", "params: ['source.${key}', {environment.yaml: [pydantic]}]")
+        text.replace(
+            "params: ['source.${key}']", "params: ['source.${key}', {environment.yaml: [pydantic]}]"
+        )
     )
     assert run.execute("source", "a") == 2
     assert "the lock file says 0" in capfd.readouterr().err

@@ -12,7 +12,9 @@ from stages.core import registry
 ROOT = Path(__file__).resolve().parents[2]
 BANNED = {"utils", "util", "common", "helpers", "helper", "misc", "base", "manager"}
 SOURCES = sorted(
-    path for folder in ("stages", "flows", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+    path
+    for folder in ("stages", "flows", "tests", "benchmarks")
+    for path in (ROOT / folder).rglob("*.py")
 )
 PRODUCT = [path for path in SOURCES if path.parts[len(ROOT.parts)] in ("stages", "flows")]
 

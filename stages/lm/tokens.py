@@ -334,7 +334,8 @@ class Tokens:
         expected = self.ledger["tokens"] * dtype.itemsize
         found = path.stat().st_size if path.is_file() else -1
         if found != expected:
-            raise _damaged(path, f"it has {found} bytes instead of {expected}")
+            state = "it is missing" if found < 0 else f"it has {found} bytes instead of {expected}"
+            raise _damaged(path, state)
         if not expected:
             return np.zeros(0, dtype=dtype)
         return np.memmap(path, dtype=dtype, mode="r")

@@ -22,7 +22,7 @@ def prepare(threads: int) -> None:
 
 
 def seed_step(seed: int, step: int) -> None:
-    """Seed torch's generator (dropout) from the step alone, so that a resumed run needs no state."""
+    """Seed torch's generator (dropout) from the step alone: a resumed run needs no state."""
     torch.manual_seed(mix(seed, step) >> 1)
 
 

@@ -9,8 +9,6 @@ Shapes: N tokens of a batch, D hidden size, H heads, K head size, V vocabulary o
 
 from __future__ import annotations
 
-import copy
-import shutil
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,15 +26,10 @@ from stages.core.errors import ArtifactError, ParamsError
 ATTENTION = "deveno-pieces"
 """Name under which the attention of this module is known to transformers."""
 Head = Literal["mlm", "causal", "token-classification"]
-OFFSET_FAMILIES = frozenset({"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm"})
-"""Architectures whose positions begin at the padding id + 1 (inherited from fairseq)."""
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.json",
-    "merges.txt",
-    "special_tokens_map.json",
+OFFSET_FAMILIES = frozenset(
+    {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm"}
 )
+"""Architectures whose positions begin at the padding id + 1 (inherited from fairseq)."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +143,7 @@ def head_logits(model: Any, states: Tensor) -> Tensor:
 
 def longest(config: Any) -> int:
     """Return how many tokens fit the model's positions."""
-    positions = int(getattr(config, "max_position_embeddings", 0) or getattr(config, "n_positions"))
+    positions = int(getattr(config, "max_position_embeddings", 0) or config.n_positions)
     return positions - (config.pad_token_id + 1 if config.model_type in OFFSET_FAMILIES else 0)
 
 
@@ -178,7 +171,6 @@ def load(folder: Path, head: Head, labels: Sequence[str] | None = None, seed: in
     extra: dict[str, Any] = {}
     if labels is not None:
         extra = {
-            "num_labels": len(labels),
             "id2label": dict(enumerate(labels)),
             "label2id": {label: number for number, label in enumerate(labels)},
         }
@@ -251,18 +243,11 @@ def _auto_class(head: Head) -> Any:
     }[head]
 
 
-def save(model: Any, folder: Path, tokenizer: Path) -> None:
-    """Write a model folder that transformers opens with nothing of ours, tokenizer included."""
+def save(model: Any, folder: Path) -> None:
+    """Write config.json and model.safetensors, which transformers opens with nothing of ours."""
     folder.mkdir(parents=True, exist_ok=True)
-    plain = copy.copy(model.config)
-    plain._attn_implementation = None
-    plain._name_or_path = ""
-    model.save_pretrained(folder, safe_serialization=True)
-    plain.architectures = [type(model).__name__]
-    plain.save_pretrained(folder)
-    for name in TOKENIZER_FILES:
-        if (tokenizer / name).is_file():
-            shutil.copyfile(tokenizer / name, folder / name)
+    with _quiet():
+        model.save_pretrained(folder)
 
 
 def open_tokenizer(folder: Path) -> Any:

@@ -1,0 +1,1 @@
+"""Fine-tune a pretrained model for a task."""

@@ -1,0 +1,239 @@
+"""The one training loop: pretraining and fine-tuning differ only in the tasks they hand it.
+
+A run is a function of its parameters and data: a step's batch, masks and dropout follow from the
+seed and the step's number, so a resumed run repeats an uninterrupted one bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.core.errors import CheckFailed, Resumable
+from stages.core.log import Log
+from stages.lm import checkpoint, device, objectives
+from stages.lm.objectives import Task
+from stages.lm.optimisation import OptimisationParams, learning_rate
+
+Curve = list[tuple[str, int, float]]
+Tasks = Callable[[int], Sequence[Task]]
+Evaluate = Callable[[int], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained: a model, its tasks step by step, and how it is judged on the way.
+
+    `tasks(step)` gives the parts of a step's batch, whose losses are summed and divided by all
+    their predictions; `evaluate(step)` runs every `evaluate_every` steps and at the end, and its
+    numbers become points of curves. With `best` the weights where that number was highest are kept
+    (the earliest of equals), else the last. `identity` names the run for its checkpoints.
+    """
+
+    model: Any
+    steps: int
+    tasks: Tasks
+    evaluate: Evaluate
+    evaluate_every: int
+    params: OptimisationParams
+    identity: str
+    best: str | None = None
+    frozen: frozenset[str] = frozenset()
+
+
+@dataclass
+class Progress:
+    """What a run has to say for itself; all of it deterministic."""
+
+    step: int = 0
+    tokens: int = 0
+    predictions: int = 0
+    curve: Curve = field(default_factory=list)
+    best_value: float | None = None
+    best_step: int = 0
+
+    def last(self, name: str) -> float | None:
+        """Return the newest point of a curve."""
+        return next((value for key, _, value in reversed(self.curve) if key == name), None)
+
+
+def train(run: Run, log: Log) -> Progress:
+    """Train to the end, resuming from the newest checkpoint; leaves the chosen weights in place.
+
+    Raises CheckFailed where the loss is not a number and Resumable when asked to stop.
+    """
+    optimizer = make_optimizer(run.model, run.params, run.frozen)
+    progress, best = _resume(run, optimizer, log)
+    started, first, tokens = time.process_time(), progress.step, progress.tokens
+    while progress.step < run.steps:
+        _step(run, optimizer, progress, log)
+        if progress.step % run.evaluate_every == 0 or progress.step == run.steps:
+            best = _judge(run, progress, best, log)
+        if log.stopping and progress.step < run.steps:
+            _checkpoint(run, optimizer, progress, best, log)
+            raise Resumable(
+                f"stopped after step {progress.step} of {run.steps}, with a checkpoint",
+                str(log.scratch),
+                "run the same entry again to go on from there",
+            )
+        if progress.step % run.params.checkpoint_every == 0 and progress.step < run.steps:
+            _checkpoint(run, optimizer, progress, best, log)
+        log.progress(progress.step, run.steps)
+    spent = time.process_time() - started
+    if progress.step > first and spent > 0:
+        log.observe("tokens_per_cpu_second", (progress.tokens - tokens) / spent)
+    device.observe_memory(log)
+    if best:
+        run.model.load_state_dict(best)
+    return progress
+
+
+def make_optimizer(
+    model: nn.Module, params: OptimisationParams, frozen: frozenset[str] = frozenset()
+) -> torch.optim.Optimizer:
+    """Return AdamW that decays matrices and never vectors, chosen by shape and not by name.
+
+    (A list of names misses norms that a family names otherwise; CodeParrot decayed GPT-2's.)
+    """
+    learned = []
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+        if name not in frozen:
+            learned.append(parameter)
+    groups = [
+        {"params": [p for p in learned if p.ndim >= 2], "weight_decay": params.weight_decay},
+        {"params": [p for p in learned if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups,
+        lr=params.learning_rate,
+        betas=(params.beta1, params.beta2),
+        eps=params.epsilon,
+        fused=True,
+    )
+
+
+def accumulate(model: Any, tasks: Sequence[Task]) -> tuple[Tensor, int]:
+    """Add the gradient of the mean loss over all tasks; returns that mean in nats and its count."""
+    count = sum(len(task.places) for task in tasks)
+    total = torch.zeros(())
+    for task in tasks:
+        loss = objectives.summed_nats(model, task) / count
+        loss.backward()
+        total += loss.detach()
+    return total, count
+
+
+def _step(run: Run, optimizer: torch.optim.Optimizer, progress: Progress, log: Log) -> None:
+    """Do one update."""
+    step = progress.step
+    run.model.train()
+    device.seed_step(run.params.seed, step)
+    rate = learning_rate(run.params, step, run.steps)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    tasks = run.tasks(step)
+    loss, count = accumulate(run.model, tasks)
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), run.params.clip_norm)
+    if not (math.isfinite(float(loss)) and math.isfinite(float(norm))):
+        raise CheckFailed(
+            f"the loss of step {step + 1} is {float(loss)} (gradient norm {float(norm)})",
+            f"learning rate {rate:.3g}",
+            "lower learning_rate, or lengthen warmup_share",
+        )
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    progress.step += 1
+    progress.tokens += sum(len(task.pieces.ids) for task in tasks)
+    progress.predictions += count
+    _point(progress, log, "loss_nats", float(loss))
+    _point(progress, log, "gradient_norm", float(norm))
+    _point(progress, log, "learning_rate", rate)
+
+
+def _point(progress: Progress, log: Log, name: str, value: float) -> None:
+    progress.curve.append((name, progress.step, value))
+    log.metric(name, value, step=progress.step)
+
+
+def _judge(run: Run, progress: Progress, best: dict[str, Tensor], log: Log) -> dict[str, Tensor]:
+    """Evaluate, and keep a copy of the weights where they are the best so far."""
+    run.model.eval()
+    with torch.inference_mode():
+        found = run.evaluate(progress.step)
+    for name, value in found.items():
+        _point(progress, log, name, value)
+    if run.best is None:
+        return best
+    value = found[run.best]
+    if progress.best_value is not None and value <= progress.best_value:
+        return best
+    progress.best_value, progress.best_step = value, progress.step
+    return {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+
+
+def _checkpoint(
+    run: Run,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    best: dict[str, Tensor],
+    log: Log,
+) -> None:
+    tensors = {f"model/{name}": value for name, value in _own(run.model).items()}
+    tensors |= {f"best/{name}": value.clone() for name, value in best.items()}
+    tensors |= checkpoint.optimizer_tensors(run.model, optimizer)
+    facts = {
+        "tokens": progress.tokens,
+        "predictions": progress.predictions,
+        "curve": [list(point) for point in progress.curve],
+        "best_value": progress.best_value,
+        "best_step": progress.best_step,
+    }
+    checkpoint.save(log.scratch, run.identity, checkpoint.State(progress.step, tensors, facts))
+
+
+def _resume(
+    run: Run, optimizer: torch.optim.Optimizer, log: Log
+) -> tuple[Progress, dict[str, Tensor]]:
+    """Put the newest checkpoint back; its curve is told again, for this process's log."""
+    state = checkpoint.latest(log.scratch, run.identity, log)
+    if state is None:
+        return Progress(), {}
+    weights = {name: state.tensors[f"model/{name}"] for name in _own(run.model)}
+    run.model.load_state_dict(weights, strict=False)
+    checkpoint.restore_optimizer(run.model, optimizer, state.tensors)
+    facts = state.facts
+    progress = Progress(
+        state.step,
+        facts["tokens"],
+        facts["predictions"],
+        [(name, step, value) for name, step, value in facts["curve"]],
+        facts["best_value"],
+        facts["best_step"],
+    )
+    for name, step, value in progress.curve:
+        log.metric(name, value, step=step)
+    log.observe("resumed_at_step", state.step)
+    best = {
+        name.removeprefix("best/"): value
+        for name, value in state.tensors.items()
+        if name.startswith("best/")
+    }
+    return progress, best
+
+
+def _own(model: nn.Module) -> dict[str, Tensor]:
+    """Return parameters and saved buffers once each: tied weights under their first name only."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            found[name] = tensor.detach()
+    return found

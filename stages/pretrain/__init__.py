@@ -1,0 +1,1 @@
+"""Pretrain a language model from scratch or go on with one."""

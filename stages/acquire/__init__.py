@@ -1,0 +1,1 @@
+"""Bring raw material in, with its licence, origin and digests."""

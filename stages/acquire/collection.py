@@ -1,0 +1,197 @@
+"""Each kind of source into a raw folder: `files/`, perhaps `truth/`, and `manifest.json`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from stages.acquire import local, manifest
+from stages.acquire.archives import archive_stem, is_archive, unpack
+from stages.acquire.generator.parameters import GeneratorParams
+from stages.acquire.sources import FilesSource, HubSource, Tangible, UrlSource
+from stages.acquire.writing import content_digest, inside, told_plainly
+from stages.core.canonical import file_digest, write_json
+from stages.core.errors import SourceError
+from stages.core.log import Log
+from stages.lm.reading import Reading
+
+if TYPE_CHECKING:
+    from stages.acquire.stage import AcquireParams
+
+GENERATED = "made by the generator of Deveno (stages/acquire/generator)"
+MAX_MEMBER_BYTES = 50_000_000_000
+
+
+def collect(params: AcquireParams, folder: Path, raw: Path, log: Log) -> None:
+    """Fill a raw folder from the entry's source and describe it."""
+    source = params.source
+    told: dict[str, Any] = {
+        "source": manifest.identity(source),
+        "licence": params.licence,
+        "licence_reason": params.licence_reason,
+        "origin": params.origin or _origin(source, params.folder),
+        "synthetic": isinstance(source, GeneratorParams),
+    }
+    with told_plainly(raw):
+        raw.mkdir(parents=True, exist_ok=True)
+    if isinstance(source, GeneratorParams):
+        told["licence"] = params.licence or "CC0-1.0"
+        told |= _generated(source, raw, log)
+    elif isinstance(source, FilesSource):
+        told |= _from_files(source, folder, raw, log)
+    elif isinstance(source, UrlSource):
+        told |= _from_addresses(source, raw, log)
+    else:
+        told |= _from_hub(source, folder, raw, log)
+    told["content_sha256"] = content_digest(told["files"])
+    _check_pin(source, told["content_sha256"])
+    _write(raw, told)
+    if params.check and not isinstance(source, GeneratorParams):
+        for kind, number in manifest.count(raw, told["files"], log).items():
+            log.metric(f"{kind}_read", number)
+        _write(raw, told)
+    log.metric("files_kept", len(told["files"]))
+    log.metric("size_bytes", sum(row["size_bytes"] for row in told["files"]))
+
+
+def _write(raw: Path, told: dict[str, Any]) -> None:
+    with told_plainly(raw / "manifest.json"):
+        write_json(raw / "manifest.json", told)
+
+
+def _origin(source: Any, folder: str) -> str:
+    if isinstance(source, GeneratorParams):
+        return GENERATED
+    if isinstance(source, UrlSource):
+        return source.base or ", ".join(file.path for file in source.files)
+    if isinstance(source, HubSource) and source.repo:
+        return f"{source.repo}@{source.revision}"
+    if isinstance(source, FilesSource) and source.root:
+        return f"files below {source.root}"
+    return f"files below {folder}"
+
+
+def _generated(source: GeneratorParams, raw: Path, log: Log) -> dict[str, Any]:
+    from stages.acquire.generator.corpus import generate
+
+    with told_plainly(raw):
+        made = generate(source, raw, log)
+    return {name: made[name] for name in sorted(made)}
+
+
+def _from_files(source: FilesSource, folder: Path, raw: Path, log: Log) -> dict[str, Any]:
+    root = local.find_root(source, folder)
+    names = local.find(source, root)
+    target = raw / "files"
+    if source.pack:
+        local.pack(root, names, source, target, log)
+        return {"files": manifest.rows(raw, Reading())}
+    local.copy(root, names, target, log)
+    archives = _unpack(source, target)
+    return {"files": _described(raw, source), **archives}
+
+
+def _described(raw: Path, source: Tangible) -> list[manifest.Row]:
+    rows = manifest.rows(raw, source.reading, source.rules)
+    manifest.join(rows, source)
+    return rows
+
+
+def _unpack(source: Tangible, target: Path) -> dict[str, Any]:
+    """Replace archives by their chosen members; keep the archives' digests."""
+    if not source.unpack:
+        return {}
+    archives = []
+    for path in sorted(path for path in target.rglob("*") if is_archive(path.name)):
+        name = path.relative_to(target).as_posix()
+        members = unpack(
+            path, path.with_name(archive_stem(path.name)), source.unpack, MAX_MEMBER_BYTES
+        )
+        archives.append(
+            {
+                "path": name,
+                "sha256": file_digest(path),
+                "size_bytes": path.stat().st_size,
+                "members": len(members),
+            }
+        )
+        path.unlink()
+    return {"archives": archives}
+
+
+def _from_addresses(source: UrlSource, raw: Path, log: Log) -> dict[str, Any]:
+    if not source.files:
+        raise SourceError(
+            "the source is empty: no address", "acquire: source.files", "list what to fetch"
+        )
+    targets = _targets(source)
+    from stages.acquire.download import fetch
+
+    fetched = []
+    for done, (url, name, pin) in enumerate(targets):
+        fetched.append((fetch(url, pin, source, log, done, len(targets)), name))
+    addresses = []
+    for (path, name), (url, _, pin) in zip(fetched, targets, strict=True):
+        kept = raw / "files" / name
+        with told_plainly(kept):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            _move(path, kept)
+        addresses.append(
+            {"url": url, "path": f"files/{name}", "sha256": file_digest(kept), "pinned": bool(pin)}
+        )
+    unpinned = [row for row in addresses if not row["pinned"]]
+    if unpinned:
+        log.text("pins", "\n".join(f"{row['url']} sha256: {row['sha256']}" for row in unpinned))
+    archives = _unpack(source, raw / "files")
+    return {"files": _described(raw, source), "addresses": addresses, **archives}
+
+
+def _move(path: Path, kept: Path) -> None:
+    shutil.move(path, kept)
+
+
+def _targets(source: UrlSource) -> list[tuple[str, str, str | None]]:
+    """Return (address, relative path to keep, pin) of each file; two may not share a path."""
+    found: list[tuple[str, str, str | None]] = []
+    for file in source.files:
+        base = source.base if source.base.endswith("/") or not source.base else source.base + "/"
+        url = urljoin(base, file.path)
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise SourceError(
+                f"{url!r} is no http or https address",
+                "acquire: source.base",
+                "begin `base` or the path with https://",
+            )
+        relative = file.path if not urlsplit(file.path).scheme else parts.path.lstrip("/")
+        name = str(inside(file.name or relative.split("?")[0], f"acquire: source.files of {url}"))
+        found.append((url, name, file.sha256))
+    names = [name for _, name, _ in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SourceError(
+            f"two addresses would be kept as {twice[0]!r}",
+            "acquire: source.files",
+            "give one of them another `name`",
+        )
+    return found
+
+
+def _from_hub(source: HubSource, folder: Path, raw: Path, log: Log) -> dict[str, Any]:
+    from stages.acquire.hub import stream
+
+    stream(source, folder, raw / "files", log)
+    reading = source.reading.model_copy(update={"format": "jsonl"})
+    return {"files": manifest.rows(raw, reading)}
+
+
+def _check_pin(source: Any, found: str) -> None:
+    pin = source.sha256 if isinstance(source, FilesSource) else None
+    if pin is not None and pin != found:
+        raise SourceError(
+            f"the content's SHA-256 is {found}, declared is {pin}",
+            "acquire: source.sha256",
+            "find out why the files changed; if they may, declare the new digest",
+        )

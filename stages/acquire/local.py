@@ -1,0 +1,126 @@
+"""Files of this machine: found by glob below a root, copied as they are or packed into shards."""
+
+from __future__ import annotations
+
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.acquire.sources import FilesSource
+from stages.acquire.writing import copy_stream, told_plainly
+from stages.core.errors import SourceError
+from stages.core.log import Log
+from stages.lm.records import RawFile, format_of, read_file
+from stages.lm.streams import LineShards
+
+PYTHON_EXCLUDED = (
+    "site-packages/**/*",
+    "dist-packages/**/*",
+    "test/**/*",
+    "**/tests/**/*",
+    "**/__pycache__/**/*",
+)
+"""What the root `python` leaves out: other people's packages, tests and their odd encodings."""
+NAMED_ROOTS = {"python": "stdlib"}
+
+
+def find_root(source: FilesSource, folder: Path) -> Path:
+    """Return the folder that a source's globs are relative to."""
+    if source.root is None:
+        root = folder
+    elif source.root in NAMED_ROOTS:
+        root = Path(sysconfig.get_path(NAMED_ROOTS[source.root]))
+    else:
+        root = Path(source.root).expanduser()
+        if not root.is_absolute():
+            raise SourceError(
+                f"the root {source.root!r} is neither absolute nor one of {sorted(NAMED_ROOTS)}",
+                "acquire: source.root",
+                "use `folder` for places in the repository, or a path that begins with / or ~/",
+            )
+    if not root.is_dir():
+        raise SourceError(
+            f"no folder {source.root or root.name}", str(root), "make it, or name another root"
+        )
+    return root
+
+
+def glob(root: Path, patterns: Sequence[str], where: str) -> list[str]:
+    """Return the files that any pattern finds, relative, sorted; hidden ones never count."""
+    found = set()
+    for pattern in patterns:
+        if Path(pattern).is_absolute() or ".." in Path(pattern).parts or not pattern:
+            raise SourceError(
+                f"the pattern {pattern!r} leads outside the root",
+                where,
+                "write patterns relative to the root, without `..`",
+            )
+        for path in root.glob(pattern):
+            relative = path.relative_to(root)
+            if path.is_file() and not any(part.startswith(".") for part in relative.parts):
+                found.add(relative.as_posix())
+    return sorted(found)
+
+
+def find(source: FilesSource, root: Path) -> list[str]:
+    """Return the paths a source names; a pattern that finds nothing is refused."""
+    where = f"acquire: source.patterns below {source.root or root}"
+    for pattern in source.patterns:
+        if not glob(root, [pattern], where):
+            raise SourceError(
+                f"the pattern {pattern!r} finds no file",
+                str(root),
+                "put files there, or correct the pattern",
+            )
+    exclude = [*source.exclude, *(PYTHON_EXCLUDED if source.root == "python" else ())]
+    names = sorted(
+        set(glob(root, source.patterns, where))
+        - set(glob(root, exclude, "acquire: source.exclude"))
+    )
+    if not names:
+        raise SourceError(
+            "the source is empty: no file is left after `exclude`",
+            str(root),
+            "put files there, or correct `patterns` and `exclude`",
+        )
+    if len(names) > source.max_files and not source.pack:
+        raise SourceError(
+            f"{len(names)} files, allowed are {source.max_files}",
+            str(root),
+            "set `pack: true` (few shards instead of many files), or raise `max_files`",
+        )
+    return names
+
+
+def copy(root: Path, names: Sequence[str], target: Path, log: Log) -> None:
+    """Copy files below `target` under their relative names."""
+    total = sum((root / name).stat().st_size for name in names)
+    done = 0
+
+    def tick(count: int) -> None:
+        nonlocal done
+        done += count
+        log.progress(done, total, "bytes")
+
+    for name in names:
+        with told_plainly(root / name), (root / name).open("rb") as stream:
+            copy_stream(stream, target / name, tick=tick)
+
+
+def pack(root: Path, names: Sequence[str], source: FilesSource, target: Path, log: Log) -> int:
+    """Write every text document into `documents-*.jsonl.zst` shards; return how many there are."""
+    with told_plainly(target), LineShards(target, "documents") as shards:
+        for done, name in enumerate(names):
+            file = RawFile(root / name, name, format_of(name, source.reading), source.reading)
+            if file.kind != "documents":
+                raise SourceError(
+                    f"{name} holds {file.kind}, and only texts can be packed",
+                    str(root / name),
+                    "leave it out of `patterns`, or set `pack: false`",
+                )
+            for document in read_file(file):
+                shards.add(
+                    {"id": document.id, "source": document.source, "text": document.text}  # type: ignore[union-attr]
+                )
+            log.progress(done + 1, len(names), "files")
+    return shards.rows

@@ -13,7 +13,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.core import canonical, environment, hashes, imports, machine, registry, yamlfile
+from stages.core import canonical, environment, hashes, imports, machine, readme, registry, yamlfile
 from stages.core.declare import Stage
 from stages.core.references import PARAMS
 
@@ -58,7 +58,8 @@ def render(root: Path) -> dict[str, str]:
     packages = {package for found in closures.values() for package in found.packages}
     versions = environment.versions_of(packages, root)
     lines = "".join(f'{name}: "{version}"\n' for name, version in versions.items())
-    return {
+    texts = {readme.README: readme.render(root)} if (root / readme.README).exists() else {}
+    return texts | {
         DVCFILE: _merged(root / DVCFILE, closures),
         environment.ENVIRONMENT: f"# Versions that enter fingerprints. {HEADING}\n" + lines,
         ".dvcignore": "".join(f"{pattern}\n" for pattern in hashes.IGNORED)

@@ -1,0 +1,203 @@
+"""Sentence plans compiled to flat arrays, so that numpy can fill thousands at once.
+
+A compiled sentence is a run of parts; part i is `pieces[offset[i] + value of variable[i]]`. A piece
+is a string that already has its capital and the space before it. Fixed text is a block of one piece
+with variable 0, whose value is always 0; variable 1 holds the separator before the sentence.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.acquire.generator import plans
+from stages.acquire.generator.sentences import Plan
+from stages.acquire.generator.tokens import En, Eo
+from stages.acquire.generator.vocabulary import Category, features, inflect, lemma, translate
+
+SEPARATORS = ("", " ", "\n\n")
+RESERVED = 2
+"""Variables 0 (always zero) and 1 (separator)."""
+ZERO = "zero"
+
+
+@dataclass
+class Runs:
+    """Runs of parts, one per template: `start`, `length` index `offset` and `variable`."""
+
+    start: NDArray[np.int64]
+    length: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    variable: NDArray[np.int64]
+
+
+class Pieces:
+    """All strings that sentences are made of, in blocks of one form of one category."""
+
+    def __init__(self, categories: dict[str, Category]) -> None:
+        self._categories = categories
+        self._blocks: dict[tuple[str, ...], int] = {}
+        self._strings: list[str] = []
+
+    def fixed(self, text: str) -> int:
+        """Return the place of a piece of fixed text."""
+        return self._block(("fixed", text), lambda: [text])
+
+    def separators(self) -> int:
+        """Return the place of the separators."""
+        return self._block(("separators",), lambda: list(SEPARATORS))
+
+    def esperanto(self, category: str, form: str, space: bool, capital: bool) -> int:
+        """Return the place of one Esperanto form of every word of a category."""
+        key = ("eo", category, form, str(space), str(capital))
+        kind = self._categories[category].kind
+        return self._block(key, lambda: [
+            _shaped(inflect(kind, word.stem, form), space, capital)
+            for word in self._categories[category].words
+        ])  # fmt: skip
+
+    def english(self, category: str, form: str, space: bool, capital: bool) -> int:
+        """Return the place of one English form of every word of a category."""
+        key = ("en", category, form, str(space), str(capital))
+        kind = self._categories[category].kind
+        return self._block(key, lambda: [
+            _shaped(translate(kind, word.gloss, form), space, capital)
+            for word in self._categories[category].words
+        ])  # fmt: skip
+
+    def lemmas(self, category: str, form: str) -> int:
+        """Return the place of the lemmas of a category, each after a tab."""
+        found = self._categories[category]
+        kind = "adverb" if form == "e" else found.kind
+        ending = "e" if form == "e" else "-a" if form == "day" else ""
+        return self._block(("lemma", category, ending), lambda: [
+            "\t" + (word.stem + ending if ending else lemma(kind, word.stem)) for word in found.words
+        ])  # fmt: skip
+
+    def array(self) -> NDArray[np.object_]:
+        """Return all pieces as an array of strings."""
+        made = np.empty(len(self._strings), dtype=object)
+        made[:] = self._strings
+        return made
+
+    def _block(self, key: tuple[str, ...], make: Callable[[], list[str]]) -> int:
+        if key not in self._blocks:
+            self._blocks[key] = len(self._strings)
+            self._strings += make()
+        return self._blocks[key]
+
+
+def _shaped(text: str, space: bool, capital: bool) -> str:
+    if capital:
+        text = text[:1].upper() + text[1:]
+    return " " + text if space else text
+
+
+def _capitals(tokens: list[Eo] | list[En]) -> list[bool]:
+    """Say which tokens take a capital: the first word, and the first of a quotation after a colon."""
+    found, waiting, colon = [], True, False
+    for token in tokens:
+        symbol = token.slot < 0 and not any(letter.isalnum() for letter in token.text)
+        if symbol and token.right and colon:
+            waiting = True
+        found.append(waiting and not symbol)
+        if not symbol:
+            waiting = False
+        colon = token.text == ":"
+    return found
+
+
+def _spaces(tokens: list[Eo] | list[En]) -> list[bool]:
+    """Say which tokens have a space before them."""
+    tight = [True, *(token.right for token in tokens[:-1])]
+    return [not (t or token.left) for t, token in zip(tight, tokens, strict=True)]
+
+
+Part = tuple[int, int]
+
+
+class Pool:
+    """A pool of compiled plans: `headings` first, then sentences."""
+
+    def __init__(
+        self, categories: dict[str, Category], seed: str, num_headings: int, num_sentences: int,
+        gold: bool,
+    ) -> None:  # fmt: skip
+        rng = random.Random(seed)
+        self.num_headings = num_headings
+        self.plans: list[Plan] = [plans.heading(rng) for _ in range(num_headings)]
+        self.plans += [plans.sentence(rng) for _ in range(num_sentences)]
+        self._pieces = Pieces(categories)
+        self.numbers = {name: number for number, name in enumerate(categories)}
+        self.eo = _runs([self._esperanto(plan) for plan in self.plans])
+        self.en = _runs([self._english(plan) for plan in self.plans] if gold else [])
+        self.gold = _runs([self._conllu(plan) for plan in self.plans] if gold else [])
+        slots = [[ZERO, ZERO, *plan.slots] for plan in self.plans]
+        numbers = [[self.numbers[name] for name in names] for names in slots]
+        self.slots = _runs([[(number, 0) for number in row] for row in numbers])
+        self.num_tokens = np.array([len(plan.eo) for plan in self.plans], dtype=np.int64)
+        self.pieces = self._pieces.array()
+
+    def _variable(self, slot: int) -> int:
+        return slot + RESERVED if slot >= 0 else 0
+
+    def _esperanto(self, plan: Plan) -> list[Part]:
+        parts: list[Part] = [(self._pieces.separators(), 1)]
+        marks = zip(plan.eo, _spaces(plan.eo), _capitals(plan.eo), strict=True)
+        for token, space, capital in marks:
+            parts.append((self._form(plan, token, space, capital), self._variable(token.slot)))
+        return parts
+
+    def _form(self, plan: Plan, token: Eo, space: bool, capital: bool) -> int:
+        if token.slot < 0:
+            return self._pieces.fixed(_shaped(token.text, space, capital))
+        return self._pieces.esperanto(plan.slots[token.slot], token.form, space, capital)
+
+    def _english(self, plan: Plan) -> list[Part]:
+        parts: list[Part] = []
+        marks = zip(plan.en, _spaces(plan.en), _capitals(plan.en), strict=True)
+        for token, space, capital in marks:
+            if token.slot < 0:
+                place = self._pieces.fixed(_shaped(token.text, space, capital))
+            else:
+                place = self._pieces.english(plan.slots[token.slot], token.form, space, capital)
+            parts.append((place, self._variable(token.slot)))
+        return parts
+
+    def _conllu(self, plan: Plan) -> list[Part]:
+        """Return the lines of the sentence: number, form, lemma and the rest, four parts a token."""
+        parts: list[Part] = []
+        spaces = [*_spaces(plan.eo), True]
+        capitals = _capitals(plan.eo)
+        for number, token in enumerate(plan.eo):
+            variable = self._variable(token.slot)
+            parts.append((self._pieces.fixed(f"{number + 1}\t"), 0))
+            parts.append((self._form(plan, token, False, capitals[number]), variable))
+            feats = token.feats
+            if token.slot < 0:
+                parts.append((self._pieces.fixed("\t" + token.lemma), 0))
+            else:
+                name = plan.slots[token.slot]
+                parts.append((self._pieces.lemmas(name, token.form), variable))
+                if feats == "_":
+                    feats = features(_kind(name), token.form)
+            misc = "_" if spaces[number + 1] else "SpaceAfter=No"
+            rest = f"\t{token.upos}\t_\t{feats}\t_\t_\t_\t{misc}\n"
+            parts.append((self._pieces.fixed(rest), 0))
+        return parts
+
+
+def _kind(category: str) -> str:
+    family = category.partition(".")[0]
+    return {"calendar": "name", "adverb": "fixed", "digits": "fixed"}.get(family, family)
+
+
+def _runs(rows: list[list[Part]]) -> Runs:
+    length = np.array([len(row) for row in rows], dtype=np.int64)
+    flat = np.array([part for row in rows for part in row], dtype=np.int64).reshape(-1, 2)
+    start = np.cumsum(length) - length
+    return Runs(start, length, flat[:, 0].copy(), flat[:, 1].copy())

@@ -29,6 +29,8 @@ from stages.lm.packing import Ints, Packing, pack, shuffled
 
 MANIFEST = "tokens.json"
 SPLITS = ("train", "valid", "test")
+ORDER_BLOCK = 4096
+"""Rows whose order is computed at once: one row costs as many numpy calls as thousands."""
 Batch = dict[str, NDArray[np.int64]]
 
 
@@ -226,6 +228,7 @@ class Tokens:
         self._pieces = self._array("pieces", (self.ledger["pieces"], 2))
         self._rows = self._array("rows", (self.ledger["rows"] + 1,))
         self.stream = self._stream()
+        self._blocks: dict[tuple[int, int], Ints] = {}
 
     @property
     def rows(self) -> int:
@@ -273,8 +276,21 @@ class Tokens:
             )
         share = batch_rows // world_size
         first = step * batch_rows + rank * share
-        positions = np.arange(first, first + share, dtype=np.int64)
-        return shuffled(positions % self.rows, self.rows, seed, positions // self.rows)
+        blocks = range(first // ORDER_BLOCK, (first + share - 1) // ORDER_BLOCK + 1)
+        order = np.concatenate([self._order_block(seed, number) for number in blocks])
+        start = first - blocks[0] * ORDER_BLOCK
+        return order[start : start + share]
+
+    def _order_block(self, seed: int, number: int) -> Ints:
+        """Return rows `number * ORDER_BLOCK` on of the endless sequence, keeping the last few."""
+        if (seed, number) not in self._blocks:
+            positions = number * ORDER_BLOCK + np.arange(ORDER_BLOCK, dtype=np.int64)
+            if len(self._blocks) >= 4:
+                self._blocks.pop(next(iter(self._blocks)))
+            self._blocks[seed, number] = shuffled(
+                positions % self.rows, self.rows, seed, positions // self.rows
+            )
+        return self._blocks[seed, number]
 
     def gather(self, rows: Ints) -> Batch:
         """Return rows padded to `sequence_length`.
@@ -307,13 +323,20 @@ class Tokens:
         first, last = self._rows[rows], self._rows[np.asarray(rows) + 1]
         pieces, piece_rows = _ranges(first, last)
         starts, sizes = self._pieces[pieces, 0], self._pieces[pieces, 1]
-        where, owner = _ranges(starts, starts + sizes)
         segment_starts = np.concatenate([[0], np.cumsum(sizes)])
+        total = int(segment_starts[-1])
+        input_ids = np.empty(total, dtype=np.int64)
+        # Slices of the stream, not an index per token: pieces are long and lie together on disk.
+        for at, start, size in zip(
+            segment_starts.tolist(), starts.tolist(), sizes.tolist(), strict=False
+        ):
+            input_ids[at : at + size] = self.stream[start : start + size]
+        begins = np.repeat(segment_starts[:-1], sizes)
         return {
-            "input_ids": self.stream[where].astype(np.int64),
-            "position_ids": where - starts[owner],
-            "segment_ids": (pieces - first[piece_rows] + 1)[owner],
-            "row_ids": piece_rows[owner],
+            "input_ids": input_ids,
+            "position_ids": np.arange(total, dtype=np.int64) - begins,
+            "segment_ids": np.repeat(pieces - first[piece_rows] + 1, sizes),
+            "row_ids": np.repeat(piece_rows, sizes),
             "segment_starts": segment_starts,
             "lengths": np.bincount(piece_rows, weights=sizes, minlength=len(rows)).astype(np.int64),
         }
@@ -321,7 +344,7 @@ class Tokens:
     def _array(self, name: str, shape: tuple[int, ...]) -> Ints:
         path = self.folder / f"{self.split}-{name}.npy"
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         except (OSError, ValueError) as fault:
             raise _damaged(path, str(fault)) from fault
         if array.shape != shape or array.dtype != np.int64:
@@ -338,7 +361,8 @@ class Tokens:
             raise _damaged(path, state)
         if not expected:
             return np.zeros(0, dtype=dtype)
-        return np.memmap(path, dtype=dtype, mode="r")
+        # A plain array over the map: slicing np.memmap itself costs ten times as much.
+        return np.asarray(np.memmap(path, dtype=dtype, mode="r"))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -143,7 +143,9 @@ class Translator:
     def load(cls, folder: Path) -> Translator:
         """Load a folder that stage `port` wrote; nothing in it is executed."""
         from transformers import AutoModelForSeq2SeqLM
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()
         pipeline = load_pipeline(folder)
         model = AutoModelForSeq2SeqLM.from_pretrained(folder, local_files_only=True).eval()
         config = model.config

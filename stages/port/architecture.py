@@ -16,7 +16,7 @@ from stages.port import pickles
 
 ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "tanh": "tanh"}
 """fairseq's activation_fn -> transformers' activation_function of the same formula."""
-ABSENT = (None, False, 0, "", "None", [])
+ABSENT: tuple[object, ...] = (None, False, 0, "", "None", [])
 REFUSED = {
     "encoder_normalize_before": "pre-norm layers",
     "decoder_normalize_before": "pre-norm layers",
@@ -125,7 +125,8 @@ def _settings(tree: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         value = sections.get(section)
         name = value.get("_name") if isinstance(value, dict) else value
         model[section] = name if name is not None else model.get(section)
-    task = sections.get("task") if isinstance(sections.get("task"), dict) else {}
+    found = sections.get("task")
+    task = found if isinstance(found, dict) else {}
     for name in ("source_lang", "target_lang"):
         if task.get(name) is not None:
             model[name] = task[name]

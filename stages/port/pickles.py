@@ -181,27 +181,41 @@ class _Unpickler(pickle.Unpickler):
         return self._storage(pid)
 
 
-def _rebuild_tensor(
-    storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> torch.Tensor:
-    """Return a view of a storage, after checking that it stays inside."""
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    empty = 0 in size
-    if offset < 0 or min((*size, *stride, 0)) < 0 or (not empty and last >= storage.numel()):
-        raise ValueError(f"a tensor of shape {tuple(size)} reaches outside its storage")
-    return torch.as_strided(storage, size, stride, offset)
+class _TensorBuilder:
+    """Callable without attributes, so that a pickle cannot change it by setting some."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        storage: torch.Tensor,
+        offset: int,
+        size: tuple[int, ...],
+        stride: tuple[int, ...],
+        *_: Any,
+    ) -> torch.Tensor:
+        """Return a view of a storage, after checking that it stays inside."""
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        empty = 0 in size
+        if offset < 0 or min((*size, *stride, 0)) < 0 or (not empty and last >= storage.numel()):
+            raise ValueError(f"a tensor of shape {tuple(size)} reaches outside its storage")
+        return torch.as_strided(storage, size, stride, offset)
 
 
-def _rebuild_parameter(data: torch.Tensor, *_: Any) -> torch.Tensor:
-    return data
+class _ParameterBuilder:
+    __slots__ = ()
+
+    def __call__(self, data: torch.Tensor, *_: Any) -> torch.Tensor:
+        """Return a parameter's tensor; gradients and hooks are not wanted."""
+        return data
 
 
 REBUILDERS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("collections", "defaultdict"): defaultdict,
-    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_tensor"): _TensorBuilder(),
+    ("torch._utils", "_rebuild_tensor_v2"): _TensorBuilder(),
+    ("torch._utils", "_rebuild_parameter"): _ParameterBuilder(),
 }
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -81,22 +82,12 @@ class Reference:
         hidden = future | prefix.eq(PAD)[:, None, None, :]
         seen = padding[:, None, None, :]
         for layer in range(self._depth("decoder")):
-            start = f"decoder.layers.{layer}."
-            x = self._sublayer(
-                start,
-                "self_attn_layer_norm",
-                x,
-                lambda y, at=start: self._attend(at + "self_attn.", y, y, hidden, "decoder"),
-            )
-            x = self._sublayer(
-                start,
-                "encoder_attn_layer_norm",
-                x,
-                lambda y, at=start: self._attend(at + "encoder_attn.", y, memory, seen, "decoder"),
-            )
-            x = self._sublayer(
-                start, "final_layer_norm", x, lambda y, at=start: self._feed_forward(at, y)
-            )
+            at = f"decoder.layers.{layer}."
+            itself = partial(self._attend, f"{at}self_attn.", hidden, None)
+            across = partial(self._attend, f"{at}encoder_attn.", seen, memory)
+            x = self._sublayer(at, "self_attn_layer_norm", x, itself)
+            x = self._sublayer(at, "encoder_attn_layer_norm", x, across)
+            x = self._sublayer(at, "final_layer_norm", x, partial(self._feed_forward, at))
         return x @ self._output().T
 
     def encode(self, source: Tensor) -> Tensor:
@@ -105,16 +96,10 @@ class Reference:
         x = self._embed("encoder", source) * (~padding).unsqueeze(2)
         masked = padding[:, None, None, :]
         for layer in range(self._depth("encoder")):
-            start = f"encoder.layers.{layer}."
-            x = self._sublayer(
-                start,
-                "self_attn_layer_norm",
-                x,
-                lambda y, at=start: self._attend(at + "self_attn.", y, y, masked, "encoder"),
-            )
-            x = self._sublayer(
-                start, "final_layer_norm", x, lambda y, at=start: self._feed_forward(at, y)
-            )
+            at = f"encoder.layers.{layer}."
+            itself = partial(self._attend, f"{at}self_attn.", masked, None)
+            x = self._sublayer(at, "self_attn_layer_norm", x, itself)
+            x = self._sublayer(at, "final_layer_norm", x, partial(self._feed_forward, at))
         return x
 
     def _embed(self, side: str, ids: Tensor) -> Tensor:
@@ -151,9 +136,10 @@ class Reference:
         inner = ACTIVATIONS[self.activation](self._linear(start + "fc1", x))
         return self._linear(start + "fc2", inner)
 
-    def _attend(self, start: str, x: Tensor, memory: Tensor, hidden: Tensor, side: str) -> Tensor:
-        """Multi-head attention of x [B, T, D] over memory [B, S, D]; True in `hidden` is unseen."""
-        heads = self.encoder_heads if side == "encoder" else self.decoder_heads
+    def _attend(self, start: str, hidden: Tensor, memory: Tensor | None, x: Tensor) -> Tensor:
+        """Attend from x [B, T, D] to memory [B, S, D] or to x; True in `hidden` is unseen."""
+        memory = x if memory is None else memory
+        heads = self.encoder_heads if start.startswith("encoder.") else self.decoder_heads
         order = "vkq" if self.variant == VARIANTS[0] else "qkv"
         query, key, value = (
             self._project(start, part, states).unflatten(2, (heads, -1)).transpose(1, 2)

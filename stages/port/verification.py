@@ -129,7 +129,9 @@ def _trim(row: Sequence[int]) -> list[int]:
 
 def _load(source: Source, folder: Path, report: Verification) -> Any:
     from transformers import AutoModelForSeq2SeqLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     model, info = AutoModelForSeq2SeqLM.from_pretrained(
         folder, local_files_only=True, output_loading_info=True
     )

@@ -1,0 +1,102 @@
+"""A real clone in which the real tools run: the smoke recipe, once for all tests of this folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+
+@dataclass
+class Clone:
+    """A workspace with the tracked files of this one, in a git repository of its own."""
+
+    root: Path
+    environment: dict[str, str]
+    repro_s: float = 0.0
+    repro_cpu_s: float = 0.0
+    outputs: list[str] = field(default_factory=list)
+
+    def run(self, *command: str, check: bool = True, **extra: str) -> subprocess.CompletedProcess:
+        """Run a command in the workspace, as a user with the environment activated would."""
+        shown = subprocess.run(
+            command, cwd=self.root, env=self.environment | extra, capture_output=True, text=True,
+            check=False, timeout=900,
+        )  # fmt: skip
+        if check and shown.returncode != 0:
+            raise AssertionError(
+                f"{' '.join(command)}: {shown.returncode}\n{shown.stdout}\n{shown.stderr}"
+            )
+        return shown
+
+    def deveno(
+        self, *arguments: str, check: bool = True, **extra: str
+    ) -> subprocess.CompletedProcess:
+        """Run our own command with the clone's code."""
+        return self.run("python", "-m", "stages", *arguments, check=check, **extra)
+
+    def plan(self) -> dict[str, dict]:
+        """Return the plan by entry."""
+        rows = json.loads(self.deveno("plan", "--json").stdout)
+        return {row["entry"]: row for row in rows}
+
+    def executions(self) -> dict[str, int]:
+        """Return how often each entry was really computed."""
+        return {
+            folder.name: len(list(folder.glob("*.jsonl")))
+            for folder in (self.root / ".deveno/journal").iterdir()
+            if "@" in folder.name
+        }
+
+
+def make_clone(folder: Path, recipe: str, hash_seed: str = "0") -> Clone:
+    """Copy the tracked files of this checkout into a git repository and choose a recipe."""
+    folder.mkdir(parents=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=True,
+    )  # fmt: skip
+    for name in listed.stdout.decode().split("\0"):
+        source = ROOT / name
+        if name and source.is_file() and name not in ("dvc.lock",):
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
+    environment = {
+        "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(folder.parent / "home"),
+        "PYTHONHASHSEED": hash_seed,
+        "DEVENO_TRACKING": "off",
+        "DVC_NO_ANALYTICS": "1",
+        "DO_NOT_TRACK": "1",
+        "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@localhost",
+        "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@localhost",
+    }  # fmt: skip
+    Path(environment["HOME"]).mkdir(exist_ok=True)
+    clone = Clone(folder, environment)
+    clone.run("git", "init", "-q", "-b", "main")
+    clone.deveno("use", recipe, "--force")
+    clone.run("git", "add", "-A")
+    clone.run("git", "commit", "-q", "-m", "start")
+    return clone
+
+
+@pytest.fixture(scope="session")
+def line(tmp_path_factory) -> Clone:
+    """Return a clone whose smoke recipe was run by plain `dvc repro`, without any server."""
+    clone = make_clone(tmp_path_factory.mktemp("line") / "clone", "smoke")
+    started, before = time.monotonic(), os.times()
+    clone.run("dvc", "repro")
+    after = os.times()
+    clone.repro_s = time.monotonic() - started
+    clone.repro_cpu_s = sum(after[2:4]) - sum(before[2:4])
+    return clone

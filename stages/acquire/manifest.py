@@ -97,7 +97,8 @@ def _link(link: LinkRule, by_name: dict[str, Row]) -> None:
     first, left, right = (by_name[name] for name in names)
     first |= {"format": "tatoeba", "partners": [left["path"], right["path"]]}
     first["reading"] = {**first.get("reading", {}), "yields": "pairs"}
-    # The sentences stay readable as texts of their own: only the links yield pairs.
+    right["partner_of"] = first["path"]
+    # The source side stays readable as texts; the target side is of another language.
 
 
 def count(folder: Path, found: list[Row], log: Log) -> dict[str, int]:

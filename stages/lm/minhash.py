@@ -32,6 +32,9 @@ BLOCK = 256
 BUCKET_PAIRS = 48
 """Up to this many documents of one bucket are paired each with each; above it, star and chain."""
 
+MIN_SKETCH = 8
+"""Hashes that a sketch must hold before containment is estimated from it."""
+
 Words = Literal["unicode", "ascii"]
 Hashes = NDArray[np.uint32]
 Signatures = NDArray[np.uint32]
@@ -228,7 +231,7 @@ def sketch(hashes: Hashes, scale: int) -> Hashes:
 
 
 def sketch_pairs(
-    sketches: Sequence[Hashes], *, least: float, min_size: int = 8, max_holders: int = 64
+    sketches: Sequence[Hashes], *, least: float, min_size: int = MIN_SKETCH, max_holders: int = 64
 ) -> list[tuple[int, int, float]]:
     """Return (lower, higher, estimated containment) of every pair estimated at `least` or more.
 
@@ -239,7 +242,7 @@ def sketch_pairs(
     kept = np.flatnonzero(sizes >= min_size)
     if len(kept) < 2:
         return []
-    hashes = np.concatenate([sketches[index] for index in kept])
+    hashes = np.concatenate([sketches[int(index)] for index in kept])
     owners = np.repeat(kept, sizes[kept])
     order = np.lexsort((owners, hashes))
     hashes, owners = hashes[order], owners[order]

@@ -35,7 +35,7 @@ WRAP_SLACK = 8
 
 
 def strip_markers(text: str) -> str:
-    """Cut Project Gutenberg's frame and drop lines such as `***UPLOADED***` and `[Illustration]`."""
+    """Cut Project Gutenberg's frame, and lines such as `***UPLOADED***` and `[Illustration]`."""
     if "GUTENBERG" in text.upper():
         if start := _START.search(text):
             text = text[start.end() :]
@@ -120,7 +120,7 @@ def _unwrap_paragraph(lines: list[str], width: int) -> list[str]:
         return lines
     pieces = [lines[0].rstrip()]
     for line in lines[1:]:
-        # A word divided at the line's end keeps its hyphen: `Afrika-Eŭropa` and `ka-pabla` look alike.
+        # A hyphen at a line's end stays: `Afrika-Eŭropa` and a divided word look alike.
         gap = "" if pieces[-1].endswith("-") and pieces[-1][-2:-1].isalpha() else " "
         pieces += [gap, line.strip()]
     return ["".join(pieces)]

@@ -1,0 +1,178 @@
+"""The making of a corpus: intake, duplicates, splits, and the accounts of all of it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.core import canonical
+from stages.core.errors import CheckFailed
+from stages.core.log import Log
+from stages.refine import duplicates, output
+from stages.refine.contamination import HeldOut
+from stages.refine.contamination import held_out as read_held_out
+from stages.refine.duplicates import Match
+from stages.refine.intake import Intake, manifests, texts_of
+from stages.refine.ledger import Ledger
+from stages.refine.settings import RefineParams
+from stages.refine.spool import Spool
+
+UNITS = {
+    "text": "documents",
+    "labelled": "sentences",
+    "parallel": "pairs",
+}
+DUPLICATE_RULES = {"exact": "exact_duplicate", "near": "near_duplicate", "contained": "contained"}
+
+
+def make_corpus(
+    params: RefineParams, raw: Sequence[Path], held: Path | None, corpus: Path, log: Log
+) -> None:
+    """Write a corpus folder from raw folders; `held` is the evaluation text to keep out."""
+    about = manifests(raw)
+    out = read_held_out(held, params.decontaminate) if held is not None else None
+    losses = output.Losses()
+    ledger = Ledger(losses.add)
+    scratch = Path(tempfile.mkdtemp(dir=log.scratch))
+    with Spool(scratch / "documents") as spool:
+        Intake(params, ledger, spool, out, log).run(raw)
+        _refuse_empty(ledger, len(spool), raw)
+        matches = _matches(params, spool, scratch)
+        kept = _without_duplicates(ledger, spool, matches)
+        kept = _first(ledger, spool, kept, params.max_documents)
+        corpus.mkdir(parents=True)
+        gone = [match for match in matches if match.kind != "related"]
+        splits, statistics, labels = output.write_splits(corpus, params, spool, kept, len(gone))
+        output.write_matches(corpus / "duplicates.parquet", gone, spool)
+        related = [match for match in matches if match.kind == "related"]
+        output.write_matches(corpus / "related.parquet", related, spool)
+    losses.write(corpus / "dropped.parquet")
+    accounts = ledger.as_json(UNITS[params.kind])
+    manifest: dict[str, Any] = {
+        "kind": params.kind,
+        "splits": splits,
+        "licences": sorted({str(one.get("licence")) for one in about}),
+        "synthetic": any(one.get("synthetic", False) for one in about),
+        "languages": _languages(params),
+    }
+    if params.kind == "labelled":
+        manifest["labels"] = labels
+    canonical.write_json(corpus / "corpus.json", manifest)
+    canonical.write_json(corpus / "ledger.json", accounts)
+    canonical.write_json(corpus / "statistics.json", statistics)
+    if out is not None:
+        canonical.write_json(corpus / "contamination.json", _contamination(params, out, ledger))
+    _tell(log, ledger, splits, statistics)
+
+
+def _refuse_empty(ledger: Ledger, left: int, raw: Sequence[Path]) -> None:
+    if left:
+        return
+    worst = ledger.worst()
+    where = ", ".join(str(folder) for folder in raw)
+    entered = ledger.rules[0].entered.documents
+    if not entered:
+        raise CheckFailed("the raw material holds no document", where, "acquire a filled source")
+    count = worst.entered.documents - worst.left.documents
+    raise CheckFailed(
+        f"no document is left of {entered}: the rule {worst.name} dropped {count}",
+        where,
+        f"loosen or switch off {worst.name} in params.yaml, or give other text",
+    )
+
+
+def _matches(params: RefineParams, spool: Spool, scratch: Path) -> list[Match]:
+    """Return every duplicate and related pair in the order of the rules that find them."""
+    settings = params.duplicates
+
+    def text(number: int) -> str:
+        return "\t".join(texts_of(spool[number]))
+
+    found: list[Match] = []
+    if settings.exact:
+        found += duplicates.exact(text(number) for number in range(len(spool)))
+    # Sentences and pairs are short and formulaic: equal ones go, similar ones are wanted.
+    if params.kind != "text":
+        return found
+    gone = {match.document for match in found}
+    if settings.near or settings.containment or settings.related:
+        left = [number for number in range(len(spool)) if number not in gone]
+        shingled = duplicates.Shingled(left, text, settings, scratch / "signatures")
+        if settings.near:
+            alike = duplicates.near(shingled, settings)
+            found += alike
+            gone |= {match.document for match in alike}
+        if settings.containment or settings.related:
+            found += duplicates.contained(shingled, settings, gone)
+        shingled.close()
+    return found
+
+
+def _without_duplicates(ledger: Ledger, spool: Spool, matches: Sequence[Match]) -> list[int]:
+    """Enter the duplicates in the ledger and return the documents that are left."""
+    left: list[int] = list(range(len(spool)))
+    for kind, name in DUPLICATE_RULES.items():
+        by_number = {match.document: match for match in matches if match.kind == kind}
+        rule = ledger.rule(name)
+        kept = []
+        for number in left:
+            size = spool.size(number)
+            if number in by_number:
+                other = str(spool[by_number[number].representative]["id"])
+                ledger.drop(rule, str(spool[number]["id"]), size, f"of {other}")
+            else:
+                rule.pass_on(size, size)
+                kept.append(number)
+        left = kept
+    return left
+
+
+def _first(ledger: Ledger, spool: Spool, kept: list[int], most: int) -> list[int]:
+    if not most:
+        return kept
+    rule = ledger.rule("max_documents")
+    for place, number in enumerate(kept):
+        size = spool.size(number)
+        if place < most:
+            rule.pass_on(size, size)
+        else:
+            ledger.drop(rule, str(spool[number]["id"]), size, f"after the first {most}")
+    return kept[:most]
+
+
+def _languages(params: RefineParams) -> list[str]:
+    named: Iterator[str] = iter((params.pairs.source_language, params.pairs.target_language))
+    sides = [name for name in named if name != "none"] if params.kind == "parallel" else []
+    return params.languages or params.filters.languages or sides
+
+
+def _contamination(params: RefineParams, out: HeldOut, ledger: Ledger) -> dict[str, Any]:
+    rule = next(rule for rule in ledger.rules if rule.name == "held_out")
+    return {
+        "sets": [
+            {
+                "held_out": params.held_out,
+                "items": out.items,
+                "items_found": len(out.hit),
+                "documents_changed": rule.changed,
+                "documents_dropped": rule.entered.documents - rule.left.documents,
+                "ngram": params.decontaminate.ngram,
+                "min_sentence_words": params.decontaminate.min_sentence_words,
+            }
+        ]
+    }
+
+
+def _tell(log: Log, ledger: Ledger, splits: dict[str, Any], statistics: dict[str, Any]) -> None:
+    first, last = ledger.rules[0].entered, ledger.rules[-1].left
+    log.metric("documents_read", first.documents)
+    log.metric("documents_kept", last.documents)
+    log.metric("characters_kept", last.characters)
+    log.metric("tokens_kept", last.tokens)
+    log.metric("vocabulary_words", statistics["vocabulary_size"])
+    log.metric("kept_fraction", last.characters / max(1, first.characters))
+    for name, split in splits.items():
+        log.metric(f"{name}_documents", split["documents"])
+    log.table("ledger", [rule.row() for rule in ledger.rules])

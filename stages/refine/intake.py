@@ -1,0 +1,299 @@
+"""First pass: raw records are normalised, filtered and freed of held-out text, one at a time.
+
+Every record enters the ledger's rules in their order; what survives goes to the spool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.core.log import Log
+from stages.lm.records import (
+    Document,
+    Labelled,
+    Pair,
+    raw_documents,
+    raw_labelled,
+    raw_manifest,
+    raw_pairs,
+)
+from stages.refine import encodings, filters, layout
+from stages.refine.contamination import HeldOut, cut_spans
+from stages.refine.filters import Drop, Step
+from stages.refine.languages import identifier
+from stages.refine.ledger import Ledger, Rule, Size, count_tokens, measure
+from stages.refine.settings import Normalise, RefineParams
+from stages.refine.spool import Spool
+
+Record = dict[str, Any]
+RATIO_CONSTANT = 5
+
+
+@dataclass
+class Intake:
+    """What the first pass works with."""
+
+    params: RefineParams
+    ledger: Ledger
+    spool: Spool
+    held_out: HeldOut | None
+    log: Log
+
+    def run(self, folders: Sequence[Path]) -> None:
+        """Read every record of the raw folders through all rules into the spool."""
+        workers: dict[str, Any] = {"text": _Texts, "labelled": _Sentences, "parallel": _Pairs}
+        worker = workers[self.params.kind](self)
+        count = 0
+        for number, folder in enumerate(folders):
+            # Ids are unique within a raw folder only.
+            prefix = ("", "second/", "third/")[number]
+            for record in worker.read(folder):
+                worker.take(record, prefix + record.id)
+                count += 1
+                if count % 256 == 0:
+                    self.log.progress(count, None, "documents")
+        self.log.progress(count, count, "documents")
+
+
+def manifests(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return the manifests of the raw folders."""
+    return [raw_manifest(folder) for folder in folders]
+
+
+class _Texts:
+    """Documents: text in, text out, perhaps in pieces."""
+
+    def __init__(self, intake: Intake) -> None:
+        params = intake.params
+        self._intake = intake
+        self._read = intake.ledger.rule("read")
+        self._before = _rules(intake.ledger, filters.changes(params.normalise))
+        self._split: Callable[[str], list[str]] | None = None
+        if params.documents != "record":
+            self._split = layout.paragraphs if params.documents == "paragraph" else layout.lines
+            self._pieces = intake.ledger.rule(f"{params.documents}s")
+        self._after = _rules(intake.ledger, filters.reasons(params.filters))
+        self._held = intake.ledger.rule("held_out") if intake.held_out else None
+
+    def read(self, folder: Path) -> Iterator[Document]:
+        return raw_documents(folder)
+
+    def take(self, record: Document, identity: str) -> None:
+        size = measure(record.text)
+        self._read.pass_on(size, size)
+        passed = _through(self._before, self._intake.ledger, identity, record.text, size)
+        if passed is None:
+            return
+        text, size = passed
+        for name, piece, piece_size in self._cut(identity, text, size):
+            kept = _through(self._after, self._intake.ledger, name, piece, piece_size)
+            if kept is not None:
+                self._keep(name, kept[0], kept[1], record.source)
+
+    def _cut(self, identity: str, text: str, size: Size) -> Iterator[tuple[str, str, Size]]:
+        if self._split is None:
+            yield identity, text, size
+            return
+        pieces = self._split(text)
+        if not pieces:
+            self._intake.ledger.drop(self._pieces, identity, size, "nothing but blanks")
+            return
+        sizes = [measure(piece) for piece in pieces]
+        total = Size()
+        for piece_size in sizes:
+            total.add(piece_size)
+        self._pieces.pass_on(size, total)
+        for number, (piece, piece_size) in enumerate(zip(pieces, sizes, strict=True), start=1):
+            yield f"{identity}#{number}", piece, piece_size
+
+    def _keep(self, identity: str, text: str, size: Size, source: str) -> None:
+        held, rule = self._intake.held_out, self._held
+        if held is not None and rule is not None:
+            spans = held.spans(text)
+            cut = cut_spans(text, spans) if spans else text
+            if spans and (held.settings.action == "drop" or not cut):
+                detail = text[spans[0][0] : spans[0][1]].strip()[:80]
+                self._intake.ledger.drop(rule, identity, size, detail)
+                return
+            after = measure(cut) if spans else size
+            rule.pass_on(size, after)
+            text, size = cut, after
+        self._intake.spool.append({"id": identity, "text": text, "source": source}, size)
+
+
+class _Sentences:
+    """Labelled sentences: tokens change one by one, so that tags stay with them."""
+
+    def __init__(self, intake: Intake) -> None:
+        ledger, params = intake.ledger, intake.params
+        self._intake = intake
+        self._read = ledger.rule("read")
+        self._changes = [(ledger.rule(name), step) for name, step in _inline(params.normalise)]
+        self._unlabelled = ledger.rule("unlabelled")
+        self._empty = ledger.rule("empty_token")
+        self._length = ledger.rule("too_short")
+        self._language = ledger.rule("language") if params.filters.languages else None
+        self._held = ledger.rule("held_out") if intake.held_out else None
+
+    def read(self, folder: Path) -> Iterator[Labelled]:
+        return raw_labelled(folder)
+
+    def take(self, record: Labelled, identity: str) -> None:
+        tokens = list(record.tokens)
+        size = _size(tokens)
+        self._read.pass_on(size, size)
+        for rule, step in self._changes:
+            changed = _each(tokens, step)
+            after = size if changed == tokens else _size(changed)
+            rule.pass_on(size, after)
+            tokens, size = changed, after
+        ledger, text = self._intake.ledger, " ".join(tokens)
+        for named, detail in self._losses(record, tokens, text):
+            if detail:
+                ledger.drop(named, identity, size, detail)
+                return
+            named.pass_on(size, size)
+        row = {
+            "id": identity,
+            "tokens": tokens,
+            "tags": record.tags,
+            "lemmas": record.lemmas,
+            "feats": record.feats,
+            "source": record.source,
+            "document": record.document,
+        }
+        self._intake.spool.append(row, size)
+
+    def _losses(self, record: Labelled, tokens: list[str], text: str) -> Iterator[tuple[Rule, str]]:
+        settings = self._intake.params.filters
+        bare = next((tag for tag in record.tags if tag in ("", "_")), None)
+        yield self._unlabelled, "" if bare is None and tokens else f"tag {bare!r}"
+        yield self._empty, "" if all(token.strip() for token in tokens) else "empty after changes"
+        short = len(tokens) < settings.min_words
+        yield self._length, f"{len(tokens)} tokens" if short else ""
+        if self._language is not None:
+            yield self._language, _wrong_language(text, settings.languages)
+        held = self._intake.held_out
+        if held is not None and self._held is not None:
+            yield self._held, text[:80] if held.spans(text) else ""
+
+
+class _Pairs:
+    """Pairs of texts: both sides change alike, and a pair is dropped whole."""
+
+    def __init__(self, intake: Intake) -> None:
+        ledger, params = intake.ledger, intake.params
+        self._intake = intake
+        self._read = ledger.rule("read")
+        steps = [*_inline(params.normalise), ("blanks", lambda text: " ".join(text.split()))]
+        if params.filters.private != "keep":
+            redact = params.filters.private == "redact"
+            steps.append(("private", lambda text: filters.private(text, redact)))
+        self._steps = [(ledger.rule(name), step) for name, step in steps]
+        names = ["empty_side", "identical", "too_long", "length_ratio", "language"]
+        self._rules = {name: ledger.rule(name) for name in names}
+        self._held = ledger.rule("held_out") if intake.held_out else None
+
+    def read(self, folder: Path) -> Iterator[Pair]:
+        return raw_pairs(folder)
+
+    def take(self, record: Pair, identity: str) -> None:
+        sides = (record.source_text, record.target_text)
+        size, ledger = _size(sides), self._intake.ledger
+        self._read.pass_on(size, size)
+        for rule, step in self._steps:
+            changed = [step(side) for side in sides]
+            dropped = next((side for side in changed if isinstance(side, Drop)), None)
+            if dropped is not None:
+                ledger.drop(rule, identity, size, dropped.detail)
+                return
+            whole = (str(changed[0]), str(changed[1]))
+            after = size if whole == sides else _size(whole)
+            rule.pass_on(size, after)
+            sides, size = whole, after
+        for rule, detail in self._losses(*sides):
+            if detail:
+                ledger.drop(rule, identity, size, detail)
+                return
+            rule.pass_on(size, size)
+        row = {"id": identity, "source_text": sides[0], "target_text": sides[1]}
+        self._intake.spool.append(row | {"source": record.source}, size)
+
+    def _losses(self, source: str, target: str) -> Iterator[tuple[Rule, str]]:
+        settings, rules = self._intake.params.pairs, self._rules
+        yield rules["empty_side"], "" if source and target else "one side has no characters"
+        same = settings.drop_identical and source.casefold() == target.casefold()
+        yield rules["identical"], source[:80] if same else ""
+        words = sorted((len(source.split()), len(target.split())))
+        over = words[1] > settings.max_words
+        yield rules["too_long"], f"{words[1]} words" if over else ""
+        ratio = (words[1] + RATIO_CONSTANT) / (words[0] + RATIO_CONSTANT)
+        yield rules["length_ratio"], f"{ratio:.2f}" if ratio > settings.max_length_ratio else ""
+        wrong = [
+            f"the {side} side is not {language}"
+            for side, text, language in (
+                ("source", source, settings.source_language),
+                ("target", target, settings.target_language),
+            )
+            if not filters.in_language(text, language)
+        ]
+        yield rules["language"], ", ".join(wrong)
+        held = self._intake.held_out
+        if held is not None and self._held is not None:
+            hit = next((text for text in (source, target) if held.spans(text)), "")
+            yield self._held, hit[:80]
+
+
+def _inline(settings: Normalise) -> list[tuple[str, Step]]:
+    """Return the changes that keep the number of tokens and lines."""
+    kept = {"mojibake", "line_ends", "controls", "unicode_form", "x_system"}
+    return [(name, step) for name, step in filters.changes(settings) if name in kept]
+
+
+def _each(tokens: Sequence[str], step: Step) -> list[str]:
+    """Apply a step to every token; x-system is judged on the whole sentence."""
+    if step is encodings.x_to_unicode:
+        respelt = encodings.x_to_unicode("\n".join(tokens)).split("\n")
+        return respelt if len(respelt) == len(tokens) else list(tokens)
+    return [token if isinstance(out := step(token), Drop) else out for token in tokens]
+
+
+def _size(parts: Sequence[str]) -> Size:
+    return Size(1, sum(map(len, parts)), sum(map(count_tokens, parts)))
+
+
+def _wrong_language(text: str, languages: Sequence[str]) -> str:
+    if identifier().lead(text, languages) >= 0:
+        return ""
+    return identifier().identify(text)[0]
+
+
+def _rules(ledger: Ledger, steps: Sequence[tuple[str, Step]]) -> list[tuple[Rule, Step]]:
+    return [(ledger.rule(name), step) for name, step in steps]
+
+
+def _through(
+    steps: Sequence[tuple[Rule, Step]], ledger: Ledger, identity: str, text: str, size: Size
+) -> tuple[str, Size] | None:
+    """Pass a text through steps; None where one drops it."""
+    for rule, step in steps:
+        result = step(text)
+        if isinstance(result, Drop):
+            ledger.drop(rule, identity, size, result.detail)
+            return None
+        after = size if result is text or result == text else measure(result)
+        rule.pass_on(size, after)
+        text, size = result, after
+    return text, size
+
+
+def texts_of(record: Record) -> tuple[str, ...]:
+    """Return the texts of a spooled record: one, or both sides of a pair."""
+    if "tokens" in record:
+        return (" ".join(record["tokens"]),)
+    if "text" in record:
+        return (record["text"],)
+    return record["source_text"], record["target_text"]

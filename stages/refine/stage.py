@@ -1,0 +1,40 @@
+"""Declaration of the stage `refine`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.core.declare import stage
+from stages.core.log import Log
+from stages.refine.settings import RefineParams
+
+
+@stage(
+    version=1,
+    reads={
+        "raw": "data/raw/${item.raw}",
+        "second": "data/${item.second}",
+        "third": "data/${item.third}",
+        "held_out": "data/${item.held_out}",
+    },
+    writes={"corpus": "data/corpora/${key}"},
+)
+def refine(
+    params: RefineParams,
+    raw: Path,
+    second: Path,
+    third: Path,
+    held_out: Path,
+    corpus: Path,
+    log: Log,
+) -> None:
+    """Turn raw material into a clean, deduplicated, split and measured corpus."""
+    from stages.refine.corpus import make_corpus
+
+    chosen = [raw]
+    chosen += [
+        folder
+        for name, folder in ((params.second, second), (params.third, third))
+        if name != "none"
+    ]
+    make_corpus(params, chosen, held_out if params.held_out != "none" else None, corpus, log)

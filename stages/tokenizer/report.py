@@ -38,6 +38,7 @@ class Tally:
     words: int = 0
     tokens: int = 0
     unknown: int = 0
+    blank: int = 0
     broken: int = 0
     used: set[int] = field(default_factory=set)
     letters: Counter[str] = field(default_factory=Counter)
@@ -79,6 +80,7 @@ def measure(
         "kept_whole_fraction": kept,
         "kept_whole_distinct_fraction": kept_distinct,
         "unknown_fraction": _share(tally.unknown, tally.tokens),
+        "white_space_fraction": _share(tally.blank, tally.tokens),
         "vocabulary_tokens": backend.get_vocab_size(),
         "vocabulary_used_fraction": _share(len(tally.used), backend.get_vocab_size()),
         "round_trip": {
@@ -95,6 +97,7 @@ def tally_texts(backend: Tokenizer, texts: Iterable[str]) -> Tally:
     """Encode, decode and count texts, a few at a time."""
     tally = Tally()
     unknown = backend.token_to_id("<unk>")
+    blank = blank_ids(backend)
     for batch in _grouped(texts):
         found = encode_texts(backend, batch)
         back = backend.decode_batch(found, skip_special_tokens=False)
@@ -105,10 +108,19 @@ def tally_texts(backend: Tokenizer, texts: Iterable[str]) -> Tally:
             tally.words += len(text.split())
             tally.tokens += len(ids)
             tally.unknown += 0 if unknown is None else ids.count(unknown)
+            tally.blank += sum(number in blank for number in ids)
             tally.broken += decoded != text
             tally.used.update(ids)
             tally.letters.update(WORD.findall(text))
     return tally
+
+
+def blank_ids(backend: Tokenizer) -> set[int]:
+    """Return the ids of tokens that are white space only: in code they are the indentation."""
+    decoded = backend.decode_batch(
+        [[number] for number in range(backend.get_vocab_size())], skip_special_tokens=False
+    )
+    return {number for number, text in enumerate(decoded) if text and text.isspace()}
 
 
 def kept_whole(backend: Tokenizer, letters: Counter[str]) -> tuple[float, float]:

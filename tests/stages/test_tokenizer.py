@@ -230,6 +230,26 @@ def test_a_tokenizer_of_another_language_needs_more_tokens(corpus, tmp_path, kin
     assert log.metrics["length_against_foreign_ratio"] == 1
 
 
+def test_indentation_is_counted(none, tmp_path):
+    """Section 044: how many tokens a program spends on white space."""
+
+    def program(seed, words):
+        return f"def f{seed}(x):\n    if x:\n        return {words}\n\n"
+
+    corpus = make_corpus(tmp_path / "c", program)
+    run(corpus, none, tmp_path / "t", objective="causal", vocab_size=270)
+    found = json.loads((tmp_path / "t" / "report.json").read_text(encoding="utf-8"))
+    opened = load_auto(tmp_path / "t")
+    tokens = [
+        opened.decode([number])
+        for at in range(4000, 4010)
+        for number in opened(program(at, 40), add_special_tokens=False)["input_ids"]
+    ]
+    blank = sum(token.isspace() for token in tokens)
+    assert 0 < blank < len(tokens)
+    assert found["white_space_fraction"] == blank / len(tokens)
+
+
 def test_the_metrics_end_in_units(corpus, none, tmp_path):
     log = run(corpus, none, tmp_path / "t")
     assert set(log.metrics) == {

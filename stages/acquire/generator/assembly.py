@@ -16,7 +16,9 @@ from stages.acquire.generator.templates import Pool, Runs
 from stages.acquire.generator.vocabulary import Category
 
 SHORTEST, LONGEST = 3, 60
-LENGTHS = np.array([n for n in range(SHORTEST, LONGEST + 1) for _ in range(1 + 2400 // (n + 12) ** 2)])
+LENGTHS = np.array(
+    [n for n in range(SHORTEST, LONGEST + 1) for _ in range(1 + 2400 // (n + 12) ** 2)]
+)
 """Sentences of a document, drawn evenly from this list: short documents are commoner."""
 HEADING_SHARE, PARAGRAPH_SHARE = 0.45, 0.2
 ORIGINS = {"root": 0, "affix": 1, "compound": 2}
@@ -34,15 +36,20 @@ class Gold:
 
 @dataclass
 class Batch:
-    """Documents in order: texts, topics, which are annotated or paired, and counts by phenomenon."""
+    """Documents in order: texts, topics, last sentences, gold, pairs, and by sentence the plan.
+
+    `ends` says where each document ends among the sentences; `origins` has bit 1 for sentences with
+    derived words and bit 2 for those with compounds.
+    """
 
     texts: list[str]
     topics: list[str]
     annotated: list[Gold]
     paired: list[Gold]
     last: list[str]
-    plan_counts: NDArray[np.int64]
-    origin_counts: tuple[int, int]
+    plan: NDArray[np.int64]
+    ends: list[int]
+    origins: NDArray[np.uint8]
 
 
 def ragged(start: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -79,9 +86,15 @@ class Assembler:
         final = ["".join(parts[e - n + 1 : e]) for e, n in zip(
             ends[last - 1].tolist(), pool.eo.length[plan[last - 1]].tolist(), strict=True
         )]  # fmt: skip
-        counts = np.bincount(plan, minlength=len(pool.plans))
         batch = Batch(
-            texts, [self._sampler.topics[k] for k in topic.tolist()], [], [], final, counts, origins
+            texts,
+            [self._sampler.topics[k] for k in topic.tolist()],
+            [],
+            [],
+            final,
+            plan,
+            last.tolist(),
+            origins,
         )
         document = np.repeat(np.arange(num_documents), sentences)
         gold = uniform[:, 3] < gold_share
@@ -113,8 +126,8 @@ class Assembler:
     def _fill(
         self, pool: Pool, plan: NDArray[np.int64], topic: NDArray[np.int64],
         separator: NDArray[np.int64], random: np.random.PCG64,
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[int, int]]:  # fmt: skip
-        """Return the values of all variables, where each sentence's begin, and counts by origin."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:  # fmt: skip
+        """Return the values of all variables, where each sentence's begin, and origin flags."""
         length = pool.slots.length[plan]
         category = pool.slots.offset[ragged(pool.slots.start[plan], length)]
         bits = random.random_raw((len(category) + 1) // 2).view(np.uint32)[: len(category)]
@@ -123,7 +136,7 @@ class Assembler:
         values[first] = 0
         flags = np.bitwise_or.reduceat(self._origin[self._origin_start[category] + values], first)
         values[first + 1] = separator
-        return values, first, (int((flags & 1 > 0).sum()), int((flags & 2 > 0).sum()))
+        return values, first, flags
 
     def _pieces(
         self, pool: Pool, runs: Runs, plan: NDArray[np.int64], values: NDArray[np.int64],
@@ -162,4 +175,4 @@ class Assembler:
 def _uniform(random: np.random.PCG64, shape: tuple[int, int]) -> NDArray[np.float64]:
     """Return numbers in [0, 1) from the top 53 bits of raw draws."""
     raw = random.random_raw(shape[0] * shape[1]) >> np.uint64(11)
-    return (raw * (1.0 / (1 << 53))).reshape(shape)
+    return np.asarray(raw * (1.0 / (1 << 53)), dtype=np.float64).reshape(shape)

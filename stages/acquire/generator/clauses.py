@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from stages.acquire.generator import phrases
 from stages.acquire.generator.lexicon import closed
+from stages.acquire.generator.lexicon.names import NUMERALS, ORDINALS
 from stages.acquire.generator.phrases import SUBJECTS, THEMES, joined
 from stages.acquire.generator.predicates import (
     Clause,
-    Head,
     Predicate,
-    auxiliary,
     clause,
-    copula,
-    infinitive,
     simple,
 )
 from stages.acquire.generator.tokens import (
@@ -30,10 +27,13 @@ from stages.acquire.generator.vocabulary import agreed
 
 TENSES = {"as": 5.0, "is": 4.5, "os": 1.2, "us": 0.4}
 DEEPEST = 2
+LOOSE = ("for", "dank'", "rilate", "kune")
+"""Adverbs that open a preposition of two words."""
 PEOPLE = {
     "make": 2.2, "meet": 1.8, "treat": 1.8, "say": 1.8, "modal": 1.6, "act": 1.2, "go": 1.2,
     "quality": 1.3, "being": 1.0, "where": 0.6, "give": 0.9, "want": 0.9, "have": 0.9, "eat": 0.5,
-    "perfect": 0.35, "progress": 0.25, "passive": 0.5, "self": 0.35, "see-as": 0.4, "become-noun": 0.25,
+    "perfect": 0.35, "progress": 0.25, "passive": 0.5, "self": 0.35, "see-as": 0.4,
+    "become-noun": 0.25,
 }  # fmt: skip
 MATTERS = {
     "quality": 2.4, "being": 1.4, "become": 2.0, "passive": 1.8, "where": 0.8, "modal": 0.9,
@@ -180,19 +180,21 @@ def _relative(b: Builder, found: Phrase, kind: str, case: str, depth: int) -> Ph
         eo, english = [fixed("kie", "ADV"), *body.eo], [*words("where"), *body.en]
     else:
         preposition, spoken = b.among((("en", "in"), ("pri", "about"), ("per", "with"),
-                                       ("al", "to"), ("kun", "with"), ("pro", "because of")))  # fmt: skip
+                                       ("al", "to"), ("kun", "with"),
+                                       ("pro", "because of")))  # fmt: skip
         body = statement(b, inner)
         eo = [fixed(preposition, "ADP"), pronoun("n"), *body.eo]
         english = [*words(spoken), *words("whom" if who == "who" else who), *body.en]
-    closing = [mark(",")] if comma and b.chance(0.5) else []
+    closing = [mark(",")] if comma and b.chance(0.75) else []
     spoken_end = words(",") if closing else []
     phrase = [*found.eo, *comma, *eo, *closing]
     return Phrase(phrase, [*found.en, *words(","), *english, *spoken_end], found.plural)
 
 
 def _governor(kind: str) -> str:
-    return {"person": "meet", "animal": "meet", "group": "meet", "idea": "treat", "abstract": "treat",
-            "mass": "eat"}.get(kind, "make")  # fmt: skip
+    if kind in SUBJECTS:
+        return "meet"
+    return {"idea": "treat", "abstract": "treat", "mass": "eat"}.get(kind, "make")
 
 
 def place(b: Builder, kind: str = "place") -> tuple[list[Eo], list[En]]:
@@ -201,7 +203,7 @@ def place(b: Builder, kind: str = "place") -> tuple[list[Eo], list[En]]:
     thing = phrases.noun(b, b.weighted({"place": 3.0, "thing": 1.0}), "n")
     if b.chance(0.18):
         thing = phrases.name(b, "n")
-    if b.chance(0.08):
+    if kind == "goal" and b.chance(0.2):
         b.note("direction-accusative")
         preposition, english = b.among((("en", "into"), ("sur", "onto"), ("sub", "under")))
         thing = phrases.noun(b, "place", "a")
@@ -211,7 +213,7 @@ def place(b: Builder, kind: str = "place") -> tuple[list[Eo], list[En]]:
 def expression_of(preposition: str) -> list[Eo]:
     """Return the tokens of a preposition of one or more words."""
     parts = preposition.split()
-    return [fixed(part, "ADV" if part == "for" else "ADP") for part in parts]
+    return [fixed(part, "ADV" if part in LOOSE else "ADP") for part in parts]
 
 
 def circumstance(b: Builder) -> tuple[list[Eo], list[En]]:
@@ -227,7 +229,7 @@ def circumstance(b: Builder) -> tuple[list[Eo], list[En]]:
         else:
             kind = "abstract" if choice == "idea" and b.chance(0.3) else choice
             other = phrases.noun(b, kind, "n", True if preposition == "inter" else None)
-        return [fixed(preposition, "ADP"), *other.eo], [*words(english), *other.en]
+        return [*expression_of(preposition), *other.eo], [*words(english), *other.en]
     if choice == "place":
         return place(b)
     if choice == "closing":
@@ -259,7 +261,10 @@ def time(b: Builder) -> tuple[list[Eo], list[En]]:
         if b.chance(0.5):
             return [fixed("en", "ADP"), number], [En("in"), En("", slot)]
         year = Eo("jaro", "NOUN", "jaro", agreed("sn"))
-        return [fixed("en", "ADP"), phrases.ARTICLE, year, number], [*words("in the year"), En("", slot)]
+        return [fixed("en", "ADP"), phrases.ARTICLE, year, number], [
+            *words("in the year"),
+            En("", slot),
+        ]
     if choice == "date":
         return _date(b, slot)
     if choice == "month":
@@ -274,13 +279,16 @@ def time(b: Builder) -> tuple[list[Eo], list[En]]:
     if choice == "whole":
         b.note("time-accusative")
         whole = Eo("tutan", "ADJ", "tuta", agreed("sa", "Degree=Pos|"))
-        return [phrases.ARTICLE, whole, b.word(slot, "sa", "NOUN")], [*words("the whole"), En("", slot, "s")]
+        return [phrases.ARTICLE, whole, b.word(slot, "sa", "NOUN")], [
+            *words("the whole"),
+            En("", slot, "s"),
+        ]
     if choice == "hour":
         b.note("ordinal")
-        name = b.among(tuple(phrases.ORDINALS)[1:10])
+        name = b.among(tuple(ORDINALS)[1:10])
         hour = Eo(name, "ADJ", name, agreed("sn", "Degree=Pos|"))
-        number = list(phrases.NUMERALS)[list(phrases.ORDINALS).index(name) - 1]
-        spoken = words(f"at {phrases.NUMERALS[number]} o'clock")
+        count = list(NUMERALS.values())[list(ORDINALS).index(name) - 1]
+        spoken = words(f"at {count} o'clock")
         return [fixed("je", "ADP"), phrases.ARTICLE, hour], spoken
     counted, english = phrases.number(b)
     plural = b.word(slot, "pn", "NOUN")
@@ -295,12 +303,8 @@ def _date(b: Builder, slot: int) -> tuple[list[Eo], list[En]]:
     day = Eo("", "ADJ", feats=agreed("sa", "Degree=Pos|"), slot=slot, form="day")
     b.note("time-accusative")
     eo = [phrases.ARTICLE, day, fixed("de", "ADP"), b.word(month, "sn", "NOUN")]
-    en = [En("on"), En("", month), En("", slot), En(","), En("", year)]
-    return [*eo, Eo("", "NUM", feats="NumType=Card", slot=year, form="x")], [
-        *en[:3],
-        En(",", left=True),
-        en[4],
-    ]
+    eo.append(Eo("", "NUM", feats="NumType=Card", slot=year, form="x"))
+    return eo, [En("on"), En("", month), En("", slot), En(",", left=True), En("", year)]
 
 
 def _tense(b: Builder) -> str:
@@ -324,13 +328,16 @@ def target(b: Builder, kind: str, depth: int) -> Phrase:
     return full(b, kind, "a", depth)
 
 
-def predicate(b: Builder, group: str, doer: Phrase, depth: int) -> Predicate:
+def predicate(
+    b: Builder, group: str, doer: Phrase, depth: int, without: tuple[str, ...] = ()
+) -> Predicate:
     """Return a predicate that suits people or matters, with adverbs and circumstances."""
     from stages.acquire.generator import complements
 
     weights = dict(PEOPLE if group == "people" else MATTERS)
     if depth >= DEEPEST:
-        weights = {name: weight for name, weight in weights.items() if name not in ("say", "want")}
+        without = (*without, "say", "want")
+    weights = {name: weight for name, weight in weights.items() if name not in without}
     made = complements.governed(b, b.weighted(weights), doer, depth)
     if b.chance(0.16):
         text = b.among(tuple(closed.MIDDLE_ADVERBS))
@@ -347,9 +354,3 @@ def statement(b: Builder, depth: int = 0, tense: str = "") -> Clause:
     doer, group = subject(b, depth)
     made = predicate(b, group, doer, depth)
     return clause(b, doer, made, tense or _tense(b), b.chance(0.1))
-
-
-__all__ = [
-    "Head", "auxiliary", "circumstance", "copula", "full", "infinitive", "place", "predicate",
-    "simple", "statement", "subject", "target", "time",
-]  # fmt: skip

@@ -85,7 +85,7 @@ def _want(b: Builder, doer: Phrase, depth: int) -> Predicate:
 def _modal(b: Builder, doer: Phrase, depth: int) -> Predicate:
     stem, kind = b.among((("pov", "can"), ("dev", "must")))
     group = "people" if doer.pronoun or b.chance(0.5) else "matters"
-    eo, en = infinitive(b, predicate(b, group, doer, max(depth, 1)))
+    eo, en = infinitive(b, predicate(b, group, doer, max(depth, 1), ("modal",)))
     b.note("modal")
     return Predicate(auxiliary(stem), Head(kind), eo, en)
 
@@ -127,10 +127,13 @@ def _quality(b: Builder, doer: Phrase, depth: int) -> Predicate:
         en = [En("as"), *en, En("as"), *other.en]
     elif shape < 0.25:
         b.note("superlative")
-        eo, en = [fixed("la", "DET", feats=phrases.ARTICLE.feats), fixed("plej", "ADV"), *eo], [
-            En("the"),
-            En("", slot, "est"),
-        ]
+        eo, en = (
+            [fixed("la", "DET", feats=phrases.ARTICLE.feats), fixed("plej", "ADV"), *eo],
+            [
+                En("the"),
+                En("", slot, "est"),
+            ],
+        )
     elif shape < 0.4:
         degree, english = b.among((("tre", "very"), ("tro", "too"), ("sufiĉe", "rather"),
                                    ("tute", "completely"), ("malpli", "less")))  # fmt: skip

@@ -12,21 +12,23 @@ KEPT = 256
 FRESH = 64
 LONGEST_CHARACTERS = 20_000
 
+Document = tuple[str, str, str]
+"""Id, text and topic."""
+
 
 class Reservoir:
     """Keeps recent documents and a fair sample of all earlier ones, unaltered ones only."""
 
     def __init__(self) -> None:
-        self._kept: list[tuple[str, str]] = []
-        self._fresh: list[tuple[str, str]] = []
+        self._kept: list[Document] = []
+        self._fresh: list[Document] = []
         self._seen = 0
 
-    def add(self, document: str, text: str, rng: random.Random) -> None:
-        """Offer a document (id, text)."""
-        if len(text) > LONGEST_CHARACTERS:
+    def add(self, item: Document, rng: random.Random) -> None:
+        """Offer a document."""
+        if len(item[1]) > LONGEST_CHARACTERS:
             return
         self._seen += 1
-        item = (document, text)
         if len(self._fresh) < FRESH:
             self._fresh.append(item)
         else:
@@ -36,7 +38,7 @@ class Reservoir:
         elif (place := int(rng.random() * self._seen)) < KEPT:
             self._kept[place] = item
 
-    def pick(self, rng: random.Random) -> tuple[str, str] | None:
+    def pick(self, rng: random.Random) -> Document | None:
         """Return an earlier document, half of the time a recent one; None if there is none yet."""
         source = self._fresh if rng.random() < 0.5 else self._kept
         return source[int(rng.random() * len(source))] if source else None

@@ -27,6 +27,8 @@ BATCHES_PER_POOL = 192
 """A new pool of sentence plans about every 70 MB, so that syntax does not run dry."""
 NUM_HEADINGS, NUM_SENTENCES = 300, 5000
 MB = 1_000_000
+PATTERN_SENTENCES = 10_000
+"""Distinct UPOS patterns are counted among this many first sentences."""
 
 
 class Generation:
@@ -49,6 +51,9 @@ class Generation:
         self.number = 0
         self.counts: Counter[str] = Counter()
         self.phenomena: Counter[str] = Counter()
+        self.patterns: set[str] = set()
+        self.sentences = 0
+        self.tokens = 0
         self.lines: list[str] = []
         self.facts: list[str] = []
 
@@ -84,9 +89,9 @@ class Generation:
 def generate(params: GeneratorParams, folder: Path, log: Log) -> dict[str, list[dict[str, Any]]]:
     """Write documents, gold, pairs and truth; return the manifest rows of `files` and `truth`.
 
-    Files: `files/documents-*.jsonl.zst` {id, language, text, topic}, `files/annotated-*.conllu.zst`,
-    `files/pairs-*.tsv.zst` (Esperanto TAB English), `truth/plants-*.jsonl.zst` (see `plants`),
-    `truth/statistics.json`. The gold of an altered document is that of its text before alteration;
+    Files: `files/documents-*.jsonl.zst` {id, language, text, topic}, `files/pairs-*.tsv.zst`
+    (Esperanto TAB English), `files/annotated-*.conllu.zst`, `truth/plants-*.jsonl.zst` (see
+    `plants`), `truth/statistics.json`. The gold of an altered document is that of its text before alteration;
     copies and documents in other languages have none. Equal parameters give equal bytes.
     """
     known = {ZERO: Category(ZERO, "fixed", [Word("", "", "")]), **categories()}
@@ -134,18 +139,15 @@ def _write(state: Generation, pool: Pool, batch: Batch, rng: random.Random) -> N
     if pairs:
         state.pairs.write("".join(pairs))
         state.counts["sentences_paired"] += len(pairs)
-    if len(names) == len(batch.texts):
-        _count(state, pool, batch)
+    _count(state, pool, batch, len(names))
 
 
-def _document(
-    state: Generation, text: str, topic: str, last: str, rng: random.Random
-) -> str:
+def _document(state: Generation, text: str, topic: str, last: str, rng: random.Random) -> str:
     """Write one document of the grammar, altered or not."""
     kind = _drawn(state.params, tuple(plants.ALTERATIONS), rng)
     if kind is None:
         name = state.put(text, "eo", topic)
-        state.reservoir.add(name, text, rng)
+        state.reservoir.add((name, text, topic), rng)
         return name
     planted, truth = plants.ALTERATIONS[kind](text, last, rng)
     name = state.put(planted, "eo", topic)
@@ -179,7 +181,7 @@ def _insert(state: Generation, topic: str, rng: random.Random) -> None:
     found = state.reservoir.pick(rng)
     if found is None:
         return
-    original, text = found
+    original, text, topic = found
     if kind == "exact_duplicate":
         name = state.put(text, "eo", topic)
         state.plant("exact-duplicate", name, {"original": original, "jaccard": 1.0})
@@ -204,31 +206,39 @@ def _gold(state: Generation, gold: list[Gold], names: list[str]) -> None:
         state.annotated.write("".join(blocks))
 
 
-def _count(state: Generation, pool: Pool, batch: Batch) -> None:
-    """Count sentences by phenomenon, over whole batches."""
-    state.phenomena["sentences"] += int(batch.plan_counts.sum())
-    state.phenomena["tokens"] += int((batch.plan_counts * pool.num_tokens).sum())
-    state.phenomena["affix"] += batch.origin_counts[0]
-    state.phenomena["compound"] += batch.origin_counts[1]
-    for plan, count in zip(pool.plans, batch.plan_counts.tolist(), strict=True):
-        if count:
-            for name in plan.phenomena:
-                state.phenomena[name] += count
+def _count(state: Generation, pool: Pool, batch: Batch, num_documents: int) -> None:
+    """Count the sentences of the documents written, by phenomenon."""
+    written = batch.ends[num_documents - 1]
+    plan, origins = batch.plan[:written], batch.origins[:written]
+    if (room := PATTERN_SENTENCES - state.sentences) > 0:
+        state.patterns.update(pool.patterns[number] for number in set(plan[:room].tolist()))
+    counts = np.bincount(plan, minlength=len(pool.plans))
+    state.sentences += written
+    state.tokens += int((counts * pool.num_tokens).sum())
+    state.phenomena["affix"] += int(np.count_nonzero(origins & 1))
+    state.phenomena["compound"] += int(np.count_nonzero(origins & 2))
+    for number in np.flatnonzero(counts).tolist():
+        for name in pool.plans[number].phenomena:
+            state.phenomena[name] += int(counts[number])
 
 
 def _finish(state: Generation, folder: Path, log: Log) -> dict[str, list[dict[str, Any]]]:
     files = [
-        row for shards in (state.annotated, state.documents, state.pairs) for row in shards.rows(folder)
+        row
+        for shards in (state.annotated, state.documents, state.pairs)
+        for row in shards.rows(folder)
     ]
-    sentences = state.phenomena.pop("sentences", 0)
-    tokens = state.phenomena.pop("tokens", 0)
     statistics = {
         "size_bytes": state.size_bytes,
         "counts": dict(state.counts),
-        "sentences_counted": sentences,
-        "tokens_counted": tokens,
+        "sentences": state.sentences,
+        "tokens": state.tokens,
+        "upos_patterns": {
+            "sentences": min(state.sentences, PATTERN_SENTENCES),
+            "patterns": len(state.patterns),
+        },
         "phenomena": {
-            name: {"sentences": count, "share": round(count / max(sentences, 1), 6)}
+            name: {"sentences": count, "share": round(count / state.sentences, 6)}
             for name, count in state.phenomena.items()
         },
     }

@@ -8,10 +8,42 @@ from __future__ import annotations
 
 VOWELS = "aeiou"
 DOUBLING = frozenset(
-    "run swim sit put cut win dig get beg drop stop plan hit let nod rub chat drip stir travel "
-    "begin forget permit forbid regret slip step ban tap prefer admit knit grin fit quarrel".split()
+    {
+        "run",
+        "swim",
+        "sit",
+        "put",
+        "cut",
+        "win",
+        "dig",
+        "get",
+        "beg",
+        "drop",
+        "stop",
+        "plan",
+        "hit",
+        "let",
+        "nod",
+        "rub",
+        "chat",
+        "drip",
+        "stir",
+        "begin",
+        "forget",
+        "permit",
+        "forbid",
+        "regret",
+        "slip",
+        "step",
+        "ban",
+        "tap",
+        "prefer",
+        "admit",
+        "knit",
+        "grin",
+        "fit",
+    }  # fmt: skip
 )
-UNDOUBLED = frozenset({"travel", "quarrel"})
 LONG = "more", "most"
 COMPARISON = {
     "good": ("better", "best"),
@@ -26,10 +58,24 @@ COMPARISON = {
     "flat": ("flatter", "flattest"),
 }
 ADVERBS = {
-    "good": "well", "fast": "fast", "hard": "hard", "long": "long", "early": "early", "late": "late",
-    "true": "truly", "whole": "wholly", "high": "highly", "public": "publicly", "near": "nearby",
-    "dry": "drily", "sly": "slyly", "same": "equally", "friendly": "in a friendly way",
-    "lively": "in a lively way", "cowardly": "in a cowardly way", "kindly": "kindly",
+    "good": "well",
+    "fast": "fast",
+    "hard": "hard",
+    "long": "long",
+    "early": "early",
+    "late": "late",
+    "true": "truly",
+    "whole": "wholly",
+    "high": "highly",
+    "public": "publicly",
+    "near": "nearby",
+    "dry": "drily",
+    "sly": "slyly",
+    "same": "equally",
+    "friendly": "in a friendly way",
+    "lively": "in a lively way",
+    "cowardly": "in a cowardly way",
+    "kindly": "kindly",
 }
 A_BEFORE_VOWEL = ("uni", "use", "usu", "eu", "one", "ut")
 AN_BEFORE_CONSONANT = ("hour", "honest", "honor", "heir")
@@ -72,7 +118,7 @@ def verb_forms(gloss: str) -> dict[str, str]:
 
 
 def _doubled(head: str) -> bool:
-    return head in DOUBLING and head not in UNDOUBLED
+    return head.removeprefix("re-") in DOUBLING
 
 
 def _past(head: str) -> str:

@@ -29,7 +29,8 @@ def _grammar(*parts: str) -> Grammar:
 
 GRAMMARS = {
     "af": _grammar(
-        "die ou man|my buurvrou|die jong onderwyser|hierdie kind|die boer van die dorp|elke student",
+        "die ou man|my buurvrou|die jong onderwyser|hierdie kind|die boer van die dorp|"
+        "elke student",
         "lees|koop|sien|verkoop|onthou|soek|verstaan",
         "die lang brief|'n nuwe boek|die groot huis|'n ou foto|die swaar werk|hulle antwoord",
         "in die stad|by die rivier|langs die pad|op die plaas|in ons skool",
@@ -43,9 +44,11 @@ GRAMMARS = {
         "heddiw mae|fel arfer mae|bob bore mae|yn aml mae", "ac mae|ond mae|achos mae",
     ),
     "de": _grammar(
-        "der alte Mann|die junge Lehrerin|unser Nachbar|das kleine Kind|jeder Student|meine Schwester",
+        "der alte Mann|die junge Lehrerin|unser Nachbar|das kleine Kind|jeder Student|"
+        "meine Schwester",
         "liest|kauft|sieht|verkauft|sucht|versteht|beschreibt",
-        "das neue Buch|einen langen Brief|die große Stadt|ein altes Bild|die schwere Arbeit|ihre Antwort",
+        "das neue Buch|einen langen Brief|die große Stadt|ein altes Bild|die schwere Arbeit|"
+        "ihre Antwort",
         "in der Stadt|an dem Fluss|auf dem Land|vor der Schule|bei den Großeltern",
         "natürlich|heute Morgen|manchmal|nach dem Essen|ohne Zweifel", "und dann|aber|denn",
     ),
@@ -57,23 +60,28 @@ GRAMMARS = {
         "sometimes|every morning|of course|after dinner|without any doubt", "and then|but|because",
     ),
     "es": _grammar(
-        "el viejo profesor|la mujer joven|nuestro vecino|el niño pequeño|cada estudiante|mi hermana",
+        "el viejo profesor|la mujer joven|nuestro vecino|el niño pequeño|cada estudiante|"
+        "mi hermana",
         "lee|compra|mira|vende|recuerda|busca|describe",
-        "el libro nuevo|una carta larga|la casa grande|un cuadro antiguo|el trabajo duro|su respuesta",
+        "el libro nuevo|una carta larga|la casa grande|un cuadro antiguo|el trabajo duro|"
+        "su respuesta",
         "en la ciudad|junto al río|cerca de la escuela|en el campo|con sus amigos",
         "hoy|por la mañana|a veces|después de comer|sin ninguna duda", "y después|pero|porque",
     ),
     "fr": _grammar(
         "le vieil homme|la jeune femme|notre voisin|le petit enfant|chaque étudiant|ma sœur",
         "lit|achète|regarde|vend|cherche|comprend|décrit",
-        "le nouveau livre|une longue lettre|la grande maison|un ancien tableau|ce dur travail|leur réponse",
+        "le nouveau livre|une longue lettre|la grande maison|un ancien tableau|ce dur travail|"
+        "leur réponse",
         "dans la ville|près de la rivière|devant l'école|à la campagne|avec ses amis",
-        "aujourd'hui|chaque matin|parfois|après le dîner|sans aucun doute", "et puis|mais|parce que",
+        "aujourd'hui|chaque matin|parfois|après le dîner|sans aucun doute", "et puis|mais|"
+        "parce que",
     ),
     "it": _grammar(
         "il vecchio professore|la giovane donna|il nostro vicino|il bambino piccolo|ogni studente",
         "legge|compra|guarda|vende|ricorda|cerca|descrive",
-        "il libro nuovo|una lunga lettera|la grande casa|un quadro antico|il lavoro duro|la risposta",
+        "il libro nuovo|una lunga lettera|la grande casa|un quadro antico|il lavoro duro|"
+        "la risposta",
         "nella città|vicino al fiume|davanti alla scuola|in campagna|con gli amici",
         "oggi|ogni mattina|a volte|dopo pranzo|senza alcun dubbio", "e poi|ma|perché",
     ),
@@ -87,7 +95,8 @@ GRAMMARS = {
     "nl": _grammar(
         "de oude man|de jonge vrouw|onze buurman|het kleine kind|elke student|mijn zuster",
         "leest|koopt|ziet|verkoopt|zoekt|begrijpt|beschrijft",
-        "het nieuwe boek|een lange brief|het grote huis|een oud schilderij|dit zware werk|hun antwoord",
+        "het nieuwe boek|een lange brief|het grote huis|een oud schilderij|dit zware werk|"
+        "hun antwoord",
         "in de stad|bij de rivier|voor de school|op het land|met zijn vrienden",
         "vandaag|elke ochtend|soms|na het eten|zonder twijfel", "en dan|maar|want",
     ),
@@ -99,7 +108,8 @@ GRAMMARS = {
         "dzisiaj|każdego ranka|czasami|po obiedzie|bez wątpienia", "a potem|ale|ponieważ",
     ),
     "pt": _grammar(
-        "o velho professor|a mulher jovem|o nosso vizinho|a criança pequena|cada estudante|a minha irmã",
+        "o velho professor|a mulher jovem|o nosso vizinho|a criança pequena|cada estudante|"
+        "a minha irmã",
         "lê|compra|vê|vende|lembra|procura|descreve",
         "o livro novo|uma carta longa|a casa grande|um quadro antigo|o trabalho duro|a resposta",
         "na cidade|perto do rio|em frente à escola|no campo|com os seus amigos",

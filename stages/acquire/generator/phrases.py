@@ -1,6 +1,8 @@
-"""Noun phrases: determiners, adjectives, numbers, agreement in number and case, and their English."""
+"""Noun phrases: determiners, adjectives, numbers, and agreement in number and case."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from stages.acquire.generator.lexicon.names import NUMERALS, ORDINALS, ROMAN
 from stages.acquire.generator.tokens import Builder, En, Eo, Phrase, articled, fixed, mark, words
@@ -27,12 +29,14 @@ OWNERS = {
     "ĝia": ("its", "s", 3), "nia": ("our", "p", 1), "ilia": ("their", "p", 3),
 }  # fmt: skip
 SINGLE = {
-    "ĉiu": ("every", "Tot"), "iu": ("some", "Ind"), "neniu": ("no", "Neg"), "tia": ("such a", "Dem"),
+    "ĉiu": ("every", "Tot"), "iu": ("some", "Ind"), "neniu": ("no", "Neg"),
+    "tia": ("such a", "Dem"),
     "ia": ("some kind of", "Ind"), "ĉia": ("every kind of", "Tot"), "nenia": ("no kind of", "Neg"),
 }  # fmt: skip
 MANY = {
     "ĉiu": ("all", "DET", "Tot"), "kelka": ("some", "DET", "Ind"), "multa": ("many", "ADJ", ""),
-    "plura": ("several", "ADJ", ""), "tia": ("such", "DET", "Dem"), "iu": ("certain", "DET", "Ind"),
+    "plura": ("several", "ADJ", ""), "ambaŭ": ("both", "DET", "Tot"),
+    "tia": ("such", "DET", "Dem"), "iu": ("certain", "DET", "Ind"),
 }  # fmt: skip
 LONE = {
     "tio": ("that", "Dem"), "ĉio": ("everything", "Tot"), "io": ("something", "Ind"),
@@ -40,11 +44,14 @@ LONE = {
     "ĉiu": ("everybody", "Tot"), "tiu": ("that one", "Dem"),
 }  # fmt: skip
 ARTICLE = Eo("la", "DET", "la", "Definite=Def|PronType=Art")
+DEGREES = (("plej", "est"), ("pli", "er"), ("tre", "very"), ("tro", "too"))
 PARTITIVE = {"multe": "a lot of", "iom": "a little", "malmulte": "little", "tiom": "so much"}
 
 
 def joined(stem: str, form: str) -> str:
     """Return a stem with the endings of number and case (`sn`, `pa`, ...)."""
+    if stem == "ambaŭ":
+        return stem
     return stem + ("j" if form[0] == "p" else "") + ("n" if form[1] == "a" else "")
 
 
@@ -91,13 +98,13 @@ def correlative(b: Builder, case: str) -> Phrase:
     return Phrase(eo, words(english))
 
 
-def adjective(b: Builder, kind: str, form: str) -> tuple[list[Eo], list[En]]:
+def adjective(b: Builder, kind: str, form: str, definite: bool) -> tuple[list[Eo], list[En]]:
     """Return an adjective that fits a class of nouns, sometimes graded."""
     source = b.weighted({"any": 2.0, FITTING[kind]: 4.0, "relational": 1.0, "people": 0.3})
     slot = b.slot(f"adjective.{source}")
     token = b.word(slot, form, "ADJ")
     if source not in ("relational", "people") and b.chance(0.14):
-        degree, english = b.among((("pli", "er"), ("plej", "est"), ("tre", "very"), ("tro", "too")))
+        degree, english = b.among(DEGREES if definite else DEGREES[1:])
         if english in ("er", "est"):
             b.note("comparison" if english == "er" else "superlative")
             return [fixed(degree, "ADV"), token], [En("", slot, english)]
@@ -119,14 +126,16 @@ def participle(b: Builder, form: str) -> tuple[list[Eo], list[En]]:
     return [b.word(slot, f"{ending}.{form}", "VERB")], [*english, En("", slot, "participle")]
 
 
-def modifiers(b: Builder, kind: str, form: str) -> tuple[list[Eo], list[En], list[Eo]]:
+def modifiers(
+    b: Builder, kind: str, form: str, definite: bool
+) -> tuple[list[Eo], list[En], list[Eo]]:
     """Return adjectives before a noun, their English, and an adjective after the noun."""
     before: list[Eo] = []
     english: list[En] = []
     after: list[Eo] = []
     count = int(b.weighted({"0": 5.0, "1": 4.0, "2": 1.2, "3": 0.15}))
     for index in range(count):
-        eo, en = participle(b, form) if b.chance(0.09) else adjective(b, kind, form)
+        eo, en = participle(b, form) if b.chance(0.09) else adjective(b, kind, form, definite)
         if index and b.chance(0.6):
             link = "kaj" if b.chance(0.6) else ","
             b.note("coordination")
@@ -141,6 +150,7 @@ def modifiers(b: Builder, kind: str, form: str) -> tuple[list[Eo], list[En], lis
 
 
 def number(b: Builder) -> tuple[list[Eo], list[En]]:
+    """Return a number in digits or words."""
     if b.chance(0.4):
         slot = b.slot(b.weighted({"digits.few": 3.0, "digits.many": 1.0}))
         b.note("digits")
@@ -155,7 +165,15 @@ def _determiner(b: Builder, kind: str, plural: bool, case: str) -> tuple[list[Eo
     """Return a determiner, its English, and `a` where English wants an indefinite article."""
     form = ("p" if plural else "s") + case
     choice = b.weighted(
-        {"la": 9.0, "none": 3.5, "owner": 2.2, "this": 1.6, "each": 1.5, "number": 1.2, "order": 0.5}
+        {
+            "la": 9.0,
+            "none": 3.5,
+            "owner": 2.2,
+            "this": 1.6,
+            "each": 1.5,
+            "number": 1.2,
+            "order": 0.5,
+        }
     )
     if choice == "order" and kind in UNCOUNTED or choice == "number" and not plural:
         choice = "la"
@@ -211,7 +229,9 @@ def _order(b: Builder, form: str) -> tuple[list[Eo], list[En], str]:
     return [ARTICLE, token], words(f"the {ORDINALS[name]}"), ""
 
 
-def noun(b: Builder, kind: str, case: str, plural: bool | None = None, bare: bool = False) -> Phrase:
+def noun(
+    b: Builder, kind: str, case: str, plural: bool | None = None, bare: bool = False
+) -> Phrase:
     """Return a noun of a class with its determiner and adjectives."""
     if plural is None:
         plural = kind not in UNCOUNTED and b.chance(0.3)
@@ -219,12 +239,17 @@ def noun(b: Builder, kind: str, case: str, plural: bool | None = None, bare: boo
     eo, en, article = ([], [], "a") if bare else _determiner(b, kind, plural, case)
     if bare and (plural or kind in UNCOUNTED):
         article = ""
-    before, english, after = modifiers(b, kind, form)
+    before, english, after = modifiers(b, kind, form, eo[:1] == [ARTICLE])
     slot = b.slot(f"noun.{kind}")
     core = [*english, En("", slot, "p" if plural else "s")]
     if article:
         core = articled(core)
-    return Phrase([*eo, *before, b.word(slot, form, "NOUN"), *after], [*en, *core], plural)
+    body = [*before, b.word(slot, form, "NOUN"), *after]
+    if eo == [ARTICLE] and kind in ("group", "idea", "place") and b.chance(0.03):
+        b.note("title")
+        body = [replace(t, title=t.upos in ("ADJ", "NOUN")) for t in body]
+        core = [replace(t, title=t.slot >= 0) for t in core]
+    return Phrase([*eo, *body], [*en, *core], plural)
 
 
 def name(b: Builder, case: str, kind: str = "") -> Phrase:

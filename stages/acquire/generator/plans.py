@@ -6,7 +6,13 @@ import random
 from collections.abc import Callable
 
 from stages.acquire.generator import phrases
-from stages.acquire.generator.clauses import DEEPEST, SUBJECTS, THEMES, predicate, statement, subject
+from stages.acquire.generator.clauses import (
+    DEEPEST,
+    predicate,
+    statement,
+    subject,
+)
+from stages.acquire.generator.phrases import SUBJECTS, THEMES
 from stages.acquire.generator.predicates import clause, copula, infinitive, simple
 from stages.acquire.generator.sentences import Plan, closing, declarative, finished, quoted
 from stages.acquire.generator.tokens import Builder, En, Eo, Phrase, fixed, mark, words
@@ -14,6 +20,8 @@ from stages.acquire.generator.vocabulary import agreed
 
 Sides = tuple[list[Eo], list[En]]
 LONGEST = 60
+CAPITALS_SHARE = 0.12
+"""Share of headings written in capitals."""
 KINDS = {
     "statement": 15.0, "question": 1.2, "asking": 1.0, "order": 0.8, "exclamation": 0.4,
     "quotation": 0.8, "dialogue": 0.4,
@@ -29,11 +37,15 @@ def _question(b: Builder) -> Sides:
 
 def _asking(b: Builder) -> Sides:
     b.note("question", "correlative")
-    shape = b.among(("who", "what", "where", "when", "why", "how", "which", "how-many", "kind", "whose"))
+    shape = b.among(
+        ("who", "what", "where", "when", "why", "how", "which", "how-many", "kind", "whose")
+    )
     tense = b.among(("as", "is", "is", "os"))
     end = [En("?", left=True)]
     if shape == "who":
-        doer = Phrase([fixed("kiu", "PRON", feats="Case=Nom|Number=Sing|PronType=Int")], [En("who")])
+        doer = Phrase(
+            [fixed("kiu", "PRON", feats="Case=Nom|Number=Sing|PronType=Int")], [En("who")]
+        )
         made = clause(b, doer, predicate(b, "people", doer, 1), tense)
         return [*made.eo, mark("?")], [*made.en, *end]
     if shape in ("what", "which", "how-many", "kind", "whose"):
@@ -60,7 +72,10 @@ def _asked_object(b: Builder, shape: str, tense: str) -> Sides:
     elif shape == "which":
         eo, en = [Eo("kiun", "DET", "kiu", feats), noun], [En("which"), En("", slot, "s")]
     elif shape == "kind":
-        eo, en = [Eo("kian", "DET", "kia", feats), noun], [*words("what kind of"), En("", slot, "s")]
+        eo, en = (
+            [Eo("kian", "DET", "kia", feats), noun],
+            [*words("what kind of"), En("", slot, "s")],
+        )
     elif shape == "whose":
         token = fixed("kies", "DET", feats="Poss=Yes|PronType=Int")
         eo, en = [token, noun], [En("whose"), En("", slot, "s")]
@@ -102,7 +117,9 @@ def _exclamation(b: Builder) -> Sides:
         token = Eo("kia", "DET", "kia", f"{agreed('sn')}|PronType=Exc")
         return [token, *thing.eo, mark("!")], [En("what"), *thing.en, En("!", left=True)]
     if shape < 0.7:
-        cry, english = b.among((("ho", "oh"), ("ve", "alas"), ("ha", "ha"), ("nu", "well"), ("bone", "good")))
+        cry, english = b.among(
+            (("ho", "oh"), ("ve", "alas"), ("ha", "ha"), ("nu", "well"), ("bone", "good"))
+        )
         made = statement(b, 1)
         upos = "ADV" if cry == "bone" else "INTJ"
         return [fixed(cry, upos), mark(","), *made.eo, mark("!")], [
@@ -113,10 +130,9 @@ def _exclamation(b: Builder) -> Sides:
         live = Eo("vivu", "VERB", "vivi", "Mood=Imp|VerbForm=Fin")
         return [live, *thing.eo, mark("!")], [*words("long live"), *thing.en, En("!", left=True)]
     slot = b.slot("adjective.any")
-    made = copula()
     doer = phrases.noun(b, b.weighted(THEMES), "n")
     form = "pn" if doer.plural else "sn"
-    verb = made.verb("as")
+    verb = copula().verb("as")
     eo = [fixed("kiel", "ADV"), b.word(slot, form, "ADJ"), *verb, *doer.eo, mark("!")]
     verb_en = "are" if doer.plural else "is"
     return eo, [En("how"), En("", slot, "j"), *doer.en, En(verb_en), En("!", left=True)]
@@ -152,7 +168,9 @@ def heading(rng: random.Random) -> Plan:
     """Return a plan without a verb: a title, a numbered heading or a label."""
     b = Builder(rng)
     b.note("heading")
-    shape = b.weighted({"about": 1.5, "noun": 2.0, "number": 1.2, "roman": 0.5, "label": 0.8, "abbreviated": 0.5})
+    shape = b.weighted(
+        {"about": 1.5, "noun": 2.0, "number": 1.2, "roman": 0.5, "label": 0.8, "abbreviated": 0.5}
+    )
     eo: list[Eo]
     if shape == "roman":
         made = phrases.roman(b)
@@ -160,18 +178,27 @@ def heading(rng: random.Random) -> Plan:
     elif shape == "abbreviated":
         b.note("abbreviation")
         short, lemma, english = b.among(
-            (("D-ro", "doktoro", "Doctor"), ("S-ro", "sinjoro", "Mister"), ("Prof.", "profesoro", "Professor"),
+            (("D-ro", "doktoro", "Doctor"), ("S-ro", "sinjoro", "Mister"), 
+             ("Prof.", "profesoro", "Professor"),
              ("S-ino", "sinjorino", "Mistress"), ("P-ro", "pastro", "Father"))
         )  # fmt: skip
         made = phrases.noun(b, "idea", "n")
         where = phrases.name(b, "n", "name.city")
-        eo = [*made.eo, fixed("de", "ADP"), Eo(short, "NOUN", lemma, agreed("sn")), fixed("el", "ADP"), *where.eo]
+        eo = [
+            *made.eo,
+            fixed("de", "ADP"),
+            Eo(short, "NOUN", lemma, agreed("sn")),
+            fixed("el", "ADP"),
+            *where.eo,
+        ]
         en = [*made.en, En("of"), En(english), En("from"), *where.en]
     else:
         made = phrases.noun(b, b.weighted(THEMES), "n")
         eo, en = made.eo, made.en
         if shape == "about":
-            link, english = b.among((("pri", "about"), ("de", "of"), ("por", "for"), ("kaj", "and"), ("en", "in")))
+            link, english = b.among(
+                (("pri", "about"), ("de", "of"), ("por", "for"), ("kaj", "and"), ("en", "in"))
+            )
             other = phrases.noun(b, b.weighted(THEMES), "n")
             upos = "CCONJ" if link == "kaj" else "ADP"
             eo, en = [*eo, fixed(link, upos), *other.eo], [*en, En(english), *other.en]
@@ -185,6 +212,6 @@ def heading(rng: random.Random) -> Plan:
             en = [En(figure), En(sign, left=True), *en]
     if b.chance(0.3) and shape not in ("label", "number"):
         eo, en = [*eo, mark(".")], [*en, En(".", left=True)]
-    return finished(b, eo, en)
-
-
+    plan = finished(b, eo, en)
+    plan.upper = b.chance(CAPITALS_SHARE)
+    return plan

@@ -13,7 +13,8 @@ BECOME = {"base": "become", "third": "becomes", "past": "became", "participle": 
           "gerund": "becoming"}  # fmt: skip
 FUTURE = {"os": "will", "us": "would", "u": "should"}
 MODAL = {
-    "can": {"as": ("can", ""), "is": ("could", ""), "os": ("will", "be able to"), "us": ("could", "")},
+    "can": {"as": ("can", ""), "is": ("could", ""), "os": ("will", "be able to"),
+            "us": ("could", "")},
     "must": {"as": ("must", ""), "is": ("was obliged to", ""), "os": ("will", "have to"),
              "us": ("should", "")},
 }  # fmt: skip
@@ -41,8 +42,11 @@ class Head:
         """Return the form in -ing."""
         if self.kind in ("slot", "have", "become"):
             return self.token("gerund")
-        return words({"be": "being", "perfect": "having", "can": "being able to",
-                      "must": "having to"}[self.kind])
+        return words(
+            {"be": "being", "perfect": "having", "can": "being able to", "must": "having to"}[
+                self.kind
+            ]
+        )
 
     def group(
         self, tense: str, subject: Phrase, negative: bool, question: bool

@@ -32,8 +32,8 @@ def table(num_words: int, bits: int) -> NDArray[np.int32]:
     for weight in weights:
         mass += weight
         edges.append(round(mass / total * places))
-    counts = np.diff(np.array([0, *edges], dtype=np.int64))
-    return np.repeat(np.arange(num_words, dtype=np.int32), counts)
+    counts = [after - before for before, after in zip([0, *edges], edges, strict=False)]
+    return np.repeat(np.arange(num_words, dtype=np.int32), np.array(counts, dtype=np.int64))
 
 
 def topic_words(category: Category, field: str, rng: random.Random) -> list[int]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TypeVar
 
 from stages.acquire.generator import phrases
 from stages.acquire.generator.clauses import (
     DEEPEST,
-    SUBJECTS,
-    THEMES,
     circumstance,
     expression,
     full,
@@ -19,6 +18,7 @@ from stages.acquire.generator.clauses import (
     subject,
 )
 from stages.acquire.generator.lexicon import closed
+from stages.acquire.generator.phrases import SUBJECTS, THEMES
 from stages.acquire.generator.predicates import Clause, auxiliary, clause, infinitive, simple
 from stages.acquire.generator.tokens import (
     Builder,
@@ -31,19 +31,26 @@ from stages.acquire.generator.tokens import (
     mark,
     words,
 )
-from stages.acquire.generator.vocabulary import agreed
 
+OPENINGS = (
+    ("kaj", "and", "CCONJ"), ("sed", "but", "CCONJ"), ("do", "so", "ADV"), ("nu", "well", "INTJ"),
+    ("jes", "yes", "INTJ"), ("ja", "indeed", "ADV"), ("ne", "no", "ADV"),
+)  # fmt: skip
 QUOTES = (("«", "»"), ("«", "»"), ("„", "“"), ("“", "”"), ('"', '"'))
 
 
 @dataclass
 class Plan:
-    """A sentence plan: tokens of both languages, the variables' categories, the phenomena."""
+    """A sentence plan: tokens of both languages, the variables' categories, the phenomena.
+
+    `upper` is a heading in capitals.
+    """
 
     eo: list[Eo]
     en: list[En]
     slots: list[str]
     phenomena: list[str]
+    upper: bool = False
 
 
 def _plain(b: Builder) -> Clause:
@@ -59,14 +66,16 @@ def _plain(b: Builder) -> Clause:
         eo, en = circumstance(b)
         return Clause([*eo, *made.eo], [*en, *words(","), *made.en], made.question)
     if shape < 0.31:
-        link, english = b.among((("Kaj", "and"), ("Sed", "but"), ("Do", "so"), ("Nu", "well"), ("Jes", "yes"),
-                                 ("Ja", "indeed"), ("Ne", "no")))  # fmt: skip
-        upos = {"Kaj": "CCONJ", "Sed": "CCONJ", "Nu": "INTJ", "Jes": "INTJ"}.get(link, "ADV")
-        comma = [mark(",")] if link in ("Nu", "Jes", "Ne") else []
-        spoken = [*words(english), *(words(",") if comma else [])]
-        first = fixed(link.lower(), upos)
-        return Clause([first, *comma, *made.eo], [*spoken, *made.en], made.question)
+        return _opened(b, made)
     return made
+
+
+def _opened(b: Builder, made: Clause) -> Clause:
+    """Return the clause after a conjunction or an interjection."""
+    link, english, upos = b.among(OPENINGS)
+    tight = link in ("nu", "jes", "ne")
+    eo = [fixed(link, upos), *([mark(",")] if tight else []), *made.eo]
+    return Clause(eo, [En(english), *(words(",") if tight else []), *made.en], made.question)
 
 
 def _joined(b: Builder) -> Clause:
@@ -112,7 +121,9 @@ def _adverbial(b: Builder) -> Clause:
         eo = [*head, *side.eo, mark(","), *main.eo]
         return Clause(eo, [*words(english), *side.en, *words(","), *main.en], main.question)
     comma = [mark(",")] if b.chance(0.8) else []
-    return Clause([*main.eo, *comma, *head, *side.eo], [*main.en, *words(english), *side.en], main.question)
+    return Clause(
+        [*main.eo, *comma, *head, *side.eo], [*main.en, *words(english), *side.en], main.question
+    )
 
 
 def _condition(b: Builder) -> Clause:
@@ -138,16 +149,26 @@ def _aim(b: Builder) -> Clause:
     made = predicate(b, "people", doer, DEEPEST)
     eo, en = infinitive(b, made)
     spoken = en if bare else [*made.middle, *made.head.gerund(), *made.en]
-    return Clause([*main.eo, fixed(preposition, "ADP"), *eo], [*main.en, *words(english), *spoken], main.question)
+    return Clause(
+        [*main.eo, fixed(preposition, "ADP"), *eo],
+        [*main.en, *words(english), *spoken],
+        main.question,
+    )
 
 
 def _participial(b: Builder) -> Clause:
     b.note("adverbial-participle", "participle")
-    ending, english = b.among((("ante", "gerund"), ("inte", "having"), ("ite", "participle"), ("ante", "gerund")))
+    ending, english = b.among(
+        (("ante", "gerund"), ("inte", "having"), ("ite", "participle"), ("ante", "gerund"))
+    )
     kind = b.among(("make", "treat", "meet"))
     slot = b.slot(f"verb.{kind}")
     eo: list[Eo] = [b.word(slot, ending, "VERB")]
-    en = [*words("having"), En("", slot, "participle")] if english == "having" else [En("", slot, english)]
+    en = (
+        [*words("having"), En("", slot, "participle")]
+        if english == "having"
+        else [En("", slot, english)]
+    )
     if ending == "ite":
         other = phrases.noun(b, b.weighted(SUBJECTS), "n")
         eo, en = [*eo, fixed("de", "ADP"), *other.eo], [*en, En("by"), *other.en]
@@ -168,12 +189,16 @@ def _exists(b: Builder) -> Clause:
     verb, english = b.among((("est", "be"), ("ekzist", "exist")))
     feats = auxiliary("est")(tense)[0].feats
     token = Eo(verb + tense, "VERB", verb + "i", feats)
-    group = {"as": "are" if thing.plural else "is", "is": "were" if thing.plural else "was", "os": "will be"}
+    group = {
+        "as": "are" if thing.plural else "is",
+        "is": "were" if thing.plural else "was",
+        "os": "will be",
+    }
     if english == "exist":
         group = {"as": "exist" if thing.plural else "exists", "is": "existed", "os": "will exist"}
     eo = [*where, token, *thing.eo] if b.chance(0.4) else [token, *thing.eo, *where]
     if b.chance(0.25):
-        eo = [fixed("ne", "ADV"), *[t for t in eo]] if eo[0] is token else eo
+        eo = [fixed("ne", "ADV"), *eo] if eo[0] is token else eo
         if eo[0].text == "ne":
             denied = {"as": "are not" if thing.plural else "is not", "os": "will not be"}
             denied["is"] = "were not" if thing.plural else "was not"
@@ -192,7 +217,9 @@ def _impersonal(b: Builder) -> Clause:
     if b.chance(0.5):
         b.note("subordinate-clause")
         inner = statement(b, 1)
-        return Clause([*eo, mark(","), fixed("ke", "SCONJ"), *inner.eo], [*en, En("that"), *inner.en], [])
+        return Clause(
+            [*eo, mark(","), fixed("ke", "SCONJ"), *inner.eo], [*en, En("that"), *inner.en], []
+        )
     made, spoken = infinitive(b, predicate(b, "people", Phrase([], []), DEEPEST))
     return Clause([*eo, *made], [*en, En("to"), *spoken], [])
 
@@ -203,7 +230,9 @@ def _definition(b: Builder) -> Clause:
     inner = statement(b, 1)
     that = fixed("tio", "PRON", feats="Case=Nom|Number=Sing|PronType=Dem")
     feats = auxiliary("est")("as")[0].feats
-    token = Eo(verb, "AUX" if verb == "estas" else "VERB", "esti" if verb == "estas" else "signifi", feats)
+    token = Eo(
+        verb, "AUX" if verb == "estas" else "VERB", "esti" if verb == "estas" else "signifi", feats
+    )
     if verb == "signifas":
         eo = [that, token, mark(","), fixed("ke", "SCONJ"), *inner.eo]
         return Clause(eo, [*words("that means that"), *inner.en], [])
@@ -245,8 +274,17 @@ def _pair(b: Builder) -> Clause:
     if b.chance(0.3):
         b.note("comparison")
         first, second = statement(b, 1, "as"), statement(b, 1, "as")
-        eo = [fixed("ju", "ADV"), fixed("pli", "ADV"), *first.eo, mark(","), fixed("des", "ADV"), fixed("pli", "ADV")]
-        return Clause([*eo, *second.eo], [*words("the more"), *first.en, *words(", the more"), *second.en], [])
+        eo = [
+            fixed("ju", "ADV"),
+            fixed("pli", "ADV"),
+            *first.eo,
+            mark(","),
+            fixed("des", "ADV"),
+            fixed("pli", "ADV"),
+        ]
+        return Clause(
+            [*eo, *second.eo], [*words("the more"), *first.en, *words(", the more"), *second.en], []
+        )
     kind = b.weighted(THEMES)
     one, two = phrases.noun(b, kind, "n"), phrases.noun(b, kind, "n")
     if b.chance(0.5):
@@ -254,8 +292,17 @@ def _pair(b: Builder) -> Clause:
         eo = [fixed("nek", "CCONJ"), *one.eo, fixed("nek", "CCONJ"), *two.eo]
         doer = Phrase(eo, [En("neither"), *one.en, En("nor"), *two.en], two.plural)
     else:
-        eo = [fixed("ne", "ADV"), fixed("nur", "ADV"), *one.eo, mark(","), fixed("sed", "CCONJ"), fixed("ankaŭ", "ADV")]
-        doer = Phrase([*eo, *two.eo], [*words("not only"), *one.en, *words(", but also"), *two.en], two.plural)
+        eo = [
+            fixed("ne", "ADV"),
+            fixed("nur", "ADV"),
+            *one.eo,
+            mark(","),
+            fixed("sed", "CCONJ"),
+            fixed("ankaŭ", "ADV"),
+        ]
+        doer = Phrase(
+            [*eo, *two.eo], [*words("not only"), *one.en, *words(", but also"), *two.en], two.plural
+        )
     return clause(b, doer, predicate(b, "matters", doer, 1), b.among(("as", "is")))
 
 
@@ -291,7 +338,23 @@ def closing(made: Clause, sign: str) -> tuple[list[Eo], list[En]]:
 
 def finished(b: Builder, eo: list[Eo], en: list[En]) -> Plan:
     """Return the plan of a sentence whose tokens are complete."""
-    return Plan(eo, [replace(t) for t in en], b.slots, sorted(b.phenomena))
+    return Plan(_tidied(eo), _tidied(en), b.slots, sorted(b.phenomena))
+
+
+Token = TypeVar("Token", Eo, En)
+
+
+def _tidied(tokens: list[Token]) -> list[Token]:
+    """Drop a comma that another mark follows, or that opens the sentence or a quotation."""
+    kept: list[Token] = []
+    for token in tokens:
+        if token.left and token.slot < 0 and token.text in ",.;:!?…)":
+            while kept and kept[-1].text == "," and kept[-1].slot < 0:
+                kept.pop()
+        if token.text == "," and token.slot < 0 and (not kept or kept[-1].right):
+            continue
+        kept.append(token)
+    return kept
 
 
 def quoted(b: Builder) -> tuple[list[Eo], list[En]]:
@@ -316,4 +379,9 @@ def quoted(b: Builder) -> tuple[list[Eo], list[En]]:
     english = [*spoken_text, En("," if sign == "." else sign, left=True)]
     tail = [] if sign in ("?", "!") else [mark(",")]
     eo = [*enclosed(body, start, end), *tail, b.word(slot, "is", "VERB"), *doer.eo, mark(".")]
-    return eo, [*enclosed_english(english, "“", "”"), *doer.en, En("", slot, "past"), En(".", left=True)]
+    return eo, [
+        *enclosed_english(english, "“", "”"),
+        *doer.en,
+        En("", slot, "past"),
+        En(".", left=True),
+    ]

@@ -15,7 +15,7 @@ LEVEL = 3
 
 
 class Shards:
-    """Writes lines to `<stem>-00000.<suffix>.zst` and on, a new file when the plain size is reached.
+    """Writes lines to `<stem>-00000.<suffix>.zst` and on, a new file at every plain size.
 
     The size of a block that is written at once is never split.
     """

@@ -11,7 +11,7 @@ WORD = re.compile(r"\w+")
 def shingles(text: str, size: int = SIZE) -> set[tuple[str, ...]]:
     r"""Return the set of word n-grams over the tokens that `\w+` finds, case kept.
 
-    A text with fewer words than that is one shingle of all its words; a text without words has none.
+    A text with fewer words is one shingle of all its words; a text without words has none.
     """
     found = WORD.findall(text)
     if len(found) < size:

@@ -8,7 +8,7 @@ with variable 0, whose value is always 0; variable 1 holds the separator before 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,21 +51,21 @@ class Pieces:
         """Return the place of the separators."""
         return self._block(("separators",), lambda: list(SEPARATORS))
 
-    def esperanto(self, category: str, form: str, space: bool, capital: bool) -> int:
+    def esperanto(self, category: str, form: str, space: bool, case: str) -> int:
         """Return the place of one Esperanto form of every word of a category."""
-        key = ("eo", category, form, str(space), str(capital))
+        key = ("eo", category, form, str(space), case)
         kind = self._categories[category].kind
         return self._block(key, lambda: [
-            _shaped(inflect(kind, word.stem, form), space, capital)
+            _shaped(inflect(kind, word.stem, form), space, case)
             for word in self._categories[category].words
         ])  # fmt: skip
 
-    def english(self, category: str, form: str, space: bool, capital: bool) -> int:
+    def english(self, category: str, form: str, space: bool, case: str) -> int:
         """Return the place of one English form of every word of a category."""
-        key = ("en", category, form, str(space), str(capital))
+        key = ("en", category, form, str(space), case)
         kind = self._categories[category].kind
         return self._block(key, lambda: [
-            _shaped(translate(kind, word.gloss, form), space, capital)
+            _shaped(translate(kind, word.gloss, form), space, case)
             for word in self._categories[category].words
         ])  # fmt: skip
 
@@ -75,7 +75,8 @@ class Pieces:
         kind = "adverb" if form == "e" else found.kind
         ending = "e" if form == "e" else "-a" if form == "day" else ""
         return self._block(("lemma", category, ending), lambda: [
-            "\t" + (word.stem + ending if ending else lemma(kind, word.stem)) for word in found.words
+            "\t" + (word.stem + ending if ending else lemma(kind, word.stem))
+            for word in found.words
         ])  # fmt: skip
 
     def array(self) -> NDArray[np.object_]:
@@ -91,27 +92,30 @@ class Pieces:
         return self._blocks[key]
 
 
-def _shaped(text: str, space: bool, capital: bool) -> str:
-    if capital:
-        text = text[:1].upper() + text[1:]
+def _shaped(text: str, space: bool, case: str) -> str:
+    """Return a piece; `case` is empty, `first` (a capital) or `all` (capitals)."""
+    if case:
+        text = text.upper() if case == "all" else text[:1].upper() + text[1:]
     return " " + text if space else text
 
 
-def _capitals(tokens: list[Eo] | list[En]) -> list[bool]:
-    """Say which tokens take a capital: the first word, and the first of a quotation after a colon."""
+def _cases(tokens: Sequence[Eo | En], upper: bool) -> list[str]:
+    """Say which tokens take a capital: the first word, also of a quotation after a colon."""
+    if upper:
+        return ["all"] * len(tokens)
     found, waiting, colon = [], True, False
     for token in tokens:
         symbol = token.slot < 0 and not any(letter.isalnum() for letter in token.text)
         if symbol and token.right and colon:
             waiting = True
-        found.append(waiting and not symbol)
+        found.append("first" if token.title or (waiting and not symbol) else "")
         if not symbol:
             waiting = False
         colon = token.text == ":"
     return found
 
 
-def _spaces(tokens: list[Eo] | list[En]) -> list[bool]:
+def _spaces(tokens: Sequence[Eo | En]) -> list[bool]:
     """Say which tokens have a space before them."""
     tight = [True, *(token.right for token in tokens[:-1])]
     return [not (t or token.left) for t, token in zip(tight, tokens, strict=True)]
@@ -139,6 +143,7 @@ class Pool:
         slots = [[ZERO, ZERO, *plan.slots] for plan in self.plans]
         numbers = [[self.numbers[name] for name in names] for names in slots]
         self.slots = _runs([[(number, 0) for number in row] for row in numbers])
+        self.patterns = [" ".join(token.upos for token in plan.eo) for plan in self.plans]
         self.num_tokens = np.array([len(plan.eo) for plan in self.plans], dtype=np.int64)
         self.pieces = self._pieces.array()
 
@@ -147,36 +152,36 @@ class Pool:
 
     def _esperanto(self, plan: Plan) -> list[Part]:
         parts: list[Part] = [(self._pieces.separators(), 1)]
-        marks = zip(plan.eo, _spaces(plan.eo), _capitals(plan.eo), strict=True)
-        for token, space, capital in marks:
-            parts.append((self._form(plan, token, space, capital), self._variable(token.slot)))
+        marks = zip(plan.eo, _spaces(plan.eo), _cases(plan.eo, plan.upper), strict=True)
+        for token, space, case in marks:
+            parts.append((self._form(plan, token, space, case), self._variable(token.slot)))
         return parts
 
-    def _form(self, plan: Plan, token: Eo, space: bool, capital: bool) -> int:
+    def _form(self, plan: Plan, token: Eo, space: bool, case: str) -> int:
         if token.slot < 0:
-            return self._pieces.fixed(_shaped(token.text, space, capital))
-        return self._pieces.esperanto(plan.slots[token.slot], token.form, space, capital)
+            return self._pieces.fixed(_shaped(token.text, space, case))
+        return self._pieces.esperanto(plan.slots[token.slot], token.form, space, case)
 
     def _english(self, plan: Plan) -> list[Part]:
         parts: list[Part] = []
-        marks = zip(plan.en, _spaces(plan.en), _capitals(plan.en), strict=True)
-        for token, space, capital in marks:
+        marks = zip(plan.en, _spaces(plan.en), _cases(plan.en, plan.upper), strict=True)
+        for token, space, case in marks:
             if token.slot < 0:
-                place = self._pieces.fixed(_shaped(token.text, space, capital))
+                place = self._pieces.fixed(_shaped(token.text, space, case))
             else:
-                place = self._pieces.english(plan.slots[token.slot], token.form, space, capital)
+                place = self._pieces.english(plan.slots[token.slot], token.form, space, case)
             parts.append((place, self._variable(token.slot)))
         return parts
 
     def _conllu(self, plan: Plan) -> list[Part]:
-        """Return the lines of the sentence: number, form, lemma and the rest, four parts a token."""
+        """Return the lines of the sentence: number, form, lemma and rest, four parts a token."""
         parts: list[Part] = []
         spaces = [*_spaces(plan.eo), True]
-        capitals = _capitals(plan.eo)
+        cases = _cases(plan.eo, plan.upper)
         for number, token in enumerate(plan.eo):
             variable = self._variable(token.slot)
             parts.append((self._pieces.fixed(f"{number + 1}\t"), 0))
-            parts.append((self._form(plan, token, False, capitals[number]), variable))
+            parts.append((self._form(plan, token, False, cases[number]), variable))
             feats = token.feats
             if token.slot < 0:
                 parts.append((self._pieces.fixed("\t" + token.lemma), 0))

@@ -19,7 +19,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Eo:
-    """An Esperanto token: fixed text, or a form of a variable; `left`/`right`: no space there."""
+    """An Esperanto token: fixed text, or a form of a variable; `left`/`right`: no space
+    there, `title`: a capital wherever it stands.
+    """
 
     text: str
     upos: str
@@ -29,17 +31,21 @@ class Eo:
     form: str = ""
     left: bool = False
     right: bool = False
+    title: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class En:
-    """An English token: fixed text, or a form of a variable; `left`/`right`: no space there."""
+    """An English token: fixed text, or a form of a variable; `left`/`right`: no space
+    there, `title`: a capital wherever it stands.
+    """
 
     text: str
     slot: int = -1
     form: str = ""
     left: bool = False
     right: bool = False
+    title: bool = False
 
 
 @dataclass
@@ -108,7 +114,9 @@ def mark(text: str) -> Eo:
 
 def words(text: str) -> list[En]:
     """Return English tokens of fixed text, split at spaces; `,` and `'s` stand tight."""
-    return [En(word, left=word in (",", ";", ":", ")", "'s", "?", "!", ".")) for word in text.split()]
+    return [
+        En(word, left=word in (",", ";", ":", ")", "'s", "?", "!", ".")) for word in text.split()
+    ]
 
 
 def articled(tokens: list[En]) -> list[En]:

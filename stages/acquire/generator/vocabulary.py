@@ -55,7 +55,7 @@ def parse(block: str, topic: str = "") -> list[Word]:
 
 
 def roots() -> list[tuple[str, str, str]]:
-    """Return every root of the lexicon as (root, ending, English gloss), as the modules list them."""
+    """Return every root of the lexicon as (root, ending, English gloss)."""
     tables = (
         ("o", nouns.NOUNS),
         ("o", things.THINGS),

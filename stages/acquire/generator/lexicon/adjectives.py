@@ -6,8 +6,9 @@ The classes say what an adjective fits: `any`, `person` (also animals and groups
 
 ADJECTIVES: dict[tuple[str, str], str] = {
     ("any", "mind"): """
-bon good; grand big; nov new; bel beautiful; fort strong; ver true; jun young; fam famous;
-simpl simple; grav important; konat known; proksim near; ĉef main; propr own; sam same; tut whole;
+bon good; ali other; grand big; nov new; bel beautiful; fort strong; ver true; jun young;
+fam famous; simpl simple; grav important; konat known; proksim near; ĉef main; propr own;
+sam same; tut whole;
 kar dear; ordinar ordinary; special special; divers various; strang strange; normal normal;
 modern modern; natur natural; efektiv actual; fremd foreign; komun common; publik public;
 privat private; ĝeneral general; util useful; perfekt perfect; rar rare; interes interesting;
@@ -61,12 +62,15 @@ superflu superfluous; tragedi tragic; urĝ urgent; valid valid;
 
 ADVERBS: dict[tuple[str, str], str] = {
     ("time", "time"): """
-nun now; jam already; hodiaŭ today; hieraŭ yesterday; morgaŭ tomorrow; ankoraŭ still; ĉiam always; neniam never; iam sometime; baldaŭ soon; ĵus just;
+nun now; jam already; hodiaŭ today; hieraŭ yesterday; morgaŭ tomorrow; ankoraŭ still; ĉiam always;
+neniam never; iam sometime; baldaŭ soon; ĵus just;
 """,
     ("degree", "mind"): """
 tre very; tro too; tute completely; preskaŭ almost; sufiĉe rather; iom somewhat;
 """,
     ("sentence", "mind"): """
-tamen however; eble perhaps; ankaŭ also; eĉ even; nur only; do therefore; certe certainly; verŝajne probably; ofte often; kutime usually; fine finally; subite suddenly; bedaŭrinde unfortunately; feliĉe fortunately;
+tamen however; eble perhaps; ankaŭ also; eĉ even; nur only; do therefore; certe certainly;
+verŝajne probably; ofte often; kutime usually; fine finally; subite suddenly; bedaŭrinde
+unfortunately; feliĉe fortunately;
 """,
 }

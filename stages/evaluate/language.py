@@ -40,7 +40,7 @@ class Losses:
 
 def score(task: LanguageModelling, systems: Systems, corpus: Path, board: Scoreboard) -> None:
     """Score a language model on held-out documents."""
-    material = open_corpus(corpus, "text", task.kind)
+    material = open_corpus(corpus, "text")
     rows = material.rows(board.params.split, task.max_documents)
     rows = [row for row in rows if row["text"].strip()]
     kind = model_kind(systems.model)

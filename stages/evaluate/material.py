@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from stages.core.canonical import line
 from stages.core.errors import ArtifactError
+from stages.lm.corpora import read_corpus
 from stages.lm.tables import iter_rows
 
 COLUMNS = {
@@ -53,21 +53,9 @@ class Corpus:
         return iter_rows(self.folder, split, COLUMNS[self.kind])
 
 
-def open_corpus(folder: Path, kind: str, task: str) -> Corpus:
+def open_corpus(folder: Path, kind: str) -> Corpus:
     """Open a corpus and see that it is of the kind that the task needs."""
-    path = folder / "corpus.json"
-    if not path.is_file():
-        raise ArtifactError(
-            "the corpus has no corpus.json", str(folder), "run its refine entry again"
-        )
-    facts = json.loads(path.read_text(encoding="utf-8"))
-    if facts.get("kind") != kind:
-        raise ArtifactError(
-            f"the corpus is of the kind {facts.get('kind')!r}, and {task} needs {kind!r}",
-            str(path),
-            f"point `data` at a {kind} corpus",
-        )
-    return Corpus(folder, facts)
+    return Corpus(folder, read_corpus(folder, [kind], "evaluate"))
 
 
 def rows_digest(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -52,7 +52,7 @@ class Gold:
 def score(task: TokenClassification, systems: Systems, corpus: Path, board: Scoreboard) -> None:
     """Score a tagger, its baselines and its rivals on the same sentences."""
     params = board.params
-    material = open_corpus(corpus, "labelled", task.kind)
+    material = open_corpus(corpus, "labelled")
     rows = material.rows(params.split, task.max_sentences)
     tagger = open_tagger(systems.model, params.threads, params.batch_size)
     gold = _gold(rows, tagger.labels)
@@ -63,7 +63,7 @@ def score(task: TokenClassification, systems: Systems, corpus: Path, board: Scor
         board.score(measure, counts, gold.n)
     _note_gaps(gold, said, params.model, board)
     rivals: list[tuple[str, Tags]] = []
-    rules = {
+    rules: dict[str, MajorityTagger | SuffixTagger] = {
         "majority-tag": MajorityTagger(material.each("train")),
         f"suffix-{task.suffix_characters}": SuffixTagger(
             material.each("train"), task.suffix_characters

@@ -21,14 +21,14 @@ CHUNK = 64
 def score(task: Translation, systems: Systems, corpus: Path, board: Scoreboard) -> None:
     """Score a translator on detokenised text, beside the copied source and its rivals."""
     params = board.params
-    material = open_corpus(corpus, "parallel", task.kind)
+    material = open_corpus(corpus, "parallel")
     pairs = material.rows(params.split, task.max_sentences)
     columns = ("target_text", "source_text") if task.reverse else ("source_text", "target_text")
     sources, references = ([row[column] for row in pairs] for column in columns)
     translated = _translate(systems.model, task, sources, board)
     greedy, beam = f"greedy:{params.model}", f"beam-{task.beam}:{params.model}"
     ours = {greedy: translated[1], beam: translated[task.beam]}
-    others = {"copied-source": sources}
+    others: dict[str, Sequence[str]] = {"copied-source": sources}
     for name, folder in systems.rivals():
         others[name] = _translate(folder, task, sources, board)[task.beam]
     digest = rows_digest({"s": a, "r": b} for a, b in zip(sources, references, strict=True))

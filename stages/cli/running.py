@@ -58,7 +58,7 @@ def run_entries(options: argparse.Namespace) -> int:
 
 
 def _run(root: Path, made: plan.Plan, forced: set[str]) -> int:
-    from flows.pipeline import run_pipeline
+    from flows.session import run_pipeline
 
     display = Display(root, len(made.pending))
     with display:

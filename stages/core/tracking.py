@@ -84,7 +84,7 @@ class Store:
         self.home, self.uri = home, uri(home)
         local = self.uri.startswith("sqlite:")
         if local:
-            _create(home, self.uri)
+            create(home)
         import mlflow
         from mlflow.tracking import MlflowClient
 
@@ -239,12 +239,12 @@ def _cut(text: str, characters: int) -> str:
     return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
-def _create(home: Path, address: str) -> None:
+def create(home: Path) -> None:
     """Make the sqlite store once: whole under another name, then renamed, under a lock.
 
     Two processes that create tables in one fresh file crash, and whoever opens it half-made too.
     """
-    path = Path(address.removeprefix("sqlite:///"))
+    path = Path(uri(home).removeprefix("sqlite:///"))
     if path.exists():
         return
     state = home / ".deveno"

@@ -48,7 +48,7 @@ def _environment(monkeypatch):
 def empty_store(tmp_path_factory) -> Path:
     """An empty store, made once: its tables take a second."""
     home = tmp_path_factory.mktemp("store")
-    tracking._create(home, tracking.uri(home))
+    tracking.create(home)
     return home / "mlflow.db"
 
 

@@ -1,0 +1,82 @@
+"""A guard around one command: whoever started it may die in any way, and the whole tree still ends.
+
+    python -I -S flows/guard.py <grace seconds> <command> ...
+
+The command runs in its own process group. On SIGTERM or SIGINT, or when standard input is closed
+(the starter is gone, even by SIGKILL), the group gets SIGTERM, the grace period, then SIGKILL.
+Processes that the command leaves behind in its group are ended too. Exit code: the command's.
+Standard library only and no imports of ours: it starts in some twenty milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+SUBREAPER = 36
+"""prctl option by which orphans of the tree become our children, so that they can be reaped."""
+LEFT_OVER_S = 2.0
+"""Grace for what a finished command left in its group."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command and return its exit code."""
+    grace_s, command = float(arguments[0]), arguments[1:]
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+    readable, writable = os.pipe()
+    os.set_blocking(readable, False)
+    os.set_blocking(writable, False)
+    signal.set_wakeup_fd(writable)
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda received, frame: asked.append(received))
+    signal.signal(signal.SIGCHLD, lambda received, frame: None)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    watched = [0, readable]
+    while child.poll() is None and not asked:
+        for descriptor in select.select(watched, [], [], 5.0)[0]:
+            with contextlib.suppress(BlockingIOError):
+                if not os.read(descriptor, 4096) and descriptor == 0:
+                    asked.append(signal.SIGTERM)
+    end(child, grace_s if asked else LEFT_OVER_S)
+    code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+def end(child: subprocess.Popen[bytes], grace_s: float) -> None:
+    """End a process group: SIGTERM, the grace period, SIGKILL; returns when it is empty."""
+    deadline = time.monotonic() + grace_s
+    send(child, signal.SIGTERM)
+    while alive(child):
+        if time.monotonic() > deadline:
+            send(child, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def alive(child: subprocess.Popen[bytes]) -> bool:
+    """Return whether anything of the group lives, after reaping what has ended."""
+    child.poll()
+    with contextlib.suppress(ChildProcessError):
+        while child.returncode is not None and os.waitpid(-child.pid, os.WNOHANG)[0]:
+            pass
+    return send(child, 0)
+
+
+def send(child: subprocess.Popen[bytes], number: int) -> bool:
+    """Send a signal to the group; return whether there was anyone to get it."""
+    try:
+        os.killpg(child.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

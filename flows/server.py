@@ -1,0 +1,311 @@
+"""The servers: Prefect's, the process that serves the deployments, and MLflow's page.
+
+Each is a background process on the loopback interface with a file of its own:
+
+    .deveno/servers/<name>.json    {pid, created, port}      (`created` tells a reused pid)
+    .deveno/servers/<name>.log
+
+Nothing here imports prefect or mlflow, so that `deveno down` is quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flows.walk import GUARD
+from stages.core import canonical
+from stages.core.errors import MachineError
+
+LOOPBACK = "127.0.0.1"
+HEALTHY_S = 120.0
+"""How long a server may take; a cold one on a small machine needs half a minute."""
+STOP_S = 15.0
+MLFLOW_PORT = 5000
+DEFAULT_URL = f"http://{LOOPBACK}:4200/api"
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True)
+class Service:
+    """A background process of this home."""
+
+    home: Path
+    name: str
+    command: tuple[str, ...]
+    port: int = 0
+    url: str = ""
+    """Where it answers when it is well; empty if it answers nowhere."""
+
+    @property
+    def note(self) -> Path:
+        """The file that says which process it is."""
+        return self.home / ".deveno" / "servers" / f"{self.name}.json"
+
+    @property
+    def log(self) -> Path:
+        """What it prints."""
+        return self.note.with_suffix(".log")
+
+
+def api_url(home: Path) -> str:
+    """Return the address of Prefect's server: PREFECT_API_URL, else what prefect.toml says."""
+    stated = os.environ.get("PREFECT_API_URL")
+    if stated:
+        return stated
+    try:
+        settings = tomllib.loads((home / "prefect.toml").read_text(encoding="utf-8"))
+        return str(settings["api"]["url"])
+    except (OSError, KeyError):
+        return DEFAULT_URL
+    except tomllib.TOMLDecodeError as error:
+        raise MachineError(
+            f"prefect.toml does not parse: {error}", "prefect.toml", "correct it, or restore it"
+        ) from None
+
+
+def environment(home: Path, url: str) -> dict[str, str]:
+    """Return the variables under which prefect runs here: this home, this server, no telemetry."""
+    known = [part for part in os.environ.get("NO_PROXY", "").split(",") if part]
+    return {
+        "PREFECT_HOME": str(home / ".deveno" / "prefect"),
+        "PREFECT_API_URL": url,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        "PREFECT_CLI_PROMPT": "false",
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DVC_NO_ANALYTICS": "1",
+        "NO_PROXY": ",".join(dict.fromkeys([*known, LOOPBACK, "localhost"])),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+    }
+
+
+def prefect_service(home: Path, url: str) -> Service:
+    """Return Prefect's server at an address of this machine."""
+    parts = urlsplit(url)
+    if parts.hostname not in (LOOPBACK, "localhost"):
+        raise MachineError(
+            f"the Prefect address {url} is not on this machine",
+            "prefect.toml: [api] url, or PREFECT_API_URL",
+            f"start that server yourself, or set {DEFAULT_URL}",
+        )
+    port = parts.port or 4200
+    command = (sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK)
+    return Service(home, "prefect", (*command, "--port", str(port)), port, f"{url}/health")
+
+
+def mlflow_service(home: Path, database: str, port: int) -> Service:
+    """Return MLflow's page over the store at the root."""
+    command = (
+        sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", database,
+        "--host", LOOPBACK, "--port", str(port), "--workers", "1",
+    )  # fmt: skip
+    return Service(home, "mlflow", command, port, f"http://{LOOPBACK}:{port}/health")
+
+
+def deployments_service(home: Path) -> Service:
+    """Return the process that serves the deployments."""
+    return Service(home, "deployments", (sys.executable, "-m", "flows.deployments"))
+
+
+def answers(url: str, seconds: float = 2.0) -> bool:
+    """Return whether an address answers with success."""
+    try:
+        with _direct.open(url, timeout=seconds) as answer:
+            return 200 <= answer.status < 300
+    except (OSError, ValueError):
+        return False
+
+
+def running(service: Service) -> int | None:
+    """Return the pid of a service that lives; a stale file is removed."""
+    try:
+        note = json.loads(service.note.read_text(encoding="utf-8"))
+        pid, created = int(note["pid"]), float(note["created"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        if alive and abs(process.create_time() - created) < 1.0:
+            return pid
+    service.note.unlink(missing_ok=True)
+    return None
+
+
+def start(service: Service, variables: Mapping[str, str]) -> bool:
+    """Start a service in the background; return False if it already runs."""
+    if running(service) is not None:
+        return False
+    if service.port:
+        check_port(service)
+    import psutil
+
+    service.log.parent.mkdir(parents=True, exist_ok=True)
+    with service.log.open("wb") as stream:
+        process = subprocess.Popen(
+            service.command, cwd=service.home, env={**os.environ, **variables},
+            stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+    with contextlib.suppress(psutil.Error):
+        created = psutil.Process(process.pid).create_time()
+        row = {"pid": process.pid, "created": created, "port": service.port}
+        canonical.write_json(service.note, row)
+    return True
+
+
+def check_port(service: Service) -> None:
+    """Refuse a port on which somebody else listens."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, service.port))
+        except OSError as error:
+            raise MachineError(
+                f"port {service.port} is in use ({error.strerror})",
+                f"{service.name} wants {LOOPBACK}:{service.port}",
+                "stop what listens there (another clone's `deveno down`?), or set "
+                + (
+                    "DEVENO_MLFLOW_PORT" if service.name == "mlflow" else "the port in prefect.toml"
+                ),
+            ) from None
+
+
+def wait(service: Service, seconds: float = HEALTHY_S) -> None:
+    """Wait until a service answers; a dead or deaf one is an error that names its log."""
+    deadline = time.monotonic() + seconds
+    while not answers(service.url):
+        if running(service) is None:
+            raise MachineError(
+                f"the {service.name} server stopped while it started",
+                _last_line(service.log),
+                f"read {_short(service.log, service.home)}",
+            )
+        if time.monotonic() > deadline:
+            raise MachineError(
+                f"the {service.name} server did not answer within {seconds:.0f} s",
+                service.url,
+                f"read {_short(service.log, service.home)}, or try again",
+            )
+        time.sleep(0.2)
+
+
+def stop(service: Service, seconds: float = STOP_S) -> bool:
+    """Stop a service with everything it started; return whether it ran."""
+    pid = running(service)
+    if pid is None:
+        return False
+    _signal_group(pid, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while running(service) is not None:
+        if time.monotonic() > deadline:
+            _signal_group(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.05)
+    service.note.unlink(missing_ok=True)
+    return True
+
+
+def _signal_group(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def free_port() -> int:
+    """Return a port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def available(home: Path) -> Iterator[str]:
+    """Give the address of a healthy Prefect server: this home's, else one for this block's life."""
+    url = api_url(home)
+    stated = os.environ.get("PREFECT_API_URL") is not None
+    if stated or running(Service(home, "prefect", ())) is not None:
+        if not answers(f"{url}/health"):
+            raise MachineError(
+                "the Prefect server does not answer",
+                url,
+                "`deveno down && deveno up`, or unset PREFECT_API_URL",
+            )
+        yield url
+        return
+    url = f"http://{LOOPBACK}:{free_port()}/api"
+    log = home / ".deveno" / "servers" / "prefect-run.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    (home / ".deveno" / "prefect").mkdir(parents=True, exist_ok=True)
+    with (home / ".deveno" / "prefect" / "start.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two first servers would both make the tables
+        process = _guarded(home, url, log)
+        try:
+            _wait_guarded(process, url, log, home)
+        except BaseException:
+            _end_guarded(process)
+            raise
+    try:
+        yield url
+    finally:
+        _end_guarded(process)
+
+
+def _guarded(home: Path, url: str, log: Path) -> subprocess.Popen[bytes]:
+    """Start a server that dies with this process, however that ends."""
+    plain = (*prefect_service(home, url).command, "--no-services", "--no-ui")
+    command = [sys.executable, "-I", "-S", str(GUARD), "5", *plain]
+    with log.open("wb") as stream:
+        return subprocess.Popen(
+            command, cwd=home, env={**os.environ, **environment(home, url)},
+            stdin=subprocess.PIPE, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+
+def _wait_guarded(process: subprocess.Popen[bytes], url: str, log: Path, home: Path) -> None:
+    deadline = time.monotonic() + HEALTHY_S
+    while not answers(f"{url}/health"):
+        if process.poll() is not None or time.monotonic() > deadline:
+            what = "stopped" if process.poll() is not None else "did not answer in time"
+            raise MachineError(
+                f"the Prefect server of this run {what}",
+                _last_line(log),
+                f"read {_short(log, home)}",
+            )
+        time.sleep(0.2)
+
+
+def _end_guarded(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def _last_line(log: Path) -> str:
+    try:
+        rows = [row for row in log.read_text(errors="replace").splitlines() if row.strip()]
+    except OSError:
+        rows = []
+    return rows[-1].strip() if rows else "it said nothing"
+
+
+def _short(path: Path, home: Path) -> str:
+    return path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path)

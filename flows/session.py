@@ -1,0 +1,62 @@
+"""What `deveno run` calls: a plan, a server for as long as it takes, the flow in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from flows import server
+from flows.walk import OnEvent, Result, Step, Walk
+from stages.core import plan, recipes, workspace
+from stages.core.errors import MachineError
+
+
+def steps_of(made: plan.Plan, force: frozenset[str] = frozenset()) -> list[Step]:
+    """Return the steps that a plan leaves to run, producers first."""
+    return [
+        Step(
+            name=step.name,
+            upstream=step.entry.upstream,
+            threads=step.entry.threads,
+            alone=step.entry.stage.machine_bound and not step.entry.stage.sections,
+            force=step.name in force,
+            seconds=step.usage.wall_s if step.usage else 1.0,
+        )
+        for step in made.pending
+    ]
+
+
+def run_pipeline(
+    root: Path,
+    made: plan.Plan,
+    on_event: OnEvent | None = None,
+    force: frozenset[str] = frozenset(),
+) -> Mapping[str, Result]:
+    """Run what is pending through Prefect; return how each entry ended."""
+    home = workspace.home(root)
+    walk = Walk(
+        root,
+        steps_of(made, force),
+        recipe=recipes.active(root) or "",
+        on_event=on_event,
+    )
+    with server.available(home) as url:
+        variables = server.environment(home, url)
+        # The terminal is the command line's; Prefect's own lines still reach its server.
+        variables["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
+        os.environ.update(variables)  # before prefect is imported: it reads them once
+        from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+        from flows import pipeline
+
+        settings = {PREFECT_API_URL: url, PREFECT_HOME: Path(variables["PREFECT_HOME"])}
+        with temporary_settings(updates=settings):
+            state = pipeline.run_here(walk, sorted(made.steps))
+    if len(walk.results) < len(walk.steps):
+        raise MachineError(
+            f"Prefect gave up: {state.message}",
+            "the flow run",
+            "read .deveno/servers/prefect-run.log, or run `dvc repro`, which needs no server",
+        )
+    return walk.results

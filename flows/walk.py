@@ -1,0 +1,368 @@
+"""The walk over the entries: plain Python that the flow, the tests and anybody without Prefect use.
+
+Every entry runs as `dvc --wait-for-lock repro -s <stage>@<key>` under a guard of its own; its order
+is our duty, since `-s` does not look upstream (spec: only so may DVC processes run in parallel).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stages.core import journal, machine, workspace
+from stages.core.publisher import ensure_publisher
+
+GUARD = Path(__file__).with_name("guard.py")
+GRACE_S = 20.0
+"""From SIGTERM to SIGKILL; a trainer writes its checkpoint in it (DEVENO_GRACE_S)."""
+BUSY = ("Unable to acquire lock", "is busy, it is being blocked by", "busy, please")
+"""What DVC says when another DVC process is in its way; it then may just be tried again."""
+BUSY_S = 900.0
+FOREIGN = ("DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "MLFLOW_RUN_ID")
+"""Variables of an outer DVC or MLflow run, which are not this entry's."""
+
+OnEvent = Callable[[str, str, str], None]
+"""Called with an entry's name, `started` or its final state, and a message."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One entry to run: what it waits for and what it costs."""
+
+    name: str
+    upstream: tuple[str, ...] = ()
+    threads: int = 1
+    alone: bool = False
+    """Nothing runs beside it, here or in another walk of this home (benchmarks)."""
+    force: bool = False
+    seconds: float = 1.0
+    """What it took last time: the longest path goes first."""
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Step:
+        """Return the step of a row of `deveno steps`."""
+        return cls(
+            name=str(row["entry"]),
+            upstream=tuple(row.get("upstream", ())),
+            threads=int(row.get("threads", 1)),
+            alone=bool(row.get("alone", False)),
+            force=bool(row.get("force", False)),
+            seconds=float(row.get("seconds") or 1.0),
+        )
+
+
+@dataclass
+class Result:
+    """How one entry ended: done, restored, skipped, failed, cancelled or blocked."""
+
+    state: str
+    message: str = ""
+    wall_s: float = 0.0
+    log: Path | None = None
+    error: list[str] = field(default_factory=list)
+    fingerprint: str | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether what stands on this entry may run."""
+        return self.state in ("done", "restored", "skipped")
+
+
+class Walk:
+    """Runs steps in order, in parallel within a budget of cores; can be stopped from anywhere."""
+
+    def __init__(
+        self,
+        root: Path,
+        steps: Sequence[Step],
+        *,
+        run: str = "",
+        name: str = "pipeline",
+        recipe: str = "",
+        on_event: OnEvent | None = None,
+        cores: int | None = None,
+        grace_s: float | None = None,
+    ) -> None:
+        self.root, self.home = root, workspace.home(root)
+        self.steps = {step.name: step for step in steps}
+        self.run, self.name, self.recipe = run or str(uuid.uuid4()), name, recipe
+        self.cores = cores or machine.cores()
+        self.grace_s = grace_s or float(os.environ.get("DEVENO_GRACE_S", GRACE_S))
+        self.results: dict[str, Result] = {}
+        self.stopping = threading.Event()
+        self._on_event = on_event or (lambda name, state, message: None)
+        self._guards: dict[str, subprocess.Popen[bytes]] = {}
+        self._changed = threading.Condition()
+        self._journal: journal.Journal | None = None
+        self._rank = _ranks(self.steps)
+
+    def walk(self, start: Callable[[Step], Any]) -> dict[str, Result]:
+        """Run everything; `start(step)` must call `perform(step)` in another thread, soon."""
+        running: dict[str, Step] = {}
+        with self._recorded(), contextlib.ExitStack() as locks:
+            try:
+                while len(self.results) < len(self.steps):
+                    self._block()
+                    for step in self._ready(running):
+                        if step.alone and not self._take(locks):
+                            break
+                        running[step.name] = step
+                        start(step)
+                    with self._changed:
+                        if not running and self.stopping.is_set():
+                            break
+                        self._changed.wait(timeout=0.5)  # signals are handled in between
+                        for name in [name for name in running if name in self.results]:
+                            if running.pop(name).alone:
+                                locks.close()
+            except BaseException:  # a signal that somebody else's handler raised
+                with _deaf():
+                    self.stop()
+                    self._wait(running)
+                raise
+            for name in self.steps:
+                self.results.setdefault(name, Result("cancelled", "not started"))
+        return self.results
+
+    def stop(self) -> None:
+        """Ask every running command to end; nothing new starts."""
+        self.stopping.set()
+        with self._changed:
+            for guard in self._guards.values():
+                with contextlib.suppress(OSError):
+                    guard.terminate()
+            self._changed.notify_all()
+
+    def perform(self, step: Step) -> Result:
+        """Run one entry in this thread and note how it ended."""
+        began = time.monotonic()
+        self._tell(step.name, "started", "")
+        try:
+            result = self._repeat(step)
+        except Exception as error:
+            result = Result("failed", f"{type(error).__name__}: {error}")
+        result.wall_s = time.monotonic() - began
+        if self._journal is not None and result.state in ("restored", "skipped", "failed"):
+            row = {"event": result.state, "entry": step.name, "message": result.message}
+            self._journal.append({**row, "fingerprint": result.fingerprint})
+        self._tell(step.name, result.state, result.message)
+        with self._changed:
+            self.results[step.name] = result
+            self._changed.notify_all()
+        return result
+
+    def _repeat(self, step: Step) -> Result:
+        """Run an entry, again while another DVC process is in its way."""
+        deadline = time.monotonic() + BUSY_S
+        pause_s = 0.5
+        while True:
+            code, text, log = self._command(step)
+            if self.stopping.is_set() and code:
+                return Result("cancelled", "stopped on request", log=log)
+            busy = code and any(phrase in text for phrase in BUSY)
+            if not busy or time.monotonic() > deadline:
+                return self._judged(step, code, text, log)
+            if self.stopping.wait(pause_s):
+                return Result("cancelled", "stopped on request", log=log)
+            pause_s = min(5.0, pause_s * 1.5)
+
+    def _judged(self, step: Step, code: int, text: str, log: Path) -> Result:
+        if code:
+            told = _error_lines(text)
+            return Result("failed", told[0], log=log, error=told)
+        if f"Running stage '{step.name}'" in text:
+            return Result("done", log=log)
+        known = fingerprint_of(self.root, step.name)
+        state = "restored" if "is cached" in text else "skipped"
+        return Result(state, f"cached by dvc {known}", log=log, fingerprint=known)
+
+    def _command(self, step: Step) -> tuple[int, str, Path]:
+        """Run DVC under a guard; return its exit code, what it printed and where that is kept."""
+        log = self.home / ".deveno" / "flows" / self.run / f"{step.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        dvc = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", step.name]
+        command = [*dvc, "-f"] if step.force else dvc
+        guarded = [sys.executable, "-I", "-S", str(GUARD), str(self.grace_s), *command]
+        with log.open("wb") as stream:
+            with self._changed:
+                if self.stopping.is_set():
+                    return 1, "", log
+                guard = subprocess.Popen(
+                    guarded, cwd=self.root, env=self.environment(), stdin=subprocess.PIPE,
+                    stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
+                )  # fmt: skip
+                self._guards[step.name] = guard
+            try:
+                code = guard.wait()
+            finally:
+                with self._changed:
+                    del self._guards[step.name]
+                if guard.stdin is not None:
+                    guard.stdin.close()
+        return code, log.read_text(encoding="utf-8", errors="replace"), log
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of DVC's process: this interpreter first, the flow run named."""
+        kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+        own = str(Path(sys.executable).parent)
+        return {
+            **kept,
+            "PATH": os.pathsep.join([own, kept.get("PATH", os.defpath)]),
+            "DVC_NO_ANALYTICS": "1",
+            "DEVENO_FLOW_RUN": self.run,
+            "DEVENO_FLOW_NAME": self.name,
+            "DEVENO_RECIPE": self.recipe,
+        }
+
+    def _ready(self, running: Mapping[str, Step]) -> list[Step]:
+        """Return what may start now, the longest path first; what must be alone comes last."""
+        if self.stopping.is_set() or any(step.alone for step in running.values()):
+            return []
+        free = self.cores - sum(min(step.threads, self.cores) for step in running.values())
+        waiting = [
+            step
+            for step in self.steps.values()
+            if step.name not in running
+            and step.name not in self.results
+            and all(self._is_good(name) for name in step.upstream if name in self.steps)
+        ]
+        chosen: list[Step] = []
+        for step in sorted(waiting, key=lambda one: (one.alone, -self._rank[one.name], one.name)):
+            cost = min(step.threads, self.cores)
+            if step.alone:
+                return [step] if not running and not chosen else chosen
+            if cost <= free:
+                chosen.append(step)
+                free -= cost
+        return chosen
+
+    def _tell(self, name: str, state: str, message: str) -> None:
+        with contextlib.suppress(Exception):  # a closed terminal stops no computation
+            self._on_event(name, state, message)
+
+    def _is_good(self, name: str) -> bool:
+        return name in self.results and self.results[name].good
+
+    def _block(self) -> None:
+        """Note what can never start because something it stands on did not work."""
+        for step in self.steps.values():
+            bad = [n for n in step.upstream if n in self.results and not self.results[n].good]
+            if bad and step.name not in self.results:
+                self.results[step.name] = Result("blocked", f"{bad[0]} did not work")
+                self._tell(step.name, "blocked", f"{bad[0]} did not work")
+
+    def _take(self, locks: contextlib.ExitStack) -> bool:
+        """Take this home's benchmark lock, or return False: then it is asked for again soon."""
+        held = benchmark_lock(self.home)
+        if held is None:
+            return False
+        locks.callback(held.close)
+        return True
+
+    def _wait(self, running: Mapping[str, Step]) -> None:
+        deadline = time.monotonic() + self.grace_s + 5
+        with self._changed:
+            while any(n not in self.results for n in running) and time.monotonic() < deadline:
+                self._changed.wait(timeout=0.2)
+
+    @contextlib.contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """Keep the journal of this flow run around the walk."""
+        opened = journal.Journal.open_flow(self.home, self.run, self.name, self.recipe, self.root)
+        self._journal = opened
+        outcome = "crash"
+        try:
+            yield
+            states = {result.state for result in self.results.values()}
+            outcome = "ok"
+            if states & {"failed", "cancelled", "blocked"}:
+                outcome = "cancelled" if self.stopping.is_set() else "failed"
+        except BaseException:
+            outcome = "cancelled" if self.stopping.is_set() else "crash"
+            raise
+        finally:
+            opened.close(outcome)
+            ensure_publisher(self.home)
+
+
+def walk(root: Path, steps: Sequence[Step], **options: Any) -> dict[str, Result]:
+    """Walk without Prefect: the same order, budget and cancelling, in plain threads."""
+    one = Walk(root, steps, **options)
+    with ThreadPoolExecutor(max_workers=max(1, one.cores)) as pool:
+        return one.walk(lambda step: pool.submit(one.perform, step))
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Let no further signal break off the ending of what runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def benchmark_lock(home: Path) -> Any:
+    """Return the open, locked file that a benchmark holds, or None if another holds it."""
+    path = home / ".deveno" / "benchmark.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stream = path.open("w")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        stream.close()
+        return None
+    return stream
+
+
+def fingerprint_of(root: Path, name: str) -> str:
+    """Return the fingerprint that dvc.lock gives an entry, or `unknown`."""
+    from stages.core import fingerprint
+
+    try:
+        return fingerprint.digest(fingerprint.from_lock(fingerprint.locks(root)[name]))
+    except Exception:  # a message is not worth a failure
+        return "unknown"
+
+
+def _ranks(steps: Mapping[str, Step]) -> dict[str, float]:
+    """Return for each step the seconds of the longest path from its start to the end."""
+    ranks: dict[str, float] = {}
+    below: dict[str, list[str]] = {name: [] for name in steps}
+    for step in steps.values():
+        for up in step.upstream:
+            if up in below:
+                below[up].append(step.name)
+
+    def rank(name: str) -> float:
+        if name not in ranks:
+            ranks[name] = steps[name].seconds + max((rank(n) for n in below[name]), default=0.0)
+        return ranks[name]
+
+    for name in reversed(list(steps)):  # consumers first: the recursion stays flat
+        rank(name)
+    return ranks
+
+
+def _error_lines(text: str) -> list[str]:
+    """Return the runner's three lines among what was printed, else the last line of it."""
+    rows = [row.strip() for row in text.splitlines() if row.strip()]
+    told = [row for row in rows if row.startswith(("error:", "where:", "do:"))][-3:]
+    return told or [rows[-1] if rows else "dvc said nothing"]

@@ -121,6 +121,7 @@ class _Columns:
         self.source = source
         self.document: str | None = None
         self.documents = 0
+        self.unsplit = False
         self.rows: list[tuple[int, str, str]] = []
 
     def cut(self, stop: int) -> Labelled:
@@ -136,24 +137,32 @@ class _Columns:
         )
 
     def flush(self) -> Iterator[Labelled]:
-        while len(self.rows) >= STREAM_TOKENS:
-            yield from self.overflow()
+        """Give what is held: one sentence, or the end of an unsplit stream."""
+        for length in self._ends() if self.unsplit else ():
+            yield self.cut(length)
         if self.rows:
             yield self.cut(len(self.rows))
+        self.unsplit = False
 
     def overflow(self) -> Iterator[Labelled]:
         """Cut an unsplit stream at sentence ends, else where no entity is cut, else where it is."""
+        self.unsplit = True
+        ends = self._ends()
+        if not ends:
+            free = [at for at in range(1, len(self.rows)) if not self.rows[at][2].startswith("I")]
+            ends = [free[-1] if free else len(self.rows)]
+        for length in ends:
+            yield self.cut(length)
+
+    def _ends(self) -> list[int]:
+        """Lengths of the sentences that end for certain: a full stop, then a capital letter."""
         start, ends = 0, []
         for at in range(1, len(self.rows)):
             outside = not self.rows[at][2].startswith(("I-", "E-", "I_"))
             if outside and self.rows[at - 1][1][-1] in _FINAL and self.rows[at][1][0].isupper():
                 ends.append(at - start)
                 start = at
-        if not ends:
-            free = [at for at in range(1, len(self.rows)) if not self.rows[at][2].startswith("I")]
-            ends = [free[-1] if free else len(self.rows)]
-        for length in ends:
-            yield self.cut(length)
+        return ends
 
     def new_document(self) -> None:
         self.documents += 1

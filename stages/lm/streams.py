@@ -125,6 +125,7 @@ class _ZstdReader(io.RawIOBase):
         self._error = zstandard.ZstdError
         self._factory = zstandard.ZstdDecompressor(max_window_size=1 << 31)
         self._frame: Any = None
+        self._take = 256
         self._pending = memoryview(b"")
 
     def readable(self) -> bool:
@@ -132,12 +133,15 @@ class _ZstdReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._pending:
-            data = self._raw.read(1 << 16)
+            data = self._raw.read(self._take)
             if not data:
                 if self._frame is not None:
                     raise EOFError("the last frame is incomplete")
                 return 0
             self._pending = memoryview(self._decompress(data))
+            # The library gives all that its input holds at once, so the input follows the ratio.
+            small = len(self._pending) < BUFFER_BYTES
+            self._take = min(1 << 16, 2 * self._take) if small else max(64, self._take // 2)
         size = min(len(buffer), len(self._pending))
         buffer[:size] = self._pending[:size]
         self._pending = self._pending[size:]

@@ -91,7 +91,7 @@ def generate(params: GeneratorParams, folder: Path, log: Log) -> dict[str, list[
 
     Files: `files/documents-*.jsonl.zst` {id, language, text, topic}, `files/pairs-*.tsv.zst`
     (Esperanto TAB English), `files/annotated-*.conllu.zst`, `truth/plants-*.jsonl.zst` (see
-    `plants`), `truth/statistics.json`. The gold of an altered document is that of its text before alteration;
+    `plants`), `truth/statistics.json`. The gold of an altered document is that of its text before;
     copies and documents in other languages have none. Equal parameters give equal bytes.
     """
     known = {ZERO: Category(ZERO, "fixed", [Word("", "", "")]), **categories()}

@@ -1,32 +1,38 @@
 """Which word a variable becomes: a Zipf law per category, bent towards the topic's own words.
 
 A draw takes one 32-bit number: one bit decides between the general law and the topic's list, the
-rest looks the word up in a table that holds each word as often as its probability says. Weights are
-ratios of whole numbers, so the tables are the same on every machine.
+rest looks the word up in a table that holds each word as often as its probability says. The tables
+are the same on every machine.
 """
 
 from __future__ import annotations
 
 import random
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.acquire.generator.vocabulary import Category
 
-GENERAL_BITS = 14
+GENERAL_BITS = 15
 TOPIC_BITS = 7
 TOPIC_WORDS = 40
 OWN_FIELD_SHARE = 0.7
 ZIPF_OFFSET = 1
-"""Zipf-Mandelbrot: the word of rank r (from 0) has weight 1 / (r + 1 + offset)."""
+"""Zipf-Mandelbrot: the word of rank r (from 0) has weight 1 / (r + 1 + offset)^(9/8).
+
+The categories together then fall with the power 0.9 to 1 of the rank. The root is taken by square
+roots, which IEEE 754 rounds exactly everywhere, and not by `pow`.
+"""
 TOPIC_BIT = np.uint32(1 << 31)
 
 
 def table(num_words: int, bits: int) -> NDArray[np.int32]:
     """Return word numbers, each as often as its share of 2^bits places, rarest at the end."""
     places = 1 << bits
-    weights = [1.0 / (rank + 1 + ZIPF_OFFSET) for rank in range(num_words)]
+    bases = [float(rank + 1 + ZIPF_OFFSET) for rank in range(num_words)]
+    weights = [1.0 / (base * sqrt(sqrt(sqrt(base)))) for base in bases]
     total = sum(weights)
     edges, mass = [], 0.0
     for weight in weights:

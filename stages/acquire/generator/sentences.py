@@ -365,6 +365,8 @@ def quoted(b: Builder) -> tuple[list[Eo], list[En]]:
     doer = phrases.noun(b, "person", "n")
     slot = b.slot("verb.say")
     asks = b.chance(0.2)
+    if asks:
+        b.note("question")
     sign = "?" if asks else b.among((",", "!", "."))
     spoken_text = said.question if asks else said.en
     inner = [*([fixed("ĉu", "PART")] if asks else []), *said.eo]

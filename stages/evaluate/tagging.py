@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import ArtifactError
 from stages.evaluate.material import open_corpus, rows_digest
 from stages.evaluate.rules import MajorityTagger, SuffixTagger
 from stages.evaluate.scoreboard import DIGITS, Measure, Scoreboard, Systems
 from stages.evaluate.stage import TokenClassification
+from stages.evaluate.taggers import open_tagger
 from stages.lm import metrics
 from stages.lm.resample import Counts, significant
 
@@ -84,26 +84,6 @@ def score(task: TokenClassification, systems: Systems, corpus: Path, board: Scor
     }
     board.extra["labels"] = _label_table(counts, gold)
     board.keep(_samples(gold, said))
-
-
-def open_tagger(folder: Path, threads: int, batch_size: int) -> Any:
-    """Open a tagger in torch or, where the folder holds model.onnx, in onnxruntime.
-
-    Both have `labels` and `tag(sentences)`.
-    """
-    if (folder / "model.onnx").is_file():
-        from stages.evaluate.exported import ExportedTagger
-
-        return ExportedTagger(folder, threads, batch_size)
-    if not (folder / "config.json").is_file():
-        raise ArtifactError(
-            "the folder holds neither config.json nor model.onnx",
-            str(folder),
-            "point at an entry of finetune or export",
-        )
-    from stages.evaluate.trained import TrainedTagger
-
-    return TrainedTagger(folder, threads, batch_size)
 
 
 def _gold(rows: list[dict[str, Any]], known: Sequence[str]) -> Gold:

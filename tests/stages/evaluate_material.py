@@ -132,3 +132,59 @@ def write_gpt(folder: Path, texts: list[str], seed: int = 0, positions: int = 32
     )
     GPT2LMHeadModel(config).save_pretrained(folder)
     return folder
+
+
+def write_tagger(folder: Path, texts: list[str], labels: list[str], seed: int = 0) -> Path:
+    """Write a random two-layer RoBERTa tagger."""
+    import torch
+    from transformers import AutoTokenizer, RobertaConfig, RobertaForTokenClassification
+
+    write_tokenizer(folder, texts)
+    torch.manual_seed(seed)
+    config = RobertaConfig(
+        vocab_size=len(AutoTokenizer.from_pretrained(folder)),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=34,
+        type_vocab_size=1,
+        id2label=dict(enumerate(labels)),
+        label2id={label: number for number, label in enumerate(labels)},
+    )
+    RobertaForTokenClassification(config).save_pretrained(folder)
+    return folder
+
+
+def export_tagger(source: Path, folder: Path) -> Path:
+    """Write a tagger as ONNX by transformers and torch alone, and its config and tokenizer."""
+    import shutil
+
+    import torch
+    from transformers import AutoModelForTokenClassification
+
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    model = AutoModelForTokenClassification.from_pretrained(source, attn_implementation="eager")
+
+    class Plain(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model.eval()
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+
+    example = (torch.ones(2, 7, dtype=torch.long) * 5, torch.ones(2, 7, dtype=torch.long))
+    shape = {0: torch.export.Dim("b", min=1), 1: torch.export.Dim("t", min=2, max=32)}
+    torch.onnx.export(
+        Plain(),
+        example,
+        folder / "model.onnx",
+        input_names=["input_ids", "attention_mask"],
+        output_names=["logits"],
+        dynamic_shapes=(shape, shape),
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    return folder

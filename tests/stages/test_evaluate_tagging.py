@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
+import warnings
 
 import pytest
 
@@ -196,3 +198,43 @@ def test_the_suffix_rule_is_a_real_baseline_on_real_treebanks(run, shared_data, 
     assert rows["accuracy", "majority-tag"]["value"] < 0.35
     low, high = rows["accuracy", "suffix-5"]["interval"]
     assert high - low < 0.02
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("taggers") / "fp32"
+    texts = [" ".join(row["tokens"]) for row in TRAIN]
+    return material.write_tagger(folder, texts, LABELS)
+
+
+@pytest.fixture(scope="module")
+def exported(trained):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return material.export_tagger(trained, trained.parent / "onnx")
+
+
+def test_the_exported_tagger_tags_as_the_trained_one(trained, exported):
+    from stages.evaluate.taggers import ExportedTagger, open_tagger
+
+    long = [word for row in TEST[:6] for word in row["tokens"]]
+    words = [*(row["tokens"] for row in TEST), long, ["kato"], []]
+    torch_tags = open_tagger(trained, 1, 4).tag(words)
+    other = open_tagger(exported, 1, 4)
+    assert isinstance(other, ExportedTagger)
+    assert other.tag(words) == torch_tags
+    assert [len(row) for row in torch_tags] == [len(row) for row in words]
+    assert len({tag for row in torch_tags for tag in row}) > 1
+    assert open_tagger(exported, 1, 1).tag(words) == torch_tags
+
+
+def test_a_graph_with_other_answers_is_told(exported, tmp_path):
+    from stages.evaluate.taggers import open_tagger
+
+    other = shutil.copytree(exported, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    config["id2label"] = {"0": "X", "1": "Y"}
+    config["label2id"] = {"X": 0, "Y": 1}
+    (other / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ArtifactError, match="not a score for each of 2 labels"):
+        open_tagger(other, 1, 4).tag([["kato"]])

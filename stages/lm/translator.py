@@ -155,6 +155,7 @@ class Translator:
             unk=pipeline.source["<unk>"],
             start=config.decoder_start_token_id,
         )
+        _check_start(pipeline, specials, folder)
         return cls(model, pipeline, specials)
 
     def translate(
@@ -218,6 +219,17 @@ class Translator:
             for index, row in zip(batch, output.tolist(), strict=True):
                 found[index] = row[1:]
         return found
+
+
+def _check_start(pipeline: Pipeline, specials: Specials, folder: Path) -> None:
+    """Decoding starts and ends with the id that the target vocabulary calls `</s>`."""
+    for name, index in (("decoder_start_token_id", specials.start), ("eos_token_id", specials.eos)):
+        if pipeline.target.get(index) != "</s>":
+            raise ArtifactError(
+                f"{name} = {index}, which vocab-tgt.json calls {pipeline.target.get(index)!r}",
+                f"{folder.name}/config.json",
+                "port the model again; it would translate from a wrong start",
+            )
 
 
 def _batches(sources: Sequence[Sequence[int]], size: int) -> list[list[int]]:

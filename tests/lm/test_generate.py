@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -233,6 +234,16 @@ def test_blank_texts_stay_blank_and_order_is_kept(
     assert [bool(one) for one in found] == [True, False, True, False, True]
     assert found[2] == tiny.translate(["ab"], num_beams=2)[0]
     assert tiny.translate([]) == []
+
+
+def test_another_start_than_the_vocabularys_is_refused(tiny: Translator, tmp_path: Path) -> None:
+    shutil.copytree(tiny.model.config.name_or_path, tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**config, "decoder_start_token_id": 0}), encoding="utf-8")
+    with pytest.raises(ArtifactError) as caught:
+        Translator.load(tmp_path / "model")
+    assert "decoder_start_token_id = 0, which vocab-tgt.json calls '<s>'" in caught.value.what
 
 
 def test_transformers_search_is_plain_generate(tiny: Translator) -> None:

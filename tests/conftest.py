@@ -18,7 +18,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:
-    """Real test material beside the checkout; where it is absent the test is skipped and counted."""
+    """Real test material beside the checkout; where it is absent the test is skipped, counted."""
     folder = Path(os.environ.get("DEVENO_TEST_DATA", ROOT.parent / "shared"))
     if not (folder / "data").is_dir():
         pytest.skip("no shared test data (set DEVENO_TEST_DATA)")

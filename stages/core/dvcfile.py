@@ -72,14 +72,14 @@ def _merged(path: Path, closures: Mapping[str, imports.Closure]) -> str:
     writer.width = 4096
     existing = writer.load(path.read_text(encoding="utf-8")) if path.exists() else None
     document: Any = existing if existing is not None else {}
-    defaults = {name: {} for name in closures}
+    defaults: dict[str, Any] = {name: {} for name in closures}
     others = [row for row in document.get("vars", []) if not _ours(row)]
     document["vars"] = [defaults, *others]
     stages: Any = document.setdefault("stages", {})
     for name in [name for name, body in stages.items() if _declared(body) and name not in closures]:
         del stages[name]
     for name, closure in closures.items():
-        body = {"foreach": f"${{{name}}}", "do": instance(registry.get(name), closure)}
+        body: dict[str, Any] = {"foreach": f"${{{name}}}", "do": instance(registry.get(name), closure)}
         if (stages.get(name) or {}).get("frozen"):
             body["frozen"] = True
         stages[name] = body

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +16,10 @@ def render(root: Path) -> str:
     """Return README.md with every table between `<!-- name -->` and `<!-- /name -->` drawn anew."""
     text = (root / README).read_text(encoding="utf-8")
     for name, draw in TABLES.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text = pattern.sub(lambda match, draw=draw: match[1] + draw(root) + match[2], text)
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- /{name} -->")
+        if mark and end:
+            text = before + mark + draw(root) + end + after
     return text
 
 

@@ -230,9 +230,9 @@ class Execution:
         if stage.curves:
             text = curves_csv(self.log.curves, stage.curves)
             canonical.write_text(self.root / "plots" / stage.name / f"{key}.csv", text)
-        for path in self.scratch.iterdir():
-            if path.name not in ("lock", "outcome.json"):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for left in self.scratch.iterdir():
+            if left.name not in ("lock", "outcome.json"):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     def _on_stop(self) -> None:
         signal.signal(signal.SIGTERM, self._stop)

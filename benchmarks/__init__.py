@@ -1,0 +1,1 @@
+"""Side by side with peers, and the proofs of what README claims."""

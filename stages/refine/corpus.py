@@ -40,7 +40,7 @@ def make_corpus(
         Intake(params, ledger, spool, out, log).run(raw)
         _refuse_empty(ledger, len(spool), raw)
         matches = _matches(params, spool, scratch)
-        kept = _without_duplicates(ledger, spool, matches)
+        kept = _without_duplicates(params, ledger, spool, matches)
         kept = _first(ledger, spool, kept, params.max_documents)
         corpus.mkdir(parents=True)
         gone = [match for match in matches if match.kind != "related"]
@@ -110,10 +110,20 @@ def _matches(params: RefineParams, spool: Spool, scratch: Path) -> list[Match]:
     return found
 
 
-def _without_duplicates(ledger: Ledger, spool: Spool, matches: Sequence[Match]) -> list[int]:
+def _without_duplicates(
+    params: RefineParams, ledger: Ledger, spool: Spool, matches: Sequence[Match]
+) -> list[int]:
     """Enter the duplicates in the ledger and return the documents that are left."""
     left: list[int] = list(range(len(spool)))
+    settings, texts = params.duplicates, params.kind == "text"
+    used = {
+        "exact": settings.exact,
+        "near": texts and settings.near,
+        "contained": texts and settings.containment > 0,
+    }
     for kind, name in DUPLICATE_RULES.items():
+        if not used[kind]:
+            continue
         by_number = {match.document: match for match in matches if match.kind == kind}
         rule = ledger.rule(name)
         kept = []

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +173,8 @@ def contained(documents: Shingled, settings: Duplicates, gone: set[int]) -> list
     """Return pairs of which one lies within the other: dropped (`contained`) or told (`related`).
 
     Candidates come from sketches; what is dropped is always compared exactly. The smaller document
-    goes, unless its container is gone already.
+    goes, unless its container is gone already. A pair that reaches the Jaccard threshold, but shared
+    no band by bad luck, is a near-duplicate after all.
     """
     least = min(value for value in (settings.containment, settings.related, 1.0) if value)
     found: list[Match] = []
@@ -183,24 +184,23 @@ def contained(documents: Shingled, settings: Duplicates, gone: set[int]) -> list
             continue
         match = documents.compare(low, high, "related")
         share = match.containment or 0.0
-        if settings.containment and share >= settings.containment:
+        if settings.near and (match.exact_jaccard or 0.0) >= settings.threshold:
+            gone.add(match.document)
+            found.append(replace(match, kind="near"))
+        elif settings.containment and share >= settings.containment:
             small, large = sorted((low, high), key=lambda row: (documents.sizes[row], -row))
             gone.add(documents.numbers[small])
-            found.append(_renamed(match, documents.numbers[small], documents.numbers[large]))
+            found.append(
+                replace(
+                    match,
+                    kind="contained",
+                    document=documents.numbers[small],
+                    representative=documents.numbers[large],
+                )
+            )
         elif settings.related and share >= settings.related:
             found.append(match)
     return found
-
-
-def _renamed(match: Match, document: int, representative: int) -> Match:
-    return Match(
-        document,
-        representative,
-        "contained",
-        match.estimated_jaccard,
-        match.exact_jaccard,
-        match.containment,
-    )
 
 
 def row_of(match: Match, identity: Callable[[int], str]) -> dict[str, Any]:

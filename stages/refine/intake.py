@@ -23,7 +23,6 @@ from stages.lm.records import (
 from stages.refine import encodings, filters, layout
 from stages.refine.contamination import HeldOut, cut_spans
 from stages.refine.filters import Drop, Step
-from stages.refine.languages import identifier
 from stages.refine.ledger import Ledger, Rule, Size, count_tokens, measure
 from stages.refine.settings import Normalise, RefineParams
 from stages.refine.spool import Spool
@@ -175,7 +174,9 @@ class _Sentences:
         short = len(tokens) < settings.min_words
         yield self._length, f"{len(tokens)} tokens" if short else ""
         if self._language is not None:
-            yield self._language, _wrong_language(text, settings.languages)
+            evidence = settings.language_evidence_nats
+            found = filters.other_language(text, settings.languages, evidence)
+            yield self._language, "" if found == "und" else found
         held = self._intake.held_out
         if held is not None and self._held is not None:
             yield self._held, text[:80] if held.spans(text) else ""
@@ -232,13 +233,14 @@ class _Pairs:
         yield rules["too_long"], f"{words[1]} words" if over else ""
         ratio = (words[1] + RATIO_CONSTANT) / (words[0] + RATIO_CONSTANT)
         yield rules["length_ratio"], f"{ratio:.2f}" if ratio > settings.max_length_ratio else ""
+        evidence = self._intake.params.filters.language_evidence_nats
         wrong = [
             f"the {side} side is not {language}"
             for side, text, language in (
                 ("source", source, settings.source_language),
                 ("target", target, settings.target_language),
             )
-            if not filters.in_language(text, language)
+            if not filters.in_language(text, language, evidence)
         ]
         yield rules["language"], ", ".join(wrong)
         held = self._intake.held_out
@@ -263,12 +265,6 @@ def _each(tokens: Sequence[str], step: Step) -> list[str]:
 
 def _size(parts: Sequence[str]) -> Size:
     return Size(1, sum(map(len, parts)), sum(map(count_tokens, parts)))
-
-
-def _wrong_language(text: str, languages: Sequence[str]) -> str:
-    if identifier().lead(text, languages) >= 0:
-        return ""
-    return identifier().identify(text)[0]
 
 
 def _rules(ledger: Ledger, steps: Sequence[tuple[str, Step]]) -> list[tuple[Rule, Step]]:

@@ -117,14 +117,18 @@ class Identifier:
         order = np.argsort(-total, kind="stable")
         return LANGUAGES[order[0]], float(total[order[0]] - total[order[1]]) / count
 
-    def lead(self, text: str, languages: Sequence[str]) -> float:
-        """Return by how much the best of `languages` leads all others, in nats per word."""
+    def lead(self, text: str, languages: Sequence[str]) -> tuple[float, int]:
+        """Return by how much the best of `languages` leads all others, and the words judged.
+
+        The lead is in nats per word, negative where another language is likelier.
+        """
         total, count = self.scores(text)
         wanted = np.array([name in languages for name in LANGUAGES])
-        if not count or not wanted.any():
-            return -math.inf
-        rest = total[~wanted].max() if (~wanted).any() else -math.inf
-        return float(total[wanted].max() - rest) / count
+        if not count:
+            return 0.0, 0
+        if wanted.all():
+            return math.inf, count
+        return float(total[wanted].max() - total[~wanted].max()) / count, count
 
 
 def sample(text: str) -> list[str]:

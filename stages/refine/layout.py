@@ -9,16 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_START = re.compile(
-    r"^.{0,20}\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG E(?:BOOK|TEXT).*$", re.M | re.I
-)
-_END = re.compile(
-    r"^(?:.{0,20}\*{3} ?)?END OF (?:THE|THIS) PROJECT GUTENBERG E(?:BOOK|TEXT).*$", re.M | re.I
-)
+_BOOK = r"(?:THE|THIS) (?:PROJECT GUTENBERG )?(?:E-?BOOK|E-?TEXT|ELECTRONIC (?:BOOK|TEXT)).*$"
+_START = re.compile(rf"^.{{0,20}}\*{{3}} ?START OF {_BOOK}", re.M | re.I)
+_END = re.compile(rf"^(?:.{{0,20}}\*{{3}} ?)?END OF {_BOOK}", re.M | re.I)
 _MARKER = re.compile(r"^[ \t]*\*{3}[A-Z][A-Z ]{2,40}\*{3}[ \t]*$\n?", re.M)
 _PLATE = re.compile(
-    r"^[ \t]*\[(?:Illustration|Ilustra(?:ĵ|jx|jh)o|Transcriber's note)\b[^\]\n]{0,200}\][ \t]*$\n?",
-    re.M | re.I,
+    r"^[ \t]*\[(?:Illustration|Ilustra(?:ĵ|jx|jh)o)\b[^\]\n]{,200}\][ \t]*$\n?", re.M | re.I
 )
 _NUMBERED = re.compile(r"^[ \t]*(\d{1,9})(?:[.):][ \t]+|\t+)")
 _VERSE = re.compile(r"(?:(?<=\s)|^)(\d{1,3})(?:[ \t]+|[ \t]*\n)(?=[^\W\d_]|[«„“\"'(—-])", re.M)
@@ -26,22 +22,25 @@ _BLANKS = re.compile(r"[^\S\n]+")
 _EDGES = re.compile(r" *\n *")
 _GAPS = re.compile(r"\n{3,}")
 
+_SENTENCE = re.compile(r"[^.!?…\n]+[.!?…]+[»”\"')\]]*[^\S\n]*")
 MIN_NUMBERED_LINES = 5
+MIN_REPEATS = 4
+"""From so many times in a row on, a sentence is repeated by accident: refrains stop at three."""
 MIN_VERSES = 30
 WRAP_WIDTHS = range(40, 101)
 """Widths that a typist or a program wraps at; wider lines are paragraphs already."""
+FEW_LINES = 5
 WRAP_SLACK = 8
 """How far a wrapped line may fall short of what would have fitted (long words, hand wrapping)."""
 
 
 def strip_markers(text: str) -> str:
-    """Cut Project Gutenberg's frame, and lines such as `***UPLOADED***` and `[Illustration]`."""
-    if "GUTENBERG" in text.upper():
+    """Cut the frame of an electronic book, and lines such as `***UPLOADED***` and `[Illustration]`."""
+    if "***" in text:
         if start := _START.search(text):
             text = text[start.end() :]
         if end := _END.search(text):
             text = text[: end.start()]
-    if "***" in text:
         text = _MARKER.sub("", text)
     return _PLATE.sub("", text) if "[" in text else text
 
@@ -90,6 +89,8 @@ def unwrap(text: str) -> str:
     A line was wrapped if the first word of the next one would not have fitted: that is what filling
     a line greedily means, and lines of verse or of a list do not obey it.
     """
+    if "\n" not in text:
+        return text
     lines = text.split("\n")
     width = _wrap_width(lines)
     if not width:
@@ -105,10 +106,20 @@ def unwrap(text: str) -> str:
 
 
 def _wrap_width(lines: Sequence[str]) -> int:
-    """Return the width that the text is wrapped at, or 0: its 95th percentile of line lengths."""
-    lengths = sorted(len(line.rstrip()) for line in lines if line.strip())
-    if len(lengths) < 5:
-        return 0
+    """Return the width that the text is wrapped at, or 0: its 95th percentile of line lengths.
+
+    A few lines show a width only if they are longer than verse and break within sentences.
+    """
+    filled = [line.rstrip() for line in lines if line.strip()]
+    lengths = sorted(map(len, filled))
+    if len(lengths) < FEW_LINES:
+        if max(lengths, default=0) not in WRAP_WIDTHS[20:]:
+            return 0
+        broken = any(
+            a.strip() and b[:1].islower() and a.rstrip()[-1] not in ".!?:"
+            for a, b in zip(lines, lines[1:], strict=False)
+        )
+        return lengths[-1] if broken else 0
     width = lengths[int(0.95 * (len(lengths) - 1))]
     longest = lengths[int(0.995 * (len(lengths) - 1))]
     return width if width in WRAP_WIDTHS and longest <= 1.5 * width else 0
@@ -131,10 +142,35 @@ def _is_full(line: str, following: str, width: int) -> bool:
     return len(line.rstrip()) + 1 + len(first) > width - WRAP_SLACK
 
 
+def collapse_repeats(text: str) -> str:
+    """Leave one of a sentence that stands four times or more in a row."""
+    parts: list[str] = []
+    held, times, start, at = "", 0, 0, 0
+    for match in _SENTENCE.finditer(text):
+        sentence = match[0].strip()
+        if sentence == held:
+            times += 1
+            continue
+        if times >= MIN_REPEATS:
+            parts += [text[at:start], held, " " if text[start:].strip() else ""]
+            at = match.start()
+        held, times, start = sentence, 1, match.start()
+        start += len(match[0]) - len(match[0].lstrip())
+    if times >= MIN_REPEATS:
+        parts += [text[at:start], held]
+        at = len(text)
+    return "".join([*parts, text[at:]]) if parts else text
+
+
 def tidy_blanks(text: str) -> str:
     """Make runs of blanks one space, trim lines, and leave at most one empty line between lines."""
     tidied = _GAPS.sub("\n\n", _EDGES.sub("\n", _BLANKS.sub(" ", text))).strip()
     return text if tidied == text else tidied
+
+
+def tidy_gaps(text: str) -> str:
+    """Leave at most one empty line between lines, and none at the ends."""
+    return _GAPS.sub("\n\n", text).strip("\n")
 
 
 def paragraphs(text: str) -> list[str]:

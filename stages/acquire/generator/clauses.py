@@ -72,6 +72,8 @@ def subject(b: Builder, depth: int) -> tuple[Phrase, str]:
 
 def full(b: Builder, kind: str, case: str, depth: int, plural: bool | None = None) -> Phrase:
     """Return a noun phrase that may go on with `de`, a relative clause, an apposition or a list."""
+    if b.chance(0.015):
+        return _owned(b, kind, case)
     found = phrases.noun(b, kind, case, plural)
     more = b.rng.random()
     if depth >= DEEPEST:
@@ -89,8 +91,6 @@ def full(b: Builder, kind: str, case: str, depth: int, plural: bool | None = Non
         return _listed(b, found, kind, case)
     if more < 0.31:
         return _apposition(b, found, case)
-    if more < 0.325:
-        return _owned(b, kind, case)
     return found
 
 

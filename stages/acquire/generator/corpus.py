@@ -217,9 +217,9 @@ def _count(state: Generation, pool: Pool, batch: Batch, num_documents: int) -> N
     state.tokens += int((counts * pool.num_tokens).sum())
     state.phenomena["affix"] += int(np.count_nonzero(origins & 1))
     state.phenomena["compound"] += int(np.count_nonzero(origins & 2))
-    for number in np.flatnonzero(counts).tolist():
-        for name in pool.plans[number].phenomena:
-            state.phenomena[name] += int(counts[number])
+    for name, count in zip(pool.phenomena, (counts @ pool.shows).tolist(), strict=True):
+        if count:
+            state.phenomena[name] += count
 
 
 def _finish(state: Generation, folder: Path, log: Log) -> dict[str, list[dict[str, Any]]]:

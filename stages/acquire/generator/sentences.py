@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from stages.acquire.generator import phrases
@@ -31,11 +31,16 @@ from stages.acquire.generator.tokens import (
     mark,
     words,
 )
+from stages.acquire.generator.vocabulary import categories, features
 
 OPENINGS = (
     ("kaj", "and", "CCONJ"), ("sed", "but", "CCONJ"), ("do", "so", "ADV"), ("nu", "well", "INTJ"),
     ("jes", "yes", "INTJ"), ("ja", "indeed", "ADV"), ("ne", "no", "ADV"),
 )  # fmt: skip
+SHOWN = {
+    "Case=Acc": "accusative", "VerbForm=Part": "participle", "VerbForm=Inf": "infinitive",
+    "Mood=Sub": "conditional", "Reflex=Yes": "reflexive", "Poss=Yes": "possessive",
+}  # fmt: skip
 QUOTES = (("«", "»"), ("«", "»"), ("„", "“"), ("“", "”"), ('"', '"'))
 
 
@@ -338,7 +343,29 @@ def closing(made: Clause, sign: str) -> tuple[list[Eo], list[En]]:
 
 def finished(b: Builder, eo: list[Eo], en: list[En]) -> Plan:
     """Return the plan of a sentence whose tokens are complete."""
-    return Plan(_tidied(eo), _tidied(en), b.slots, sorted(b.phenomena))
+    eo, en = _tidied(eo), _tidied(en)
+    phenomena = b.phenomena - {*SHOWN.values(), "plural"}
+    phenomena.update(name for token in eo for name in shown(token, b.slots))
+    # A phrase that was tried and dropped leaves variables that no token uses.
+    used = sorted({token.slot for token in eo if token.slot >= 0})
+    place = {slot: number for number, slot in enumerate(used)} | {-1: -1}
+    return Plan(
+        [replace(token, slot=place[token.slot]) for token in eo],
+        [replace(token, slot=place[token.slot]) for token in en],
+        [b.slots[slot] for slot in used],
+        sorted(phenomena),
+    )
+
+
+def shown(token: Eo, slots: list[str]) -> list[str]:
+    """Return the phenomena that the features of a token show."""
+    feats = token.feats
+    if token.slot >= 0 and feats == "_":
+        feats = features(categories()[slots[token.slot]].kind, token.form)
+    found = [name for mark, name in SHOWN.items() if mark in feats]
+    if "Number=Plur" in feats.split("|") and token.upos in ("NOUN", "ADJ", "VERB"):
+        found.append("plural")
+    return found
 
 
 Token = TypeVar("Token", Eo, En)

@@ -135,6 +135,7 @@ class Pool:
         self.num_headings = num_headings
         self.plans: list[Plan] = [plans.heading(rng) for _ in range(num_headings)]
         self.plans += [plans.sentence(rng) for _ in range(num_sentences)]
+        self._categories = categories
         self._pieces = Pieces(categories)
         self.numbers = {name: number for number, name in enumerate(categories)}
         self.eo = _runs([self._esperanto(plan) for plan in self.plans])
@@ -144,6 +145,11 @@ class Pool:
         numbers = [[self.numbers[name] for name in names] for names in slots]
         self.slots = _runs([[(number, 0) for number in row] for row in numbers])
         self.patterns = [" ".join(token.upos for token in plan.eo) for plan in self.plans]
+        self.phenomena = sorted({name for plan in self.plans for name in plan.phenomena})
+        self.shows = np.array(
+            [[name in plan.phenomena for name in self.phenomena] for plan in self.plans],
+            dtype=np.int64,
+        )
         self.num_tokens = np.array([len(plan.eo) for plan in self.plans], dtype=np.int64)
         self.pieces = self._pieces.array()
 
@@ -189,16 +195,11 @@ class Pool:
                 name = plan.slots[token.slot]
                 parts.append((self._pieces.lemmas(name, token.form), variable))
                 if feats == "_":
-                    feats = features(_kind(name), token.form)
+                    feats = features(self._categories[name].kind, token.form)
             misc = "_" if spaces[number + 1] else "SpaceAfter=No"
             rest = f"\t{token.upos}\t_\t{feats}\t_\t_\t_\t{misc}\n"
             parts.append((self._pieces.fixed(rest), 0))
         return parts
-
-
-def _kind(category: str) -> str:
-    family = category.partition(".")[0]
-    return {"calendar": "name", "adverb": "fixed", "digits": "fixed"}.get(family, family)
 
 
 def _runs(rows: list[list[Part]]) -> Runs:

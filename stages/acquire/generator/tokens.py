@@ -95,10 +95,6 @@ class Builder:
 
     def word(self, slot: int, form: str, upos: str) -> Eo:
         """Return an Esperanto form of a variable."""
-        if form[-1:] == "a" and len(form) > 1 and form not in ("a",) and upos != "ADV":
-            self.note("accusative")
-        if form.rpartition(".")[2][:1] == "p" and upos != "ADV":
-            self.note("plural")
         return Eo("", upos, slot=slot, form=form)
 
 

@@ -32,6 +32,9 @@ CONTINUED = "@@"
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 """Ids 0 to 3 of every fairseq dictionary."""
 
+EXTRA_TOKENS = 2
+"""transformers' max_length counts start and end token, fairseq's longest output neither."""
+
 Method = Literal["fairseq", "transformers"]
 
 
@@ -172,12 +175,17 @@ class Translator:
         if search == "transformers":
             best = self._generate(sources, num_beams, batch_size)
         else:
-            settings = Search(num_beams=num_beams)
+            settings = self.search(num_beams)
             best = [one[0].tokens for one in self.hypotheses(sources, settings, batch_size)]
         translations = [""] * len(texts)
         for index, tokens in zip(rows, best, strict=True):
             translations[index] = self.pipeline.decode(tokens)
         return translations
+
+    def search(self, num_beams: int) -> Search:
+        """Return fairseq-generate's search with the model's own longest output."""
+        longest = self.model.generation_config.max_length - EXTRA_TOKENS
+        return Search(num_beams=num_beams, max_tokens=longest)
 
     def source_ids(self, text: str, where: str = "the text") -> list[int]:
         """Return a text's ids, refused when longer than the model's positions."""

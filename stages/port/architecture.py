@@ -58,6 +58,8 @@ class Architecture:
     share_all: bool
     share_decoder: bool
     max_positions: int
+    """Longest source in tokens, `</s>` included."""
+    max_target_positions: int
     dropout: float
     attention_dropout: float
     activation_dropout: float
@@ -94,6 +96,7 @@ def read(tree: Mapping[str, Any]) -> Architecture:
         share_all=bool(settings.get("share_all_embeddings")),
         share_decoder=bool(settings.get("share_decoder_input_output_embed")),
         max_positions=int(settings.get("max_source_positions") or 1024),
+        max_target_positions=int(settings.get("max_target_positions") or 1024),
         dropout=float(settings.get("dropout") or 0.0),
         attention_dropout=float(settings.get("attention_dropout") or 0.0),
         activation_dropout=float(

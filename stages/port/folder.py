@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save
 
 from stages.core import canonical
-from stages.lm.translator import SPECIALS
+from stages.lm.translator import EXTRA_TOKENS, SPECIALS
 from stages.port.architecture import Architecture
 from stages.port.layout import PREFIX
 from stages.port.source import Source
@@ -33,7 +33,7 @@ def write(
     vocabulary = transformers_vocabulary(source.source_symbols, f"dict.{shape.source_language}.txt")
     target = transformers_vocabulary(source.target_symbols, f"dict.{shape.target_language}.txt")
     canonical.write_json(folder / "config.json", configuration(shape, len(vocabulary), len(target)))
-    canonical.write_json(folder / "generation_config.json", generation())
+    canonical.write_json(folder / "generation_config.json", generation(shape))
     canonical.write_json(
         folder / "tokenizer_config.json",
         tokenizer_configuration(shape, vocabulary, moses_languages, punctuation_normalisation),
@@ -91,7 +91,7 @@ def configuration(shape: Architecture, source_size: int, target_size: int) -> di
     }
 
 
-def generation() -> dict[str, Any]:
+def generation(shape: Architecture) -> dict[str, Any]:
     """Return generation_config.json: what plain `generate` does with this model by default."""
     return {
         "bos_token_id": 0,
@@ -102,7 +102,7 @@ def generation() -> dict[str, Any]:
         "num_beams": 5,
         "length_penalty": 1.0,
         "early_stopping": False,
-        "max_length": MAX_TOKENS + 2,
+        "max_length": min(MAX_TOKENS, shape.max_target_positions - 1) + EXTRA_TOKENS,
     }
 
 

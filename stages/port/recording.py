@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stages.lm.generate import Hypothesis, Search, pad_batch
+from stages.lm.generate import Hypothesis, pad_batch
 from stages.lm.translator import Translator
 from stages.port.reference import PAD, Reference
 from stages.port.source import Source
@@ -80,10 +80,10 @@ def check_recordings(
         ]
         hint = f"first: {rows[wrong[0]]['source'][:60]}" if wrong else ""
         report.add(f"source ids of beam-{beams} sentences", len(wrong), 0.0, len(rows), hint)
-        found = translator.hypotheses(sources, Search(num_beams=beams), batch_size)
+        found = translator.hypotheses(sources, translator.search(beams), batch_size)
         _check_search(report, translator, source, beams, rows, found)
         some = sources[:UNCACHED_SENTENCES]
-        again = translator.hypotheses(some, Search(num_beams=beams), batch_size, use_cache=False)
+        again = translator.hypotheses(some, translator.search(beams), batch_size, use_cache=False)
         moved = sum(
             [one.tokens for one in a] != [one.tokens for one in b]
             for a, b in zip(found, again, strict=False)

@@ -77,7 +77,7 @@ def test_half_precision_and_other_activation_port_exactly(tmp_path: Path) -> Non
 
 
 def test_configuration_keeps_every_dimension(tmp_path: Path) -> None:
-    raw = material.release(tmp_path / "raw", no_scale_embedding=True)
+    raw = material.release(tmp_path / "raw", no_scale_embedding=True, max_target_positions=50)
     run(raw, tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     wanted = {
@@ -99,6 +99,8 @@ def test_configuration_keeps_every_dimension(tmp_path: Path) -> None:
     tokenizer = json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())
     assert tokenizer["punctuation_normalisation"] is False
     assert tokenizer["do_lower_case"] is False
+    generation = json.loads((tmp_path / "model" / "generation_config.json").read_text())
+    assert generation["max_length"] == 49 + 2
     vocabulary = json.loads((tmp_path / "model" / "vocab-src.json").read_text())
     assert (vocabulary["<unk>"], vocabulary["a</w>"], vocabulary["b"]) == (3, 4, 5)
     assert (tmp_path / "model" / "merges.txt").read_text().startswith("a b</w>\nc a\n")

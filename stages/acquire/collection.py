@@ -83,18 +83,18 @@ def _generated(source: GeneratorParams, raw: Path, log: Log) -> dict[str, Any]:
 
 def _from_files(source: FilesSource, folder: Path, raw: Path, log: Log) -> dict[str, Any]:
     root = local.find_root(source, folder)
-    names = local.find(source, root)
+    names = local.find(source, root, log)
     target = raw / "files"
     if source.pack:
         local.pack(root, names, source, target, log)
-        return {"files": manifest.rows(raw, Reading())}
+        return {"files": manifest.rows(raw, Reading(), [], log)}
     local.copy(root, names, target, log)
     archives = _unpack(source, target)
-    return {"files": _described(raw, source), **archives}
+    return {"files": _described(raw, source, log), **archives}
 
 
-def _described(raw: Path, source: Tangible) -> list[manifest.Row]:
-    rows = manifest.rows(raw, source.reading, source.rules)
+def _described(raw: Path, source: Tangible, log: Log) -> list[manifest.Row]:
+    rows = manifest.rows(raw, source.reading, source.rules, log)
     manifest.join(rows, source)
     return rows
 
@@ -145,7 +145,7 @@ def _from_addresses(source: UrlSource, raw: Path, log: Log) -> dict[str, Any]:
     if unpinned:
         log.text("pins", "\n".join(f"{row['url']} sha256: {row['sha256']}" for row in unpinned))
     archives = _unpack(source, raw / "files")
-    return {"files": _described(raw, source), "addresses": addresses, **archives}
+    return {"files": _described(raw, source, log), "addresses": addresses, **archives}
 
 
 def _move(path: Path, kept: Path) -> None:
@@ -184,7 +184,7 @@ def _from_hub(source: HubSource, folder: Path, raw: Path, log: Log) -> dict[str,
 
     stream(source, folder, raw / "files", log)
     reading = source.reading.model_copy(update={"format": "jsonl"})
-    return {"files": manifest.rows(raw, reading)}
+    return {"files": manifest.rows(raw, reading, [], log)}
 
 
 def _check_pin(source: Any, found: str) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stages.acquire.sources import FilesSource
+from stages.acquire.sources import FilesSource, ReadingRule
 from stages.acquire.writing import copy_stream, told_plainly
 from stages.core.errors import SourceError
 from stages.core.log import Log
-from stages.lm.records import RawFile, format_of, read_file
+from stages.lm.records import Document, RawFile, Reading, format_of, read_file
 from stages.lm.streams import LineShards
 
 PYTHON_EXCLUDED = (
@@ -55,23 +55,26 @@ def glob(root: Path, patterns: Sequence[str], where: str) -> list[str]:
                 where,
                 "write patterns relative to the root, without `..`",
             )
-        for path in root.glob(pattern):
+        # A trailing `**` finds folders only before Python 3.13; here it means all that is below.
+        for path in root.glob(f"{pattern}/*" if pattern.endswith("**") else pattern):
             relative = path.relative_to(root)
             if path.is_file() and not any(part.startswith(".") for part in relative.parts):
                 found.add(relative.as_posix())
     return sorted(found)
 
 
-def find(source: FilesSource, root: Path) -> list[str]:
-    """Return the paths a source names; a pattern that finds nothing is refused."""
+def find(source: FilesSource, root: Path, log: Log) -> list[str]:
+    """Return the paths a source names; some patterns may find nothing, all of them may not."""
     where = f"acquire: source.patterns below {source.root or root}"
-    for pattern in source.patterns:
-        if not glob(root, [pattern], where):
-            raise SourceError(
-                f"the pattern {pattern!r} finds no file",
-                str(root),
-                "put files there, or correct the pattern",
-            )
+    idle = [pattern for pattern in source.patterns if not glob(root, [pattern], where)]
+    if len(idle) == len(source.patterns):
+        raise SourceError(
+            f"no file matches {', '.join(idle) or 'an empty list of patterns'}",
+            str(root),
+            "put files there, or correct `patterns`",
+        )
+    if idle:
+        log.text("idle_patterns", f"no file matches {', '.join(idle)}")
     exclude = [*source.exclude, *(PYTHON_EXCLUDED if source.root == "python" else ())]
     names = sorted(
         set(glob(root, source.patterns, where))
@@ -109,9 +112,17 @@ def copy(root: Path, names: Sequence[str], target: Path, log: Log) -> None:
 
 def pack(root: Path, names: Sequence[str], source: FilesSource, target: Path, log: Log) -> int:
     """Write every text document into `documents-*.jsonl.zst` shards; return how many there are."""
+    if source.parallel or source.links or source.unpack:
+        raise SourceError(
+            "`pack` is set together with `parallel`, `links` or `unpack`",
+            "acquire: source.pack",
+            "pack texts in one entry, and keep the others in an entry of their own",
+        )
+    choose = reading_of(root, source.reading, source.rules, log)
     with told_plainly(target), LineShards(target, "documents") as shards:
         for done, name in enumerate(names):
-            file = RawFile(root / name, name, format_of(name, source.reading), source.reading)
+            reading = choose(name)
+            file = RawFile(root / name, name, format_of(name, reading), reading)
             if file.kind != "documents":
                 raise SourceError(
                     f"{name} holds {file.kind}, and only texts can be packed",
@@ -119,8 +130,19 @@ def pack(root: Path, names: Sequence[str], source: FilesSource, target: Path, lo
                     "leave it out of `patterns`, or set `pack: false`",
                 )
             for document in read_file(file):
-                shards.add(
-                    {"id": document.id, "source": document.source, "text": document.text}  # type: ignore[union-attr]
-                )
+                assert isinstance(document, Document)
+                row = {"id": document.id, "source": document.source, "text": document.text}
+                shards.add(row)
             log.progress(done + 1, len(names), "files")
     return shards.rows
+
+
+def reading_of(
+    root: Path, reading: Reading, rules: Sequence[ReadingRule], log: Log
+) -> Callable[[str], Reading]:
+    """Return the function from a file's relative name to how it is read."""
+    by_rule = [(rule, set(glob(root, [rule.pattern], "acquire: source.rules"))) for rule in rules]
+    idle = [rule.pattern for rule, names in by_rule if not names]
+    if idle:
+        log.text("idle_rules", f"no file matches the rules {', '.join(idle)}")
+    return lambda name: next((rule for rule, names in by_rule if name in names), reading)

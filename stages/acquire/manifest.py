@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from stages.acquire.local import glob
+from stages.acquire.local import reading_of
 from stages.acquire.sources import LinkRule, ParallelRule, ReadingRule, Tangible
 from stages.core.canonical import file_digest
 from stages.core.errors import SourceError
@@ -16,23 +16,15 @@ from stages.lm.records import RawFile, Reading, format_of, raw_files, read_file
 Row = dict[str, Any]
 
 
-def rows(folder: Path, reading: Reading, rules: Sequence[ReadingRule] = ()) -> list[Row]:
+def rows(folder: Path, reading: Reading, rules: Sequence[ReadingRule], log: Log) -> list[Row]:
     """Describe every file below `folder/files`, in the order of the names."""
     root = folder / "files"
-    by_rule = [(rule, set(glob(root, [rule.pattern], "acquire: source.rules"))) for rule in rules]
+    choose = reading_of(root, reading, rules, log)
     found = []
     for path in sorted(root.rglob("*")):
-        if not path.is_file():
-            continue
-        name = path.relative_to(root).as_posix()
-        chosen = next((rule for rule, names in by_rule if name in names), reading)
-        found.append(_row(path, name, chosen))
-    for rule, names in by_rule:
-        if not names:
-            raise SourceError(
-                f"the rule for {rule.pattern!r} finds no file", "acquire: source.rules",
-                "correct its pattern, or leave it out",
-            )  # fmt: skip
+        if path.is_file():
+            name = path.relative_to(root).as_posix()
+            found.append(_row(path, name, choose(name)))
     return found
 
 

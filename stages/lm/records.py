@@ -229,10 +229,12 @@ def _fields(file: RawFile) -> Iterator[Record]:
         rows = _json_rows(file)
     else:
         rows = _tab_rows(file)
-    reading, source = file.reading, file.source
+    reading = file.reading
     for number, row in rows:
         place = f"{file.path}:{number}"
-        identity = str(row["id"]) if row.get("id") not in (None, "") else f"{source}:{number}"
+        identity = str(row["id"]) if row.get("id") not in (None, "") else f"{file.source}:{number}"
+        said = row.get("source")  # Packed texts and other people's shards remember theirs.
+        source = said if isinstance(said, str) and said else file.source
         if file.kind == "documents":
             yield Document(identity, _string(row, reading.text, place), source)
         elif file.kind == "pairs":
@@ -331,7 +333,7 @@ def _parquet_rows(file: RawFile) -> Iterator[tuple[int, Mapping[str, Any]]]:
     }[file.kind]
     columns = [name.partition(".")[0] for name in wanted]
     names = tables.open_parquet(file.path, columns).schema_arrow.names
-    extra = [name for name in ("id", "lemmas", "feats", "document") if name in names]
+    extra = [name for name in ("id", "source", "lemmas", "feats", "document") if name in names]
     number = 0
     for batch in tables.iter_file(file.path, list(dict.fromkeys([*columns, *extra]))):
         for row in batch.to_pylist():

@@ -2,99 +2,26 @@
 
 from __future__ import annotations
 
-import bz2
-import contextlib
-import hashlib
-import io
 import json
 import os
-import tarfile
-import threading
-from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
-from stages.acquire.stage import AcquireParams, acquire
-from stages.core.errors import MachineError, Resumable, SourceError
+from stages.core.errors import MachineError, Resumable
 from stages.core.log import Log
-from stages.lm.records import raw_documents, raw_labelled, raw_manifest, raw_pairs
-
-BODY = os.urandom(300_000)
-TEXT = "".join(f"Linio numero {n}.\n" for n in range(20_000)).encode()
-
-
-class Server:
-    """A loopback server; `act` decides what each request gets, `seen` remembers the requests."""
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        self.files = files
-        self.seen: list[tuple[str, str | None]] = []
-        self.act: Callable[[Handler, bytes], None] = serve
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.owner = self
-        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True)
-        self.thread.start()
-
-    @property
-    def base(self) -> str:
-        return f"http://127.0.0.1:{self.http.server_port}/"
-
-    def close(self) -> None:
-        self.http.shutdown()
-        self.http.server_close()
-        self.thread.join()
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
-        owner: Server = self.server.owner
-        owner.seen.append((self.path, self.headers.get("Range")))
-        body = owner.files.get(self.path.lstrip("/"))
-        if body is None:
-            self.answer(404, b"")
-            return
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            owner.act(self, body)
-
-    def answer(self, status: int, body: bytes, length: int | None = None, **headers: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-        if length is not None and length != len(body):
-            self.close_connection = True
-
-    @property
-    def start(self) -> int:
-        asked = self.headers.get("Range")
-        return int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-
-
-def serve(handler: Handler, body: bytes, cut: int | None = None) -> None:
-    """Answer as an honest server with ranges; `cut` closes the connection after so many bytes."""
-    start, tag = handler.start, f'"{hashlib.md5(body).hexdigest()}"'
-    if start >= len(body) > 0:
-        handler.answer(416, b"", Content_Range=f"bytes */{len(body)}")
-        return
-    guard = handler.headers.get("If-Range")
-    if guard not in (None, tag):
-        start = 0
-    rest = body[start:]
-    headers = {"ETag": tag}
-    if start:
-        headers["Content_Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-    sent = rest if cut is None else rest[:cut]
-    handler.answer(206 if start else 200, sent, len(rest), **headers)
+from stages.lm.records import raw_manifest
+from tests.stages.loopback import (
+    BODY,
+    TEXT,
+    Handler,
+    Server,
+    fetch,
+    parameters,
+    refused,
+    serve,
+    sha,
+)
 
 
 @pytest.fixture
@@ -102,37 +29,6 @@ def server():
     made = Server({"a.bin": BODY, "t.txt": TEXT})
     yield made
     made.close()
-
-
-def parameters(server: Server, paths=("a.bin",), **source) -> AcquireParams:
-    files = [path if isinstance(path, dict) else {"path": path} for path in paths]
-    given = {
-        "kind": "url",
-        "base": server.base,
-        "files": files,
-        "backoff_seconds": 0.01,
-        "attempts": 3,
-        "timeout_seconds": 5.0,
-        "reading": {"format": "binary"},
-    }
-    return AcquireParams.model_validate({"licence": "CC0-1.0", "source": given | source})
-
-
-def fetch(tmp_path: Path, params: AcquireParams, log: Log | None = None) -> Path:
-    acquire(params, tmp_path / "none", tmp_path / "raw", log or Log(scratch=tmp_path / "scratch"))
-    return tmp_path / "raw"
-
-
-def refused(tmp_path: Path, params: AcquireParams) -> SourceError:
-    with pytest.raises(SourceError) as caught:
-        fetch(tmp_path, params)
-    assert len(caught.value.lines()) == 3
-    assert not (tmp_path / "raw/manifest.json").exists()
-    return caught.value
-
-
-def sha(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
 
 
 def test_file_comes_whole_and_is_recorded(tmp_path, server):
@@ -401,128 +297,3 @@ def test_full_disk_while_fetching(tmp_path, server, monkeypatch):
         fetch(tmp_path, parameters(server))
     assert caught.value.what.startswith("no space is left for ")
     assert len(server.seen) == 1
-
-
-# The address layouts of the recipe `esperanto_web`.
-
-COMMIT = "c360b587ce258dd1463ee09bc642ea2c27deacac"
-CONLLU = "# sent_id = prago-001\n# text = Bone\n1\tBone\tbone\tADV\t_\t_\t0\troot\t_\t_\n\n"
-DUMP = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" xml:lang="eo">
-<siteinfo><sitename>Vikipedio</sitename></siteinfo>
-<page><title>Akvo</title><ns>0</ns><id>7</id><revision><id>99</id><text>{{Informkesto
-|nomo={{lang|eo|x}}}}'''Akvo''' estas [[kemia kombino|kombino]].&lt;ref name="a"&gt;n&lt;/ref&gt;
-== Ecoj ==
-* Ĝi [[bolo|bolas]].
-[[Kategorio:Akvo]]</text></revision></page>
-<page><title>Aĵo</title><ns>0</ns><id>8</id><redirect title="Akvo"/><revision><text>#ALIDIREKTU
-[[Akvo]]</text></revision></page>
-<page><title>Diskuto:Akvo</title><ns>1</ns><id>9</id><revision><text>Kio?</text></revision></page>
-</mediawiki>"""
-
-
-def leipzig() -> bytes:
-    data = io.BytesIO()
-    name = "epo_wikipedia_2021_10K"
-    with tarfile.open(fileobj=data, mode="w:gz") as bundle:
-        for part, text in (
-            ("sentences", "1\tUnua frazo.\n2\tDua frazo.\n"),
-            ("words", "1\tla\t9\n"),
-        ):
-            content = text.encode()
-            info = tarfile.TarInfo(f"{name}/{name}-{part}.txt")
-            info.size = len(content)
-            bundle.addfile(info, io.BytesIO(content))
-    return data.getvalue()
-
-
-@pytest.fixture
-def web():
-    made = Server(
-        {
-            "exports/per_language/epo/epo_sentences.tsv.bz2": bz2.compress(
-                b"11\tepo\tUnu.\n12\tepo\tDu.\n13\tepo\tTri.\n"
-            ),
-            "exports/per_language/eng/eng_sentences.tsv.bz2": bz2.compress(
-                b"21\teng\tOne.\n22\teng\tTwo.\n"
-            ),
-            "exports/per_language/epo/epo-eng_links.tsv.bz2": bz2.compress(
-                b"12\t22\n11\t21\n13\t99\n"
-            ),
-            "corpora/epo_wikipedia_2021_10K.tar.gz": leipzig(),
-            f"UniversalDependencies/UD_Esperanto-Prago/{COMMIT}/eo_prago-ud-test.conllu": (
-                CONLLU.encode()
-            ),
-            "eowiki/20260101/eowiki-20260101-pages-articles.xml.bz2": bz2.compress(DUMP.encode()),
-        }
-    )
-    yield made
-    made.close()
-
-
-WEB = """
-tatoeba:
-  licence: CC-BY-2.0-FR
-  source:
-    kind: url
-    base: BASE/exports/per_language/
-    files:
-    - path: epo/epo_sentences.tsv.bz2
-    - path: eng/eng_sentences.tsv.bz2
-    - path: epo/epo-eng_links.tsv.bz2
-    links:
-    - links: epo/epo-eng_links.tsv.bz2
-      source: epo/epo_sentences.tsv.bz2
-      target: eng/eng_sentences.tsv.bz2
-leipzig:
-  licence: CC-BY-4.0
-  source:
-    kind: url
-    base: BASE/corpora/
-    files:
-    - path: epo_wikipedia_2021_10K.tar.gz
-    unpack: ["*-sentences.txt"]
-ud:
-  licence: CC-BY-SA-4.0
-  source:
-    kind: url
-    base: BASE/UniversalDependencies/
-    files:
-    - path: UD_Esperanto-Prago/COMMIT/eo_prago-ud-test.conllu
-      name: eo_prago-ud-test.conllu
-wikipedia:
-  licence: CC-BY-SA-4.0
-  source:
-    kind: url
-    base: BASE/eowiki/20260101/
-    files:
-    - path: eowiki-20260101-pages-articles.xml.bz2
-"""
-
-
-def from_web(tmp_path: Path, web: Server, key: str) -> Path:
-    text = WEB.replace("BASE", web.base.rstrip("/")).replace("COMMIT", COMMIT)
-    return fetch(tmp_path, AcquireParams.model_validate(YAML(typ="safe").load(text)[key]))
-
-
-def test_tatoeba_layout(tmp_path, web):
-    raw = from_web(tmp_path, web, "tatoeba")
-    pairs = [(p.id, p.source_text, p.target_text) for p in raw_pairs(raw)]
-    assert pairs == [("tatoeba:11-21", "Unu.", "One."), ("tatoeba:12-22", "Du.", "Two.")]
-    assert [d.text for d in raw_documents(raw)] == ["Unu.", "Du.", "Tri."]
-
-
-def test_leipzig_layout(tmp_path, web):
-    raw = from_web(tmp_path, web, "leipzig")
-    assert [d.text for d in raw_documents(raw)] == ["Unua frazo.", "Dua frazo."]
-
-
-def test_universal_dependencies_layout(tmp_path, web):
-    raw = from_web(tmp_path, web, "ud")
-    assert [(s.id, s.tags, s.text) for s in raw_labelled(raw)] == [("prago-001", ["ADV"], "Bone")]
-
-
-def test_wikipedia_layout(tmp_path, web):
-    raw = from_web(tmp_path, web, "wikipedia")
-    [article] = raw_documents(raw)
-    assert article.id == "eowiki-20260101-pages-articles.xml.bz2:7"
-    assert article.text == "Akvo estas kombino.\nEcoj\nĜi bolas."

@@ -1,8 +1,8 @@
-"""What an entry costs beside its stage function: the wall of `dvc repro -s` minus the stage's own time.
+"""What an entry costs beside its stage function: `dvc repro -s` minus the stage's own time.
 
-Runs the smoke recipe entry by entry in a fresh clone and writes benchmarks/overhead.json. DVC's share is
-the wall of its command minus the life of the stage process; the runner's is that life minus the stage
-function (which does its own imports).
+Runs the smoke recipe entry by entry in a fresh clone and writes benchmarks/overhead.json. DVC's
+share is the wall of its command minus the life of the stage process; the runner's is that life
+minus the stage function (which does its own imports).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/prove.py [--lines 1,2,...] [--keep FOLDER]
 
-Each line records its claim, the command, the figure, the verdict and the commit it was run on. A line
-that fails stays in the file. Lines not asked for keep their last result.
+Each line records its claim, the command, the figure, the verdict and the commit it was run on. A
+line that fails stays in the file. Lines not asked for keep their last result.
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
+from prefect.logging.handlers import APILogWorker
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -29,6 +31,7 @@ from stages.core import workspace
 
 DEPLOYED = "PREFECT__FLOW_RUN_ID"
 """Set by Prefect's runner in the process of a flow run; it then owns SIGTERM."""
+FLUSH_S = 5.0
 
 _walks: list[Walk] = []
 """The walk of the flow that runs in this process: one at most."""
@@ -140,3 +143,11 @@ def run_here(walk: Walk, targets: list[str]) -> State:
         return pipeline(walk.recipe or "own", targets, return_state=True)
     finally:
         _walks.pop()
+        _flush()
+
+
+def _flush() -> None:
+    """Send what Prefect's threads still hold; else they try a server that is gone, for a minute."""
+    for worker in (APILogWorker, EventsWorker):
+        with contextlib.suppress(Exception):
+            worker.drain_all(timeout=FLUSH_S, at_exit=False)

@@ -44,7 +44,7 @@ def run_pipeline(
     with server.available(home) as url:
         variables = server.environment(home, url)
         # The terminal is the command line's; Prefect's own lines still reach its server.
-        variables["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
+        variables["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
         os.environ.update(variables)  # before prefect is imported: it reads them once
         from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 

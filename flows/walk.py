@@ -121,7 +121,8 @@ class Walk:
                         running[step.name] = step
                         start(step)
                     with self._changed:
-                        if not running and self.stopping.is_set():
+                        done = len(self.results) == len(self.steps)
+                        if done or (not running and self.stopping.is_set()):
                             break
                         self._changed.wait(timeout=0.5)  # signals are handled in between
                         for name in [name for name in running if name in self.results]:

@@ -29,7 +29,7 @@ def add_verbs(add: Add) -> None:
 def run_entries(options: argparse.Namespace) -> int:
     """Run the pipeline in force, or the targets and what they stand on."""
     root = workspace.root()
-    stale = dvcfile.stale(root)
+    stale = [name for name in dvcfile.stale(root) if name in dvcfile.BINDING]
     if stale:
         raise MachineError(
             f"{', '.join(stale)} differ from the code",

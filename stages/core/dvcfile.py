@@ -18,6 +18,8 @@ from stages.core.declare import Stage
 from stages.core.references import PARAMS
 
 DVCFILE = "dvc.yaml"
+BINDING = (DVCFILE, environment.ENVIRONMENT)
+"""The generated files that decide what runs; the others may wait for the next `sync`."""
 HEADING = "Rendered from the declarations in stages/*/stage.py by `deveno sync`."
 
 
@@ -79,7 +81,10 @@ def _merged(path: Path, closures: Mapping[str, imports.Closure]) -> str:
     for name in [name for name, body in stages.items() if _declared(body) and name not in closures]:
         del stages[name]
     for name, closure in closures.items():
-        body: dict[str, Any] = {"foreach": f"${{{name}}}", "do": instance(registry.get(name), closure)}
+        body: dict[str, Any] = {
+            "foreach": f"${{{name}}}",
+            "do": instance(registry.get(name), closure),
+        }
         if (stages.get(name) or {}).get("frozen"):
             body["frozen"] = True
         stages[name] = body

@@ -24,14 +24,8 @@ HEADING_SHARE, PARAGRAPH_SHARE = 0.45, 0.2
 ORIGINS = {"root": 0, "affix": 1, "compound": 2}
 
 
-@dataclass
-class Gold:
-    """One sentence with its annotation lines and its English."""
-
-    document: int
-    text: str
-    lines: str
-    english: str
+Gold = tuple[int, str, str, str]
+"""A sentence: its document's number in the batch, text, annotation lines, English."""
 
 
 @dataclass
@@ -102,8 +96,8 @@ class Assembler:
         wanted = np.flatnonzero((gold | paired)[document])
         if len(wanted):
             made = self._gold(pool, plan, values, first, parts, ends, document, wanted)
-            batch.annotated = [item for item in made if gold[item.document]]
-            batch.paired = [item for item in made if paired[item.document]]
+            batch.annotated = made if gold.all() else [item for item in made if gold[item[0]]]
+            batch.paired = made if paired.all() else [item for item in made if paired[item[0]]]
         return batch
 
     def _choose(
@@ -167,7 +161,7 @@ class Assembler:
             strict=False,
         )
         return [
-            Gold(d, "".join(parts[a:b]), "".join(lines[c:e]), "".join(english[f:g]))
+            (d, "".join(parts[a:b]), "".join(lines[c:e]), "".join(english[f:g]))
             for d, a, b, c, e, f, g in rows
         ]
 

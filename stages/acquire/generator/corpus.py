@@ -25,7 +25,7 @@ from stages.core.log import Log
 BATCH_DOCUMENTS = 256
 BATCHES_PER_POOL = 192
 """A new pool of sentence plans about every 70 MB, so that syntax does not run dry."""
-NUM_HEADINGS, NUM_SENTENCES = 300, 5000
+NUM_HEADINGS, NUM_SENTENCES = 250, 4000
 MB = 1_000_000
 PATTERN_SENTENCES = 10_000
 """Distinct UPOS patterns are counted among this many first sentences."""
@@ -134,8 +134,8 @@ def _write(state: Generation, pool: Pool, batch: Batch, rng: random.Random) -> N
         names.append(_document(state, text, topic, last, rng))
         _insert(state, topic, rng)
     state.flush()
-    _gold(state, [g for g in batch.annotated if g.document < len(names)], names)
-    pairs = [f"{g.text}\t{g.english}\n" for g in batch.paired if g.document < len(names)]
+    _gold(state, [g for g in batch.annotated if g[0] < len(names)], names)
+    pairs = [f"{g[1]}\t{g[3]}\n" for g in batch.paired if g[0] < len(names)]
     if pairs:
         state.pairs.write("".join(pairs))
         state.counts["sentences_paired"] += len(pairs)
@@ -193,17 +193,15 @@ def _insert(state: Generation, topic: str, rng: random.Random) -> None:
 
 
 def _gold(state: Generation, gold: list[Gold], names: list[str]) -> None:
-    blocks = []
-    for item in gold:
-        number = state.counts["sentences_annotated"]
-        state.counts["sentences_annotated"] += 1
-        state.counts["tokens_annotated"] += item.lines.count("\n")
-        blocks.append(
-            f"# sent_id = s{number:09d}\n# doc_id = {names[item.document]}\n"
-            f"# text = {item.text}\n# text_en = {item.english}\n{item.lines}\n"
-        )
+    first = state.counts["sentences_annotated"]
+    blocks = [
+        f"# sent_id = s{number:09d}\n# doc_id = {names[document]}\n"
+        f"# text = {text}\n# text_en = {english}\n{lines}\n"
+        for number, (document, text, lines, english) in enumerate(gold, first)
+    ]
     if blocks:
         state.annotated.write("".join(blocks))
+        state.counts["sentences_annotated"] += len(blocks)
 
 
 def _count(state: Generation, pool: Pool, batch: Batch, num_documents: int) -> None:

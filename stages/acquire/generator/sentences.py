@@ -348,6 +348,8 @@ def finished(b: Builder, eo: list[Eo], en: list[En]) -> Plan:
     phenomena.update(name for token in eo for name in shown(token, b.slots))
     # A phrase that was tried and dropped leaves variables that no token uses.
     used = sorted({token.slot for token in eo if token.slot >= 0})
+    if used == list(range(len(b.slots))):
+        return Plan(eo, en, b.slots, sorted(phenomena))
     place = {slot: number for number, slot in enumerate(used)} | {-1: -1}
     return Plan(
         [replace(token, slot=place[token.slot]) for token in eo],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,13 +100,18 @@ def _shaped(text: str, space: bool, case: str) -> str:
     return " " + text if space else text
 
 
+@cache
+def _is_symbol(text: str) -> bool:
+    return not any(letter.isalnum() for letter in text)
+
+
 def _cases(tokens: Sequence[Eo | En], upper: bool) -> list[str]:
     """Say which tokens take a capital: the first word, also of a quotation after a colon."""
     if upper:
         return ["all"] * len(tokens)
     found, waiting, colon = [], True, False
     for token in tokens:
-        symbol = token.slot < 0 and not any(letter.isalnum() for letter in token.text)
+        symbol = token.slot < 0 and _is_symbol(token.text)
         if symbol and token.right and colon:
             waiting = True
         found.append("first" if token.title or (waiting and not symbol) else "")
@@ -153,53 +159,61 @@ class Pool:
         self.num_tokens = np.array([len(plan.eo) for plan in self.plans], dtype=np.int64)
         self.pieces = self._pieces.array()
 
-    def _variable(self, slot: int) -> int:
-        return slot + RESERVED if slot >= 0 else 0
-
     def _esperanto(self, plan: Plan) -> list[Part]:
-        parts: list[Part] = [(self._pieces.separators(), 1)]
+        made: list[str | Part] = [(self._pieces.separators(), 1)]
         marks = zip(plan.eo, _spaces(plan.eo), _cases(plan.eo, plan.upper), strict=True)
-        for token, space, case in marks:
-            parts.append((self._form(plan, token, space, case), self._variable(token.slot)))
-        return parts
+        made += [self._form(plan, token, space, case) for token, space, case in marks]
+        return self._compact(made)
 
-    def _form(self, plan: Plan, token: Eo, space: bool, case: str) -> int:
+    def _form(self, plan: Plan, token: Eo, space: bool, case: str) -> str | Part:
         if token.slot < 0:
-            return self._pieces.fixed(_shaped(token.text, space, case))
-        return self._pieces.esperanto(plan.slots[token.slot], token.form, space, case)
+            return _shaped(token.text, space, case)
+        place = self._pieces.esperanto(plan.slots[token.slot], token.form, space, case)
+        return place, token.slot + RESERVED
 
     def _english(self, plan: Plan) -> list[Part]:
-        parts: list[Part] = []
+        made: list[str | Part] = []
         marks = zip(plan.en, _spaces(plan.en), _cases(plan.en, plan.upper), strict=True)
         for token, space, case in marks:
             if token.slot < 0:
-                place = self._pieces.fixed(_shaped(token.text, space, case))
+                made.append(_shaped(token.text, space, case))
             else:
                 place = self._pieces.english(plan.slots[token.slot], token.form, space, case)
-            parts.append((place, self._variable(token.slot)))
-        return parts
+                made.append((place, token.slot + RESERVED))
+        return self._compact(made)
 
     def _conllu(self, plan: Plan) -> list[Part]:
-        """Return the lines of the sentence: number, form, lemma and rest, four parts a token."""
-        parts: list[Part] = []
+        """Return the lines of the sentence: number, form, lemma and the rest of every token."""
+        made: list[str | Part] = []
         spaces = [*_spaces(plan.eo), True]
         cases = _cases(plan.eo, plan.upper)
         for number, token in enumerate(plan.eo):
-            variable = self._variable(token.slot)
-            parts.append((self._pieces.fixed(f"{number + 1}\t"), 0))
-            parts.append((self._form(plan, token, False, cases[number]), variable))
-            feats = token.feats
+            feats, name = token.feats, ""
+            made += [f"{number + 1}\t", self._form(plan, token, False, cases[number])]
             if token.slot < 0:
-                parts.append((self._pieces.fixed("\t" + token.lemma), 0))
+                made.append("\t" + token.lemma)
             else:
                 name = plan.slots[token.slot]
-                parts.append((self._pieces.lemmas(name, token.form), variable))
+                made.append((self._pieces.lemmas(name, token.form), token.slot + RESERVED))
                 if feats == "_":
                     feats = features(self._categories[name].kind, token.form)
             misc = "_" if spaces[number + 1] else "SpaceAfter=No"
-            rest = f"\t{token.upos}\t_\t{feats}\t_\t_\t_\t{misc}\n"
-            parts.append((self._pieces.fixed(rest), 0))
-        return parts
+            made.append(f"\t{token.upos}\t_\t{feats}\t_\t_\t_\t{misc}\n")
+        return self._compact(made)
+
+    def _compact(self, made: list[str | Part]) -> list[Part]:
+        """Return parts with neighbouring fixed texts made one piece: joins cost by the part."""
+        parts: list[Part] = []
+        text = ""
+        for item in made:
+            if isinstance(item, str):
+                text += item
+                continue
+            if text:
+                parts.append((self._pieces.fixed(text), 0))
+                text = ""
+            parts.append(item)
+        return [*parts, (self._pieces.fixed(text), 0)] if text else parts
 
 
 def _runs(rows: list[list[Part]]) -> Runs:

@@ -21,7 +21,7 @@ import sys
 import time
 import tomllib
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -86,6 +86,7 @@ def environment(home: Path, url: str) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_RUNNER_POLL_FREQUENCY": "2",
         "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DVC_NO_ANALYTICS": "1",
@@ -152,6 +153,13 @@ def running(service: Service) -> int | None:
 def start(service: Service, variables: Mapping[str, str]) -> bool:
     """Start a service in the background; return False if it already runs."""
     if running(service) is not None:
+        port = json.loads(service.note.read_text(encoding="utf-8"))["port"]
+        if port != service.port:
+            raise MachineError(
+                f"the {service.name} server of this clone listens on port {port}",
+                f"the settings say {service.port}",
+                "run `deveno down`, then `deveno up`",
+            )
         return False
     if service.port:
         check_port(service)
@@ -207,21 +215,28 @@ def wait(service: Service, seconds: float = HEALTHY_S) -> None:
         time.sleep(0.2)
 
 
-def stop(service: Service, seconds: float = STOP_S) -> bool:
-    """Stop a service with everything it started; return whether it ran."""
-    pid = running(service)
-    if pid is None:
-        return False
-    _signal_group(pid, signal.SIGTERM)
-    deadline = time.monotonic() + seconds
-    while running(service) is not None:
-        if time.monotonic() > deadline:
-            _signal_group(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-        time.sleep(0.05)
-    service.note.unlink(missing_ok=True)
-    return True
+def stop(services: Sequence[Service], seconds: float = STOP_S) -> list[str]:
+    """Stop services with everything they started, one by one; return the names of those that ran.
+
+    The order matters: what serves the deployments still tells the server how its runs ended.
+    """
+    stopped = []
+    for service in services:
+        pid = running(service)
+        if pid is None:
+            continue
+        stopped.append(service.name)
+        _signal_group(pid, signal.SIGTERM)
+        deadline = time.monotonic() + seconds
+        while running(service) is not None:
+            if time.monotonic() > deadline:
+                _signal_group(pid, signal.SIGKILL)
+            time.sleep(0.05)
+        with contextlib.suppress(ChildProcessError):  # a child of ours in a test
+            os.waitpid(pid, 0)
+        _signal_group(pid, signal.SIGKILL)  # what it left in its group
+        service.note.unlink(missing_ok=True)
+    return stopped
 
 
 def _signal_group(pid: int, number: int) -> None:

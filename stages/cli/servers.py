@@ -94,7 +94,7 @@ def down(options: argparse.Namespace) -> int:
 
     home = workspace.home(workspace.root())
     names = ("deployments", "mlflow", "prefect")
-    stopped = [name for name in names if server.stop(server.Service(home, name, ()))]
+    stopped = server.stop([server.Service(home, name, ()) for name in names])
     print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was up")
     return 0
 

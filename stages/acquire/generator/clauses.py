@@ -32,7 +32,7 @@ LOOSE = ("for", "dank'", "rilate", "kune")
 PEOPLE = {
     "make": 2.2, "meet": 1.8, "treat": 1.8, "say": 1.8, "modal": 1.6, "act": 1.2, "go": 1.2,
     "quality": 1.3, "being": 1.0, "where": 0.6, "give": 0.9, "want": 0.9, "have": 0.9, "eat": 0.5,
-    "perfect": 0.35, "progress": 0.25, "passive": 0.5, "self": 0.35, "see-as": 0.4,
+    "perfect": 0.35, "progress": 0.25, "passive": 0.5, "self": 0.55, "see-as": 0.4,
     "become-noun": 0.25,
 }  # fmt: skip
 MATTERS = {
@@ -62,6 +62,8 @@ def subject(b: Builder, depth: int) -> tuple[Phrase, str]:
     if choice == "name":
         return phrases.name(b, "n"), "matters"
     if choice == "lone":
+        if depth < DEEPEST and b.chance(0.4):
+            return _relative(b, phrases.those(b), "person", "n", depth), "people"
         return phrases.correlative(b, "n"), "matters"
     if choice == "people":
         return full(b, b.weighted(SUBJECTS), "n", depth), "people"

@@ -98,6 +98,16 @@ def correlative(b: Builder, case: str) -> Phrase:
     return Phrase(eo, words(english))
 
 
+def those(b: Builder) -> Phrase:
+    """Return a correlative that a relative clause explains (`tiuj, kiuj ...`)."""
+    b.note("correlative")
+    name, english, kind = b.among((("tiu", "those", "Dem"), ("ĉiu", "all those", "Tot"),
+                                   ("multa", "many", ""), ("kelka", "some", "Ind")))  # fmt: skip
+    feats = f"{agreed('pn')}|PronType={kind}" if kind else agreed("pn", "Degree=Pos|")
+    upos = "PRON" if name in ("tiu", "ĉiu") else "ADJ" if name == "multa" else "DET"
+    return Phrase([Eo(joined(name, "pn"), upos, name, feats)], words(english), True)
+
+
 def adjective(b: Builder, kind: str, form: str, definite: bool) -> tuple[list[Eo], list[En]]:
     """Return an adjective that fits a class of nouns, sometimes graded."""
     source = b.weighted({"any": 2.0, FITTING[kind]: 4.0, "relational": 1.0, "people": 0.3})

@@ -12,9 +12,11 @@ from stages.acquire.generator.clauses import (
     statement,
     subject,
 )
+from stages.acquire.generator.lexicon.names import ROMAN
+from stages.acquire.generator.outlines import Plan, finished
 from stages.acquire.generator.phrases import SUBJECTS, THEMES
 from stages.acquire.generator.predicates import clause, copula, infinitive, simple
-from stages.acquire.generator.sentences import Plan, closing, declarative, finished, quoted
+from stages.acquire.generator.sentences import closing, declarative, quoted
 from stages.acquire.generator.tokens import Builder, En, Eo, Phrase, fixed, mark, words
 from stages.acquire.generator.vocabulary import agreed
 
@@ -164,34 +166,50 @@ def sentence(rng: random.Random) -> Plan:
             return finished(b, eo, en)
 
 
+def _abbreviated(b: Builder) -> Sides:
+    b.note("abbreviation")
+    short, lemma, english = b.among(
+        (("D-ro", "doktoro", "Doctor"), ("S-ro", "sinjoro", "Mister"), 
+         ("Prof.", "profesoro", "Professor"),
+         ("S-ino", "sinjorino", "Mistress"), ("P-ro", "pastro", "Father"))
+    )  # fmt: skip
+    made = phrases.noun(b, "idea", "n")
+    where = phrases.name(b, "n", "name.city")
+    eo = [
+        *made.eo,
+        fixed("de", "ADP"),
+        Eo(short, "NOUN", lemma, agreed("sn")),
+        fixed("el", "ADP"),
+        *where.eo,
+    ]
+    en = [*made.en, En("of"), En(english), En("from"), *where.en]
+    return eo, en
+
+
 def heading(rng: random.Random) -> Plan:
     """Return a plan without a verb: a title, a numbered heading or a label."""
     b = Builder(rng)
     b.note("heading")
     shape = b.weighted(
-        {"about": 1.5, "noun": 2.0, "number": 1.2, "roman": 0.5, "label": 0.8, "abbreviated": 0.5}
+        {
+            "about": 1.5,
+            "noun": 2.0,
+            "number": 1.2,
+            "roman": 0.5,
+            "label": 0.8,
+            "abbreviated": 0.5,
+            "bare": 0.3,
+        }
     )
     eo: list[Eo]
     if shape == "roman":
         made = phrases.roman(b)
         eo, en = made.eo, made.en
+    elif shape == "bare":
+        figure = b.among(ROMAN)
+        eo, en = [fixed(figure, "NUM", feats="NumType=Card"), mark(".")], [*words(figure + " .")]
     elif shape == "abbreviated":
-        b.note("abbreviation")
-        short, lemma, english = b.among(
-            (("D-ro", "doktoro", "Doctor"), ("S-ro", "sinjoro", "Mister"), 
-             ("Prof.", "profesoro", "Professor"),
-             ("S-ino", "sinjorino", "Mistress"), ("P-ro", "pastro", "Father"))
-        )  # fmt: skip
-        made = phrases.noun(b, "idea", "n")
-        where = phrases.name(b, "n", "name.city")
-        eo = [
-            *made.eo,
-            fixed("de", "ADP"),
-            Eo(short, "NOUN", lemma, agreed("sn")),
-            fixed("el", "ADP"),
-            *where.eo,
-        ]
-        en = [*made.en, En("of"), En(english), En("from"), *where.en]
+        eo, en = _abbreviated(b)
     else:
         made = phrases.noun(b, b.weighted(THEMES), "n")
         eo, en = made.eo, made.en
@@ -210,7 +228,7 @@ def heading(rng: random.Random) -> Plan:
             sign = b.among((".", ")"))
             eo = [fixed(figure, "NUM"), mark(sign), *eo]
             en = [En(figure), En(sign, left=True), *en]
-    if b.chance(0.3) and shape not in ("label", "number"):
+    if b.chance(0.3) and shape not in ("label", "number", "bare"):
         eo, en = [*eo, mark(".")], [*en, En(".", left=True)]
     plan = finished(b, eo, en)
     plan.upper = b.chance(CAPITALS_SHARE)

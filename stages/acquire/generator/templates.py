@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.acquire.generator import plans
-from stages.acquire.generator.sentences import Plan
+from stages.acquire.generator.outlines import Plan
 from stages.acquire.generator.tokens import En, Eo
 from stages.acquire.generator.vocabulary import Category, features, inflect, lemma, translate
 

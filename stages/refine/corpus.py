@@ -35,11 +35,13 @@ def make_corpus(
     out = read_held_out(held, params.decontaminate) if held is not None else None
     losses = output.Losses()
     ledger = Ledger(losses.add)
-    scratch = Path(tempfile.mkdtemp(dir=log.scratch))
-    with Spool(scratch / "documents") as spool:
+    with (
+        tempfile.TemporaryDirectory(dir=log.scratch) as scratch,
+        Spool(Path(scratch) / "documents") as spool,
+    ):
         Intake(params, ledger, spool, out, log).run(raw)
         _refuse_empty(ledger, len(spool), raw)
-        matches = _matches(params, spool, scratch)
+        matches = _matches(params, spool, Path(scratch))
         kept = _without_duplicates(params, ledger, spool, matches)
         kept = _first(ledger, spool, kept, params.max_documents)
         corpus.mkdir(parents=True)

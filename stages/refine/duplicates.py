@@ -173,8 +173,8 @@ def contained(documents: Shingled, settings: Duplicates, gone: set[int]) -> list
     """Return pairs of which one lies within the other: dropped (`contained`) or told (`related`).
 
     Candidates come from sketches; what is dropped is always compared exactly. The smaller document
-    goes, unless its container is gone already. A pair that reaches the Jaccard threshold, but shared
-    no band by bad luck, is a near-duplicate after all.
+    goes, unless its container is gone already. A pair that reaches the Jaccard threshold, but
+    shared no band by bad luck, is a near-duplicate after all.
     """
     least = min(value for value in (settings.containment, settings.related, 1.0) if value)
     found: list[Match] = []

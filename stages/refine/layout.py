@@ -14,7 +14,7 @@ _START = re.compile(rf"^.{{0,20}}\*{{3}} ?START OF {_BOOK}", re.M | re.I)
 _END = re.compile(rf"^(?:.{{0,20}}\*{{3}} ?)?END OF {_BOOK}", re.M | re.I)
 _MARKER = re.compile(r"^[ \t]*\*{3}[A-Z][A-Z ]{2,40}\*{3}[ \t]*$\n?", re.M)
 _PLATE = re.compile(
-    r"^[ \t]*\[(?:Illustration|Ilustra(?:ĵ|jx|jh)o)\b[^\]\n]{,200}\][ \t]*$\n?", re.M | re.I
+    r"^[ \t]*\[(?:Illustration|Ilustra[ĵj][xh]?o)\b[^\]\n]{0,200}\][ \t]*$\n?", re.M | re.I
 )
 _NUMBERED = re.compile(r"^[ \t]*(\d{1,9})(?:[.):][ \t]+|\t+)")
 _VERSE = re.compile(r"(?:(?<=\s)|^)(\d{1,3})(?:[ \t]+|[ \t]*\n)(?=[^\W\d_]|[«„“\"'(—-])", re.M)
@@ -35,7 +35,7 @@ WRAP_SLACK = 8
 
 
 def strip_markers(text: str) -> str:
-    """Cut the frame of an electronic book, and lines such as `***UPLOADED***` and `[Illustration]`."""
+    """Cut the frame of an electronic book and lines like `***UPLOADED***`, `[Illustration]`."""
     if "***" in text:
         if start := _START.search(text):
             text = text[start.end() :]

@@ -1,0 +1,143 @@
+"""The 22 pairs of `dedup/eo_same_work_pairs.tsv`: which are found, estimated and exact.
+
+    python benchmarks/duplicate_pairs.py [DATA]
+
+DATA is the folder of the shared test material (default: $DEVENO_TEST_DATA/data, else
+`shared/data` beside the checkout). A file is a document, normalised as `refine` does by default;
+all files of the table stand in one index. A pair is found `near` if it shares a band of its
+signatures (256 permutations, threshold 0.7, 5-grams) and its exact Jaccard reaches 0.7, and
+`contained` or `related` if its sketches and then its shingles say so (0.9 and 0.3).
+Writes `benchmarks/duplicate_pairs.json`.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from stages.core import canonical  # noqa: E402
+from stages.lm import minhash  # noqa: E402
+from stages.refine.duplicates import Shingled  # noqa: E402
+from stages.refine.filters import Drop, changes  # noqa: E402
+from stages.refine.settings import Duplicates, Normalise  # noqa: E402
+
+TABLE = "dedup/eo_same_work_pairs.tsv"
+
+
+def read(data: Path, name: str) -> str:
+    """Return one file's text, decompressed where it is stored so."""
+    path = data / name
+    if path.is_file():
+        return path.read_text("utf-8")
+    return gzip.decompress(path.with_name(path.name + ".gz").read_bytes()).decode("utf-8")
+
+
+@functools.cache
+def normalised(data: Path, name: str) -> str:
+    """Return one file's text after the default changes of `refine`."""
+    text = read(data, name)
+    for _, step in changes(Normalise()):
+        result = step(text)
+        if not isinstance(result, Drop):
+            text = result
+    return text
+
+
+def judge(data: Path, settings: Duplicates) -> list[dict[str, Any]]:
+    """Return one row per pair of the table, in its order."""
+    lines = [line.split("\t") for line in (data / TABLE).read_text("utf-8").splitlines()]
+    table = [dict(zip(lines[0], cells, strict=True)) for cells in lines[1:]]
+    names = sorted({row[side] for row in table for side in ("file_a", "file_b")})
+    texts = [normalised(data, name) for name in names]
+    with tempfile.TemporaryDirectory() as folder:
+        documents = Shingled(
+            range(len(names)), lambda number: texts[number], settings, Path(folder) / "signatures"
+        )
+        bands, rows = minhash.band_shape(settings.permutations, settings.threshold)
+        pairs = minhash.bucket_pairs(documents.signatures, bands, rows)
+        banded = {(int(a), int(b)) for a, b in pairs}
+        least = 0.8 * settings.related
+        sketched = {(a, b) for a, b, _ in minhash.sketch_pairs(documents.sketches, least=least)}
+        found = [_row(row, names, documents, banded, sketched, settings) for row in table]
+        documents.close()
+    return found
+
+
+def _row(
+    row: dict[str, str],
+    names: list[str],
+    documents: Shingled,
+    banded: set[tuple[int, int]],
+    sketched: set[tuple[int, int]],
+    settings: Duplicates,
+) -> dict[str, Any]:
+    low, high = sorted((names.index(row["file_a"]), names.index(row["file_b"])))
+    match = documents.compare(low, high, "")
+    exact, inside = match.exact_jaccard or 0.0, match.containment or 0.0
+    kind = "none"
+    if (low, high) in banded and exact >= settings.threshold:
+        kind = "near"
+    elif (low, high) in sketched and inside >= settings.containment:
+        kind = "contained"
+    elif (low, high) in sketched and inside >= settings.related:
+        kind = "related"
+    return {
+        "file_a": row["file_a"],
+        "file_b": row["file_b"],
+        "same_work": row["same_work"] == "1",
+        "jaccard_of_table": float(row["jaccard5_norm"]),
+        "estimated_jaccard": round(match.estimated_jaccard or 0.0, 4),
+        "exact_jaccard": round(exact, 4),
+        "containment": round(inside, 4),
+        "found": kind,
+    }
+
+
+def summary(rows: list[dict[str, Any]], threshold: float) -> dict[str, int]:
+    """Count what the issue asks for."""
+    same = [row for row in rows if row["same_work"]]
+    above = [row for row in same if row["jaccard_of_table"] >= threshold]
+    below = [row for row in same if row["jaccard_of_table"] < threshold]
+    return {
+        "same_work_at_threshold": len(above),
+        "same_work_at_threshold_found_near": sum(row["found"] == "near" for row in above),
+        "same_work_below": len(below),
+        "same_work_below_found_by_containment": sum(
+            row["found"] in ("contained", "related") for row in below
+        ),
+        "different_work": len(rows) - len(same),
+        "different_work_found": sum(row["found"] != "none" for row in rows if row not in same),
+    }
+
+
+def main() -> None:
+    """Judge the pairs, print the table and write the file."""
+    home = Path(os.environ.get("DEVENO_TEST_DATA", ROOT.parent / "shared")) / "data"
+    data = Path(sys.argv[1]) if len(sys.argv) > 1 else home
+    settings = Duplicates()
+    rows = judge(data, settings)
+    for row in rows:
+        print(
+            f"{'same' if row['same_work'] else 'other':5} estimated {row['estimated_jaccard']:.4f}"
+            f" exact {row['exact_jaccard']:.4f} containment {row['containment']:.4f}"
+            f" {row['found']:9} {row['file_a']} | {row['file_b']}"
+        )
+    totals = summary(rows, settings.threshold)
+    for name, count in totals.items():
+        print(f"{name}: {count}")
+    canonical.write_json(
+        ROOT / "benchmarks" / "duplicate_pairs.json",
+        {"pairs": rows, "summary": totals, "settings": settings.model_dump()},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -34,8 +34,11 @@ def test_rows_come_back_in_order(tmp_path):
     assert [r["id"] for r in tables.iter_rows(tmp_path, "train", ["id"])] == [r["id"] for r in ROWS]
 
 
-def test_bytes_do_not_depend_on_how_rows_were_batched(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "GROUP_ROWS", 700)
+@pytest.mark.parametrize(
+    ("limit", "value", "groups"), [("GROUP_ROWS", 700, 8), ("GROUP_BYTES", 50_000, 7)]
+)
+def test_bytes_do_not_depend_on_how_rows_were_batched(tmp_path, monkeypatch, limit, value, groups):
+    monkeypatch.setattr(tables, limit, value)
     shards(tmp_path / "rows")
     whole = pa.Table.from_pylist(ROWS, schema=tables.TEXT_SCHEMA)
     digests = {file_digest(tmp_path / "rows" / "train-00000.parquet")}
@@ -47,7 +50,7 @@ def test_bytes_do_not_depend_on_how_rows_were_batched(tmp_path, monkeypatch):
     tables.write_table(tmp_path / "one.parquet", whole)
     digests.add(file_digest(tmp_path / "one.parquet"))
     assert len(digests) == 1
-    assert pq.ParquetFile(tmp_path / "one.parquet").num_row_groups == 8
+    assert pq.ParquetFile(tmp_path / "one.parquet").num_row_groups == groups
 
 
 def test_bytes_are_the_same_in_fresh_processes(tmp_path):

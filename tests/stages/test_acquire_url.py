@@ -102,8 +102,9 @@ def test_server_without_ranges_starts_over(tmp_path, server):
     assert [asked for _, asked in server.seen] == [None, "bytes=100000-"]
 
 
-def test_file_that_changed_meanwhile_is_not_mixed(tmp_path, server):
-    new = os.urandom(200_000)
+@pytest.mark.parametrize("size", [len(BODY), 200_000])
+def test_file_that_changed_meanwhile_is_not_mixed(tmp_path, server, size):
+    new = os.urandom(size)
 
     def change(handler: Handler, body: bytes) -> None:
         serve(handler, body, 100_000 if len(server.seen) == 1 else None)
@@ -122,6 +123,21 @@ def test_range_that_was_not_asked_starts_over(tmp_path, server):
             serve(handler, body, 100_000 if len(server.seen) == 1 else None)
 
     server.act = shifted
+    raw = fetch(tmp_path, parameters(server))
+    assert (raw / "files/a.bin").read_bytes() == BODY
+
+
+def test_server_that_gives_ranges_in_pieces(tmp_path, server):
+    def pieces(handler: Handler, body: bytes) -> None:
+        if handler.start:
+            piece = body[handler.start : handler.start + 90_000]
+            last = handler.start + len(piece) - 1
+            spec = f"bytes {handler.start}-{last}/{len(body)}"
+            handler.answer(206, piece, Content_Range=spec)
+        else:
+            serve(handler, body, 100_000)
+
+    server.act = pieces
     raw = fetch(tmp_path, parameters(server))
     assert (raw / "files/a.bin").read_bytes() == BODY
 

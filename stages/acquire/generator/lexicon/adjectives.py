@@ -15,7 +15,7 @@ privat private; ĝeneral general; util useful; perfekt perfect; rar rare; intere
 terur terrible; grandioz grandiose; ideal ideal; tip typical;
 """,
     ("person", "society"): """
-feliĉ happy; riĉ rich; saĝ wise; san healthy; liber free; ĝoj joyful; koler angry; kuraĝ dare;
+feliĉ happy; riĉ rich; saĝ wise; san healthy; liber free; ĝoj joyful; koler angry; kuraĝ brave;
 fier proud; afabl kind; ĝentil polite; gaj cheerful; lac tired; sol single; malsat hungry;
 diligent diligent; honest honest; fidel faithful; prudent prudent; modest modest; sincer sincere;
 stult stupid; lert clever; blind blind; surd deaf; mut mute; lam lame; kalv bald; nobl noble;

@@ -67,7 +67,7 @@ skribaĵ piece_of_writing/pieces_of_writing; diraĵ saying; eblec possibility;
 necesec necessity/necessities; malfacilaĵ difficulty; malamikec hostility; parolad speech;
 kunven meeting; interparol conversation; antaŭjuĝ prejudice; antaŭparol preface;
 enkonduk introduction; bonfarad charity; respondec responsibility; malsukces failure;
-malgajn loss; disvolviĝ development; evoluig development; malkovr discovery; klarig explanation;
+malgajn loss; disvolviĝ development; evoluad development; malkovr discovery; klarig explanation;
 progresig furtherance; kontribuaĵ contribution;
 """,
     ("abstract", "mind"): """
@@ -102,7 +102,7 @@ kunlabor cooperate; interkonsent agree; malesper despair; malsaniĝ fall_ill/fel
 """,
     ("make", "work"): """
 malferm open; forĵet throw_away/threw_away/thrown_away; konstruig have_built/had_built/had_built;
-fortir pull_away; purig clean; varmig warm; plibonig improve; malplen empty; renvers overturn;
+fortir pull_away; purig clean; varmig warm; plibonig improve; malplenig empty; renvers overturn;
 rekonstru rebuild/rebuilt/rebuilt; kunmet put_together/put_together/put_together;
 disdon distribute; enmet insert; elpren take_out/took_out/taken_out; ruĝig redden;
 grandig enlarge; malgrandig reduce; forbrul burn_up; ellabor elaborate; uzad use;
@@ -111,12 +111,12 @@ starig set_up/set_up/set_up; forig remove;
     ("meet", "society"): """
 malhelp hinder; malestim despise; ekvid catch_sight_of/caught_sight_of/caught_sight_of;
 liberig liberate; kuraĝig encourage; ĝojig delight; trankvilig calm; malĝojig sadden;
-ĉirkaŭbrak hug; privileg favor; kunlig connect; disig separate; unuig unite; timig frighten;
+ĉirkaŭbrak hug; privilegi favor; kunlig connect; disig separate; unuig unite; timig frighten;
 alparol address; priparol talk_about; konatig introduce; malŝat dislike;
 """,
     ("treat", "mind"): """
 pridiskut discuss; evoluig develop; antaŭvid foresee/foresaw/foreseen; malkovr discover;
-disvast spread/spread/spread; publikig publish; plifort strengthen; malfacilig complicate;
+disvastig spread/spread/spread; publikig publish; plifortig strengthen; malfacilig complicate;
 komprenig make_clear/made_clear/made_clear; subfos undermine; kontraŭstar oppose;
 pritaks evaluate; malaprob disapprove_of; reformul reformulate; klarig clarify; realig realize;
 profundig deepen; prikalkul calculate;
@@ -149,7 +149,7 @@ senlac tireless; sendom homeless; forgesem forgetful; venĝem vindictive; esperp
 malalt low; mallarĝ narrow; mallong short; malvarm cold; malsek wet; malpur dirty; malplen empty;
 malpez light; malmol hard; malhel dark; malrapid slow; malkar cheap; ruĝet reddish; bluet bluish;
 manĝebl edible; videbl visible; portebl portable; duonplen half-full; multkolor many-colored;
-varmeg hot; malvarmeg freezing; brileg dazzling; grandeg huge; etaĝ storeyed; senakv waterless;
+varmeg hot; malvarmeg freezing; brileg dazzling; grandeg huge; senakv waterless;
 ŝtonec stony;
 """,
     ("idea", "science"): """

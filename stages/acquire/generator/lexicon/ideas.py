@@ -13,7 +13,7 @@ promes promise; rezult result; efik effect; erar mistake; ebl possibility; konkl
 hipotez hypothesis/hypotheses; teori theory; metod method; sistem system; koncept concept;
 signif meaning; senc sense; aspekt aspect; vizi vision; fantazi fantasy; iluzi illusion;
 miskompren misunderstanding; dub doubt; preĝ prayer; pek sin; mirakl miracle; kult cult;
-religi religion; konfes confession; doktrin doctrine; dogm dogma; ideal ideal; moral moral;
+religi religion; konfes confession; doktrin doctrine; dogm dogma; ideal ideal; moral morals/morals;
 virt virtue; karakter character; temperament temperament; talent talent; kutim habit;
 inklin inclination;
 """,
@@ -45,7 +45,7 @@ detal detail; tem topic; titol title; artikol article; referenc reference; cit q
 kvant quantity; kvalit quality;
 """,
     ("idea", "work"): """
-labor work/work; task task; prez price; pag pay; profit profit; kost cost; profesi profession;
+labor work/work; task task; prez price; pag payment; profit profit; kost cost; profesi profession;
 salajr salary; negoc business; ŝuld debt; impost tax; karier career; buĝet budget;
 produkt product; var commodity; ofert offer; rabat discount; aĉet purchase; vend sale;
 kont account; rent income; kredit credit; aŭkci auction; firm firm; entrepren enterprise;
@@ -71,10 +71,10 @@ batalion battalion; regiment regiment;
 """,
     ("abstract", "mind"): """
 viv life; mort death; am love; ĝoj joy; pac peace; tim fear; esper hope; koler anger;
-malĝoj sadness; feliĉ happiness; kuraĝ dare; dolor pain; prudent good_sense; memor memory;
+malĝoj sadness; feliĉ happiness; kuraĝ courage; dolor pain; prudent good_sense; memor memory;
 atent attention; pacienc patience; envi envy; honor honor; glor glory; hont shame; ĵaluz jealousy;
 kompat pity; konfid confidence; fid faith; konscienc conscience; respekt respect; plezur pleasure;
-enu boredom; entuziasm enthusiasm; humor mood; vol will; rid laughter; spirit spirit; anim soul;
+enu boredom; entuziasm enthusiasm; humor mood; vol will; rid laugh; spirit spirit; anim soul;
 amuz amusement; pasi passion; melankoli melancholy; nostalgi nostalgia; terur terror;
 sci knowledge; intelekt intellect; instinkt instinct; energi energy; ambici ambition;
 dank gratitude;

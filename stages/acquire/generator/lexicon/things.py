@@ -9,7 +9,7 @@ libr book; leter letter; tabl table; seĝ chair; lit bed; pord door; fenestr win
 lamp lamp; kandel candle; spegul mirror; horloĝ clock; ŝrank cupboard; kest box; sak bag;
 korb basket; botel bottle; glas glass; tas cup; teler plate; kuler spoon; fork fork;
 tranĉil knife/knives; pot pot; kaldron kettle; forn stove; sof sofa; tapiŝ carpet; kurten curtain;
-kusen pillow; litkovril blanket; vest garment; ĉemiz shirt; pantalon pair_of_trousers/trousers;
+kusen pillow; litkovril blanket; vest garment; ĉemiz shirt; pantalon trousers/trousers;
 jup skirt; ŝtrump stocking; ŝu shoe; bot boot; ĉapel hat; ĉap cap; gant glove; kravat tie;
 mantel cloak; palt overcoat; rob dress; zon belt; poŝ pocket; buton button; ombrel umbrella;
 ring ring; ĉen chain; bros brush; tuk cloth; naztuk handkerchief; kudril needle; faden thread;

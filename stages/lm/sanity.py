@@ -71,8 +71,9 @@ def gradients_alive(model: Any, task: Task, frozen: frozenset[str] = frozenset()
     model.zero_grad(set_to_none=True)
     model.train()
     device.seed_step(0, 0)
-    objectives.summed_nats(model, task).backward()
     learned = [(n, p) for n, p in model.named_parameters() if n not in frozen and p.requires_grad]
+    if learned:
+        objectives.summed_nats(model, task).backward()
     dead = [n for n, p in learned if p.grad is None or not bool((p.grad != 0).any())]
     model.zero_grad(set_to_none=True)
     if dead or not learned:
@@ -182,7 +183,7 @@ def overfits(model: Any, task: Task) -> int:
     loss = float("nan")
     for step in range(1, OVERFIT_STEPS + 1):
         mean = objectives.summed_nats(twin, task) / len(task.answers)
-        loss = float(mean)
+        loss = float(mean.detach())
         if loss < OVERFIT_LOSS:
             return step
         mean.backward()

@@ -6,6 +6,7 @@ import bz2
 import io
 import tarfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from ruamel.yaml import YAML
@@ -34,7 +35,7 @@ DUMP = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" xml:lang=
 
 def leipzig() -> bytes:
     data = io.BytesIO()
-    name = "epo_wikipedia_2021_10K"
+    name = "epo_wikipedia_2021_100K"
     with tarfile.open(fileobj=data, mode="w:gz") as bundle:
         for part, text in (
             ("sentences", "1\tUnua frazo.\n2\tDua frazo.\n"),
@@ -60,81 +61,46 @@ def web():
             "exports/per_language/epo/epo-eng_links.tsv.bz2": bz2.compress(
                 b"12\t22\n11\t21\n13\t99\n"
             ),
-            "corpora/epo_wikipedia_2021_10K.tar.gz": leipzig(),
+            "corpora/epo_wikipedia_2021_100K.tar.gz": leipzig(),
             f"UniversalDependencies/UD_Esperanto-Prago/{COMMIT}/eo_prago-ud-test.conllu": (
                 CONLLU.encode()
             ),
-            "eowiki/20260101/eowiki-20260101-pages-articles.xml.bz2": bz2.compress(DUMP.encode()),
+            "eowiki/latest/eowiki-latest-pages-articles.xml.bz2": bz2.compress(DUMP.encode()),
         }
     )
     yield made
     made.close()
 
 
-WEB = """
-tatoeba:
-  licence: CC-BY-2.0-FR
-  source:
-    kind: url
-    base: BASE/exports/per_language/
-    files:
-    - path: epo/epo_sentences.tsv.bz2
-    - path: eng/eng_sentences.tsv.bz2
-    - path: epo/epo-eng_links.tsv.bz2
-    links:
-    - links: epo/epo-eng_links.tsv.bz2
-      source: epo/epo_sentences.tsv.bz2
-      target: eng/eng_sentences.tsv.bz2
-leipzig:
-  licence: CC-BY-4.0
-  source:
-    kind: url
-    base: BASE/corpora/
-    files:
-    - path: epo_wikipedia_2021_10K.tar.gz
-    unpack: ["*-sentences.txt"]
-ud:
-  licence: CC-BY-SA-4.0
-  source:
-    kind: url
-    base: BASE/UniversalDependencies/
-    files:
-    - path: UD_Esperanto-Prago/COMMIT/eo_prago-ud-test.conllu
-      name: eo_prago-ud-test.conllu
-wikipedia:
-  licence: CC-BY-SA-4.0
-  source:
-    kind: url
-    base: BASE/eowiki/20260101/
-    files:
-    - path: eowiki-20260101-pages-articles.xml.bz2
-"""
+def from_web(tmp_path: Path, root: Path, web: Server, key: str) -> Path:
+    """Acquire an entry of the recipe with its hosts, and nothing else, replaced by the server."""
+    recipe = YAML(typ="safe").load(root / "stages/recipes/esperanto_web.yaml")
+    entry = recipe["acquire"][key]
+    address = urlsplit(entry["source"]["base"])
+    assert address.scheme == "https"
+    entry["source"]["base"] = web.base.rstrip("/") + address.path
+    return fetch(tmp_path, AcquireParams.model_validate(entry))
 
 
-def from_web(tmp_path: Path, web: Server, key: str) -> Path:
-    text = WEB.replace("BASE", web.base.rstrip("/")).replace("COMMIT", COMMIT)
-    return fetch(tmp_path, AcquireParams.model_validate(YAML(typ="safe").load(text)[key]))
-
-
-def test_tatoeba_layout(tmp_path, web):
-    raw = from_web(tmp_path, web, "tatoeba")
+def test_tatoeba_layout(tmp_path, root, web):
+    raw = from_web(tmp_path, root, web, "tatoeba")
     pairs = [(p.id, p.source_text, p.target_text) for p in raw_pairs(raw)]
     assert pairs == [("tatoeba:11-21", "Unu.", "One."), ("tatoeba:12-22", "Du.", "Two.")]
     assert [d.text for d in raw_documents(raw)] == ["Unu.", "Du.", "Tri."]
 
 
-def test_leipzig_layout(tmp_path, web):
-    raw = from_web(tmp_path, web, "leipzig")
+def test_leipzig_layout(tmp_path, root, web):
+    raw = from_web(tmp_path, root, web, "leipzig")
     assert [d.text for d in raw_documents(raw)] == ["Unua frazo.", "Dua frazo."]
 
 
-def test_universal_dependencies_layout(tmp_path, web):
-    raw = from_web(tmp_path, web, "ud")
+def test_universal_dependencies_layout(tmp_path, root, web):
+    raw = from_web(tmp_path, root, web, "treebank")
     assert [(s.id, s.tags, s.text) for s in raw_labelled(raw)] == [("prago-001", ["ADV"], "Bone")]
 
 
-def test_wikipedia_layout(tmp_path, web):
-    raw = from_web(tmp_path, web, "wikipedia")
+def test_wikipedia_layout(tmp_path, root, web):
+    raw = from_web(tmp_path, root, web, "wikipedia")
     [article] = raw_documents(raw)
-    assert article.id == "eowiki-20260101-pages-articles.xml.bz2:7"
+    assert article.id == "eowiki-latest-pages-articles.xml.bz2:7"
     assert article.text == "Akvo estas kombino.\nEcoj\nĜi bolas."

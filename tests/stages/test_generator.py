@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from stages.acquire.generator import english, plants
+from stages.acquire.generator import english, plants, vocabulary
 from stages.acquire.generator.parameters import GeneratorParams, PlantShares
 from stages.acquire.generator.sampling import table, topic_words
 from stages.acquire.generator.vocabulary import categories, features, inflect, parse, roots
@@ -97,15 +97,44 @@ def test_columns_hold_what_the_format_wants(corpus: Corpus) -> None:
     assert set(tags) == UPOS
 
 
-def test_endings_agree_with_the_features(corpus: Corpus) -> None:
+def disagreements(corpus: Corpus) -> list[tuple[str, str]]:
+    """Return forms whose endings say another number or case than their features."""
+    found = []
     for sentence in corpus.sentences:
-        for _, form, lemma, upos, _x, feats, *_rest in sentence.columns:
+        for _, form, _lemma, upos, _x, feats, *_rest in sentence.columns:
             word = form.lower()
             if upos in ("NOUN", "ADJ") and "Case=" in feats and re.fullmatch(r"\w+[oa]j?n?", word):
-                assert word.endswith("n") == ("Case=Acc" in feats), (form, feats)
-                assert word.rstrip("n").endswith("j") == ("Number=Plur" in feats), (form, feats)
-            if upos == "VERB" and "VerbForm=Inf" in feats:
-                assert word == lemma
+                accusative = word.endswith("n") == ("Case=Acc" in feats)
+                plural = word.rstrip("n").endswith("j") == ("Number=Plur" in feats)
+                if not (accusative and plural):
+                    found.append((form, feats))
+    return found
+
+
+def test_endings_agree_with_the_features(corpus: Corpus) -> None:
+    assert disagreements(corpus) == []
+    infinitives = [c for s in corpus.sentences for c in s.columns if "VerbForm=Inf" in c[5]]
+    assert len(infinitives) > 500
+    assert all(c[1].lower() == c[2] for c in infinitives)
+
+
+def test_a_forgotten_accusative_would_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vocabulary, "_agreement", lambda form: "j" if form[:1] == "p" else "")
+    assert len(disagreements(Corpus(tmp_path, GeneratorParams(size_mb=0.05)))) > 50
+
+
+def test_an_adjective_between_article_and_noun_agrees(corpus: Corpus) -> None:
+    phrases = 0
+    for sentence in corpus.sentences:
+        columns = sentence.columns
+        for article, one, two in zip(columns, columns[1:], columns[2:], strict=False):
+            if (article[2], one[3], two[3]) == ("la", "ADJ", "NOUN"):
+                marks = [re.findall("(?:Case|Number)=[A-Za-z]+", c[5]) for c in (one, two)]
+                phrases += 1
+                assert marks[0] == marks[1], (one[1], two[1], sentence.text)
+    assert phrases > 1500
 
 
 def test_at_least_200_tag_patterns_in_10000_sentences(corpus: Corpus) -> None:

@@ -65,6 +65,13 @@ def test_near_duplicates_have_the_stated_jaccard(corpus: Corpus) -> None:
     assert min(values) < 0.6 < 0.85 < max(values)
 
 
+def test_one_changed_word_would_be_seen(corpus: Corpus) -> None:
+    for row in corpus.of_kind("near-duplicate"):
+        one = _five_grams(corpus.by_id[row["original"]]["text"])
+        two = _five_grams(corpus.by_id[row["id"]]["text"] + " Plie.")
+        assert (row["shared"], row["union"]) != (len(one & two), len(one | two))
+
+
 def test_shingles_by_hand() -> None:
     assert shingles("a b c d e f") == {("a", "b", "c", "d", "e"), ("b", "c", "d", "e", "f")}
     assert jaccard("a b c d e f", "a b c d e g") == (1, 3)

@@ -69,7 +69,7 @@ def gather(source: Path, target: Path) -> dict[str, int]:
 
 
 def choices(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return the recipe with line-wise reading of sentence collections and the treebanks' entries."""
+    """Return the recipe with sentence collections read by line, and the treebanks' entries."""
     source = recipe["acquire"]["texts"]["source"]
     source["patterns"] = ["**/*.txt", "**/*.txt.gz", "**/*.txt.bz2", "**/tatoeba/**/*.gz"]
     source["pack"] = False

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.core import dvcfile, recipes, references, registry, yamlfile
+from stages.core.errors import ParamsError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,3 +59,11 @@ def test_a_stage_file_imports_in_a_fifth_of_a_second_of_heavy_packages(name):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert shown.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_an_unknown_parameter_is_refused_by_every_stage(name):
+    section = recipes.read(ROOT, "esperanto")[name]
+    key, item = next(iter(section.items()))
+    with pytest.raises(ParamsError, match="unknown parameter 'surprise'"):
+        references.validated(registry.get(name), item | {"surprise": 1}, f"{name}.{key}")

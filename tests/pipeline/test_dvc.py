@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from stages.core import fingerprint, journal, references
+from stages.core import fingerprint, journal, plan, references
 from tests.pipeline.conftest import make_clone
 
 pytestmark = pytest.mark.tools
@@ -22,6 +22,20 @@ def test_the_line_ran_and_every_fingerprint_equals_that_of_the_lock(line):
     for name, entry in graph.items():
         before = journal.last(line.root, entry.stage.name, entry.key).start["fingerprint"]
         assert before == fingerprint.digest(fingerprint.from_lock(locks[name])), name
+
+
+def test_every_stage_wrote_exactly_what_it_declares(line):
+    declared = [path for lock in fingerprint.locks(line.root).values() for path in plan.outs(lock)]
+    tracked = set(line.run("git", "ls-files").stdout.splitlines())
+    stray = []
+    for folder in ("data", "models", "reports", "metrics", "plots"):
+        for path in (line.root / folder).rglob("*"):
+            name = path.relative_to(line.root).as_posix()
+            inside = any(name == out or name.startswith(out + "/") for out in declared)
+            if path.is_file() and not inside and name not in tracked:
+                stray.append(name)
+    assert stray == []
+    assert all((line.root / out).exists() for out in declared)
 
 
 def test_nothing_is_left_to_do(line):
@@ -55,8 +69,8 @@ def test_a_deleted_output_comes_back_without_computing(line):
     before = line.executions()
     shutil.rmtree(line.root / "models/pretrained/eo")
     shutil.rmtree(line.root / "data/tokens/eo")
-    plan = line.plan()
-    assert {name for name, row in plan.items() if row["action"] == "restore"} == {
+    planned = line.plan()
+    assert {name for name, row in planned.items() if row["action"] == "restore"} == {
         "pretrain@eo", "encode@eo",
     }  # fmt: skip
     line.run("dvc", "repro")
@@ -70,13 +84,13 @@ def test_code_that_a_stage_does_not_import_re_runs_nothing(line):
     stranger.write_text(texts[stranger] + "# a comment\n")
     assert {row["action"] for row in line.plan().values()} == {"skip"}
     packing.write_text(texts[packing] + "# a comment\n")
-    plan = line.plan()
-    assert plan["encode@eo"]["action"] == "run"
+    planned = line.plan()
+    assert planned["encode@eo"]["action"] == "run"
     assert any(
-        "code stages/lm/packing.py changed" in reason for reason in plan["encode@eo"]["reasons"]
+        "code stages/lm/packing.py changed" in reason for reason in planned["encode@eo"]["reasons"]
     )
-    assert plan["acquire@eo"]["action"] == "skip"
-    assert plan["finetune@pos"]["action"] == "run"  # below the pretraining that is below it
+    assert planned["acquire@eo"]["action"] == "skip"
+    assert planned["finetune@pos"]["action"] == "run"  # below the pretraining that is below it
     for path, text in texts.items():
         path.write_text(text)
 
@@ -85,10 +99,10 @@ def test_a_package_bump_is_named(line):
     path = line.root / "environment.yaml"
     text = path.read_text()
     path.write_text(text.replace('torch: "2', 'torch: "3'))
-    plan = line.plan()
+    planned = line.plan()
     path.write_text(text)
-    assert any(reason.startswith("package torch") for reason in plan["pretrain@eo"]["reasons"])
-    assert plan["acquire@eo"]["action"] == "skip"
+    assert any(reason.startswith("package torch") for reason in planned["pretrain@eo"]["reasons"])
+    assert planned["acquire@eo"]["action"] == "skip"
 
 
 def test_an_experiment_re_runs_exactly_the_descendants(line):
@@ -98,8 +112,8 @@ def test_an_experiment_re_runs_exactly_the_descendants(line):
     ran = {name for name, count in line.executions().items() if count > before.get(name, 0)}
     assert ran == references.descendants(graph, {"pretrain@eo"})
     line.run("git", "checkout", "params.yaml")
-    plan = line.plan()
-    assert {row["action"] for row in plan.values()} == {"skip", "restore"}
+    planned = line.plan()
+    assert {row["action"] for row in planned.values()} == {"skip", "restore"}
     middle = line.executions()
     line.run("dvc", "repro")
     restored = {name for name, count in line.executions().items() if count > middle[name]}

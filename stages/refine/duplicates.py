@@ -18,8 +18,8 @@ from stages.refine.settings import Duplicates
 
 SIGN_SHINGLES = 1 << 18
 """Shingles collected before they are signed: bounds memory, not results."""
-CACHED_SHINGLES = 2_000_000
-"""Shingle strings kept while candidates are compared, about 200 MB."""
+CACHED_SHINGLES = 1_000_000
+"""Shingle strings kept while candidates are compared, about 100 MB."""
 NO_SKETCH = np.zeros(0, dtype=np.uint32)
 _BLANKS = re.compile(r"\s+")
 

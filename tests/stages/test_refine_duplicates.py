@@ -24,10 +24,10 @@ def text(tokens):
     return " ".join(tokens).capitalize() + "."
 
 
-def edited(tokens, places):
+def edited(tokens, places, word="alia"):
     changed = list(tokens)
     for place in places:
-        changed[place] = "alia"
+        changed[place] = word
     return changed
 
 
@@ -97,7 +97,7 @@ def test_verification_drops_false_candidates(tmp_path):
     base = words(9, 200)
     draw = random.Random(5)
     texts = {"a": text(base)} | {
-        f"v{n}": text(edited(base, draw.sample(range(200), 3))) for n in range(30)
+        f"v{n}": text(edited(base, draw.sample(range(10, 190, 10), 3), f"n{n}")) for n in range(30)
     }
     settings = {"permutations": 64, "threshold": 0.9, "containment": 0.0, "related": 0.0}
     trusted = run(tmp_path / "t", texts, verify="none", **settings)

@@ -151,14 +151,27 @@ def step_tasks(
     """Return the parts of a step's batch."""
     rows = train.order(step, params.batch_rows, params.seed)
     parts = np.array_split(rows, min(params.accumulate, len(rows)))
+    longest = params.short_length if step < params.short_share * params.steps else 0
     return [
-        make(_pieces(train.gather_flat(part)), params.seed, step * params.accumulate + number)
+        make(
+            _pieces(train.gather_flat(part), longest),
+            params.seed,
+            step * params.accumulate + number,
+        )
         for number, part in enumerate(parts)
     ]
 
 
-def _pieces(batch: Batch) -> Pieces:
-    return models.lay_out(batch["input_ids"], batch["segment_starts"])
+def _pieces(batch: Batch, longest: int = 0) -> Pieces:
+    """Lay a batch out, its pieces cut to at most `longest` tokens (0: as they are)."""
+    starts = batch["segment_starts"]
+    if longest:
+        parts = [
+            np.arange(first, last, longest)
+            for first, last in zip(starts[:-1], starts[1:], strict=True)
+        ]
+        starts = np.concatenate([*parts, starts[-1:]])
+    return models.lay_out(batch["input_ids"], starts)
 
 
 def check(

@@ -91,6 +91,11 @@ class PretrainParams(OptimisationParams):
     """Updates."""
     batch_rows: int = Field(8, ge=1)
     """Packed rows of a batch (tokens = rows x sequence length of the tokens)."""
+    short_length: int = Field(16, ge=4)
+    """Tokens of a piece in the first phase: attention that starts out even over few neighbours
+    finds what matters much sooner (sequence length warm-up, Li et al. 2022, arXiv 2108.06084)."""
+    short_share: float = Field(0.7, ge=0, le=1)
+    """Share of the steps that are the first phase; the rest sees pieces of full length."""
     evaluate_every: int = Field(150, ge=1)
     """Steps between measurements of the held-out loss."""
     evaluate_rows: int = Field(64, ge=1)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -277,16 +278,31 @@ def test_going_on_with_a_base_starts_where_it_stopped(
 def test_parts_of_a_batch_see_every_row_once(masked: tuple[Path, Path]):
     train = Tokens(masked[0])
     make = objectives.Masked(4, train.special.all, 400)
-    params = PARAMS.model_copy(update={"accumulate": 3})
-    whole, parts = (
-        [
-            sorted(tuple(task.pieces.bounds()) and task.pieces.sources.shape for task in tasks)
-            for tasks in (pretraining.step_tasks(given, make, train, 5),)
-        ]
-        for given in (PARAMS, params)
-    )
-    assert sum(shape[0] for shape in parts[0]) == whole[0][0][0]
-    assert len(parts[0]) == 3
+    found = [
+        pretraining.step_tasks(PARAMS.model_copy(update={"accumulate": parts}), make, train, 5)
+        for parts in (1, 3)
+    ]
+    assert [len(tasks) for tasks in found] == [1, 3]
+    rows = train.gather_flat(train.order(5, 4, PARAMS.seed))["input_ids"]
+    for tasks in found:
+        seen = []
+        for task in tasks:
+            ids = task.pieces.ids.clone()
+            ids[task.places] = task.answers
+            seen += ids.tolist()
+        assert sorted(seen) == sorted(rows.tolist())
+
+
+def test_the_first_phase_sees_short_pieces_and_the_second_whole_ones(masked: tuple[Path, Path]):
+    train = Tokens(masked[0])
+    make = objectives.Masked(4, train.special.all, 400)
+    params = PARAMS.model_copy(update={"short_length": 8, "short_share": 0.5})
+    (short,) = pretraining.step_tasks(params, make, train, 7)
+    (whole,) = pretraining.step_tasks(params, make, train, 8)
+    assert short.pieces.groups[0][2] == 8
+    assert whole.pieces.groups[0][2] == 32
+    rows = train.gather_flat(train.order(7, 4, PARAMS.seed))["input_ids"]
+    assert len(short.pieces.ids) == len(rows), "nothing is dropped by the cut"
 
 
 # --- refusals ------------------------------------------------------------------------------------
@@ -329,9 +345,7 @@ def test_a_corrupt_base_is_refused(trained: Path, masked: tuple[Path, Path], tmp
 
 
 @pytest.mark.parametrize("probe", ["no mask here", "<mask> <mask>"])
-def test_a_probe_without_one_mask_is_refused(
-    masked: tuple[Path, Path], tmp_path: Path, probe: str
-):
+def test_a_probe_without_one_mask_is_refused(masked: tuple[Path, Path], tmp_path: Path, probe: str):
     with pytest.raises(ParamsError, match="does not hold exactly one <mask>"):
         run(PARAMS.model_copy(update={"probes": [probe]}), masked, tmp_path / "model")
 
@@ -354,10 +368,17 @@ def test_a_failed_check_spends_nothing(
     assert not (tmp_path / "model").exists()
 
 
-def test_an_empty_valid_split_is_refused(tmp_path: Path):
-    material = training.tokens(tmp_path / "m", held_out=0)
+def test_an_empty_valid_split_is_refused(masked: tuple[Path, Path], tmp_path: Path):
+    tokens = tmp_path / "tokens"
+    shutil.copytree(masked[0], tokens)
+    manifest = json.loads((tokens / "tokens.json").read_text())
+    manifest["splits"]["valid"] |= {"rows": 0, "pieces": 0, "documents": 0, "tokens": 0}
+    (tokens / "tokens.json").write_text(json.dumps(manifest))
+    for name, shape in (("rows", 1), ("documents", 1), ("bytes", 0), ("pieces", (0, 2))):
+        np.save(tokens / f"valid-{name}.npy", np.zeros(shape, dtype=np.int64))
+    (tokens / "valid.bin").write_bytes(b"")
     with pytest.raises(ArtifactError, match="the split valid is empty"):
-        run(PARAMS, material, tmp_path / "model")
+        run(PARAMS, (tokens, masked[1]), tmp_path / "model")
 
 
 @pytest.mark.parametrize(

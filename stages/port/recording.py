@@ -148,22 +148,32 @@ def _plain(
     beams: int,
     batch_size: int,
 ) -> dict[str, int]:
-    """Count what plain AutoTokenizer and `generate` do otherwise than fairseq."""
+    """Count what plain AutoTokenizer and `generate` do otherwise than fairseq.
+
+    `plain_searches_differ` are the other texts that come of equal source ids: the search alone.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    ids = sum(
-        tokenizer(row["source"]).input_ids != wanted
+    same = [
+        tokenizer(row["source"]).input_ids == wanted
         for row, wanted in zip(rows, sources, strict=True)
-    )
-    texts = 0
+    ]
+    texts, searches = 0, 0
     order = sorted(range(len(rows)), key=lambda index: (len(sources[index]), index))
     for at in range(0, len(order), batch_size):
-        batch = [rows[index] for index in order[at : at + batch_size]]
-        inputs = tokenizer([row["source"] for row in batch], return_tensors="pt", padding=True)
+        batch = order[at : at + batch_size]
+        inputs = tokenizer(
+            [rows[index]["source"] for index in batch], return_tensors="pt", padding=True
+        )
         output = translator.model.generate(**inputs, num_beams=beams)
-        for row, text in zip(
-            batch, tokenizer.batch_decode(output, skip_special_tokens=True), strict=True
-        ):
-            texts += text != row["hyps"][0]["text"]
-    return {"plain_source_ids_differ": ids, "plain_texts_differ": texts}
+        decoded = tokenizer.batch_decode(output, skip_special_tokens=True)
+        for index, text in zip(batch, decoded, strict=True):
+            other = text != rows[index]["hyps"][0]["text"]
+            texts += other
+            searches += other and same[index]
+    return {
+        "plain_source_ids_differ": same.count(False),
+        "plain_texts_differ": texts,
+        "plain_searches_differ": searches,
+    }

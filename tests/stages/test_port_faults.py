@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from stages.core.errors import CheckFailed
 from stages.core.log import Log
-from stages.port import conversion, source, verification
+from stages.lm.generate import Hypothesis
+from stages.port import conversion, recording, source, verification
 from stages.port.reference import positions
 from stages.port.stage import PortParams, port
 from tests.stages import fairseq_material as material
@@ -196,3 +200,41 @@ def test_a_recording_of_another_model_fails(tmp_path: Path) -> None:
     for words in ("reference repeats fairseq's beam-1 scores", "beam-1 tokens are fairseq's"):
         assert words in caught.value.what
     assert "source ids of beam-1 sentences" in caught.value.what
+
+
+class Words:
+    """A text pipeline whose texts are its ids."""
+
+    def decode(self, ids: list[int]) -> str:
+        return " ".join(map(str, ids))
+
+
+@pytest.mark.parametrize(("gap", "passes"), [(4e-6, True), (1e-3, False)])
+def test_hypotheses_may_change_places_only_within_a_near_tie(
+    release: tuple[source.Source, Path], gap: float, passes: bool
+) -> None:
+    symbols = release[0].target_symbols
+    first, second = [symbols["o"], 2], [symbols["a"], 2]
+    row = {
+        "id": 7,
+        "source": "ab",
+        "hyps": [
+            {"tokens_bpe": "o", "score_log2": -1.0, "text": Words().decode(first)},
+            {"tokens_bpe": "a", "score_log2": -1.0 - gap, "text": Words().decode(second)},
+        ],
+    }
+    nats = math.log(2)
+    swapped = [
+        Hypothesis(second, -1.0 * nats, [-1.0, -1.0]),
+        Hypothesis(first, (-1.0 - gap) * nats - 1e-9, [-1.0, -1.0]),
+    ]
+    report = verification.Verification()
+    translator: Any = SimpleNamespace(pipeline=Words())
+    if not passes:
+        swapped = [replace(one, score_nats=one.score_nats - 1e-3) for one in swapped]
+    recording._check_search(report, translator, release[0], 2, [row], [swapped])
+    assert [check.name for check in report.failures] == (
+        [] if passes else ["beam-2 tokens are fairseq's"]
+    )
+    assert report.searches[0]["sentences_equal"] == 0
+    assert report.searches[0]["near_ties"] == ([7] if passes else [])

@@ -302,3 +302,10 @@ def test_release_is_found_below_a_subfolder(tmp_path: Path) -> None:
     for path in list((raw / "files").glob("*.*")):
         path.rename(inner / path.name)
     assert source.read(raw / "files").checkpoint == "model.pt"
+
+
+def test_a_checkpoint_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        pickles.load(tmp_path / "absent.pt")
+    assert "cannot be opened: No such file or directory" in caught.value.what
+    assert "absent.pt" in caught.value.where

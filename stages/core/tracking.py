@@ -37,6 +37,7 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 """No telemetry; and a dead server fails at once, for the publisher has its own patience."""
 INHERITED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
@@ -247,6 +248,7 @@ def create(home: Path) -> None:
     path = Path(uri(home).removeprefix("sqlite:///"))
     if path.exists():
         return
+    os.environ.update(QUIET)
     state = home / ".deveno"
     state.mkdir(parents=True, exist_ok=True)
     with (state / "mlflow.lock").open("w") as stream:

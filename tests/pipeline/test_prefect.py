@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -179,14 +180,26 @@ def test_a_second_up_starts_nothing_and_a_plain_run_uses_the_server(served):
     assert not (served.root / ".deveno/servers/prefect-run.log").exists()
 
 
+def copy_database(source: Clone, target: Clone) -> None:
+    """Give a home the tables of another, for a server takes long to make them."""
+    folder = target.root / ".deveno/prefect"
+    folder.mkdir(parents=True)
+    with (
+        sqlite3.connect(source.root / ".deveno/prefect/prefect.db") as old,
+        sqlite3.connect(folder / "prefect.db") as new,
+    ):
+        old.backup(new)
+
+
 def notes(home: Clone) -> list[Path]:
     return sorted((home.root / ".deveno/servers").glob("*.json"))
 
 
 @pytest.mark.tools
-def test_a_run_without_a_server_brings_its_own_and_dies_whole(tmp_path):
+def test_a_run_without_a_server_brings_its_own_and_dies_whole(served, tmp_path):
     """SIGKILL leaves no server and no trainer; a SIGINT afterwards stops in order."""
     home = naps.make(tmp_path / "home", "slow")
+    copy_database(served, home)
     for number in (signal.SIGKILL, signal.SIGINT):
         one = subprocess.Popen(
             [sys.executable, "-m", "stages", "run"], cwd=home.root, env=home.environment,

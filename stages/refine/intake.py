@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.core.errors import Resumable
 from stages.core.log import Log
 from stages.lm.records import (
     Document,
@@ -54,6 +55,12 @@ class Intake:
                 count += 1
                 if count % 256 == 0:
                     self.log.progress(count, None, "documents")
+                if self.log.stopping:
+                    raise Resumable(
+                        f"stopped on request after reading {count} documents",
+                        str(folder),
+                        "run the entry again: it begins anew",
+                    )
         self.log.progress(count, count, "documents")
 
 

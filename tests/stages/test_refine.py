@@ -8,13 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from stages.core.errors import ArtifactError, CheckFailed
+from stages.core.errors import ArtifactError, CheckFailed, Resumable
+from stages.core.log import Log
 from stages.refine import ledger as ledgers
 from stages.refine.contamination import HeldOut
 from stages.refine.output import assign, split_value
-from stages.refine.settings import Decontaminate, Split
+from stages.refine.settings import Decontaminate, RefineParams, Split
+from stages.refine.stage import refine
 from tests.stages.refine_material import Refined, jsonl, raw_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,17 +93,11 @@ def test_documents_are_records_paragraphs_or_lines(tmp_path, kind, count):
 
 
 def test_second_raw_folder_and_its_ids(tmp_path):
-    from stages.core.log import Log
-    from stages.refine.settings import RefineParams
-    from stages.refine.stage import refine
-
     first = raw_folder(tmp_path / "one", {"a.jsonl": jsonl(documents(5))})
     later = {name: text.replace("La", "Unu") for name, text in documents(5).items()}
     second = raw_folder(tmp_path / "two", {"a.jsonl": jsonl(later)})
     params = RefineParams(raw="one", second="raw/two")
     refine(params, first, second, tmp_path, tmp_path, tmp_path / "corpus", Log())
-    import pyarrow.parquet as pq
-
     ids = [
         name
         for split in ("train", "valid", "test")
@@ -325,6 +322,18 @@ def test_unknown_format_and_missing_manifest(tmp_path):
     assert "does not tell its format" in refuse(ArtifactError, tmp_path, raw).what
     (raw / "manifest.json").unlink()
     assert "no manifest.json" in refuse(ArtifactError, tmp_path, raw).what
+
+
+def test_stop_on_request_leaves_nothing(tmp_path):
+    raw = raw_folder(tmp_path / "raw", {"a.jsonl": jsonl(documents(3))})
+    log = Log(scratch=tmp_path / "scratch")
+    log.scratch.mkdir()
+    log.request_stop()
+    none = tmp_path / "none"
+    with pytest.raises(Resumable, match="stopped on request after reading 1 documents"):
+        refine(RefineParams(raw="raw"), raw, none, none, none, tmp_path / "corpus", log)
+    assert not (tmp_path / "corpus").exists()
+    assert list(log.scratch.iterdir()) == []
 
 
 PROGRAM = """

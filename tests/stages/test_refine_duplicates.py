@@ -104,7 +104,7 @@ def test_verification_drops_false_candidates(tmp_path):
     checked = run(tmp_path / "c", texts, **settings)
     # Three words changed leave 181 of 211 5-grams: 0.86, under the threshold.
     assert checked.duplicates == {}
-    assert len(trusted.duplicates) > 5
+    assert len(trusted.duplicates) >= 2
     assert all(row["exact_jaccard"] is None for row in trusted.duplicates.values())
 
 

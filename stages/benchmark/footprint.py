@@ -39,7 +39,7 @@ def measure(candidate: variants.Candidate, batch: int, length: int) -> dict[str,
 def report(folder: Path, runtime: variants.Runtime, batch: int, length: int) -> dict[str, float]:
     """Measure this very process: import the runtime, open the model, answer once."""
     started = time.perf_counter()
-    variants.import_runtime(runtime)
+    variants.import_runtime(folder, runtime)
     imported, resident = time.perf_counter(), _status("VmRSS")
     variant = variants.open_variant(folder, runtime, 1)
     loaded = time.perf_counter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,15 @@ from stages.lm import models
 
 PACKAGES = ("numpy", "onnxruntime", "torch", "transformers")
 SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
-SETTINGS = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS")
+SETTINGS = (
+    "ATEN_CPU_CAPABILITY",
+    "GOMP_SPINCOUNT",
+    "MKL_CBWR",
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "ONEDNN_MAX_CPU_ISA",
+)
+"""Environment variables that decide which kernels run and how threads wait for each other."""
 SHOWN = (
     "variant",
     "threads",
@@ -42,7 +50,7 @@ PROTOCOL = (
 )
 
 
-def run(params: BenchmarkParams, folders: Mapping[str, Path], out: Path, log: Log) -> None:
+def run(params: BenchmarkParams, folders: Sequence[tuple[str, Path]], out: Path, log: Log) -> None:
     """Time the models of `folders` (the torch baseline first) and fill `out`."""
     found = variants.candidates(folders)
     threads, skipped = usable(params.threads_grid)
@@ -76,6 +84,7 @@ def run(params: BenchmarkParams, folders: Mapping[str, Path], out: Path, log: Lo
             "protocol": PROTOCOL,
             "rounds": params.rounds,
             "warmup": params.warmup,
+            "cell_limit_s": params.cell_limit_s,
             "seed": params.seed,
             "variants": described,
             "rows": rows,
@@ -84,7 +93,8 @@ def run(params: BenchmarkParams, folders: Mapping[str, Path], out: Path, log: Lo
     canonical.write_lines(out / "rounds.jsonl", [row for one in turns for row in one.rounds()])
     asked = {"batches": batches, "lengths": lengths, "threads": threads}
     canonical.write_json(out / "machine.json", _machine() | {"grid": asked, "skipped": skipped})
-    _summarise(described, rows, skipped, log)
+    _summarise(described, rows, log)
+    _warn(rows, params.rounds, skipped, log)
 
 
 def usable(threads_grid: list[int]) -> tuple[list[int], list[dict[str, Any]]]:
@@ -118,6 +128,7 @@ def _time(
     special = {name: int(config[name]) for name in SPECIAL if config.get(name) is not None}
     size = int(config["vocab_size"])
     given = {cell: timing.arrays(cell, size, special, params.seed) for cell in cells}
+    protocol = timing.Protocol(params.rounds, params.warmup, params.seed, params.cell_limit_s)
     opened: dict[str, Any] = {}
     made, threads = [], 0
     for number, cell in enumerate(cells, 1):
@@ -125,9 +136,7 @@ def _time(
             opened.clear()
             threads = cell.threads
             opened = _open(found, threads)
-        made.append(
-            timing.take_turns(cell, opened, given[cell], params.rounds, params.warmup, params.seed)
-        )
+        made.append(timing.take_turns(cell, opened, given[cell], protocol))
         log.progress(number, len(cells), "cells")
     return made
 
@@ -143,12 +152,7 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _summarise(
-    described: list[dict[str, Any]],
-    rows: list[dict[str, Any]],
-    skipped: list[dict[str, Any]],
-    log: Log,
-) -> None:
+def _summarise(described: list[dict[str, Any]], rows: list[dict[str, Any]], log: Log) -> None:
     log.table("latency", [{name: row[name] for name in SHOWN} for row in rows])
     log.table("variants", described)
     told = []
@@ -169,6 +173,22 @@ def _summarise(
                 log.observe(f"{name}_{cell.name}_latency_ms_p50", row["latency_ms_p50"])
     log.observe("memory_peak_bytes", machine.peak_rss_mib() * 2**20)
     log.observe("load_average", max(row["load_average_after"] for row in rows))
-    left = f"; skipped threads {[one['threads'] for one in skipped]}" if skipped else ""
     against = f"latency as a ratio to {described[0]['variant']} (mean, range over cells): "
-    log.text("summary", against + (", ".join(told) or "nothing to compare") + left)
+    log.text("summary", against + (", ".join(told) or "nothing to compare"))
+
+
+def _warn(rows: list[dict[str, Any]], rounds: int, skipped: list[dict[str, Any]], log: Log) -> None:
+    """Say what makes the figures weaker than asked: other work, short cells, skipped threads."""
+    busy, cores = rows[0]["load_average_before"], machine.cores()
+    short = sorted(
+        {(row["threads"], row["batch"], row["length"]) for row in rows if row["n"] < rounds}
+    )
+    told = [f"threads {one['threads']} skipped: {one['reason']}" for one in skipped]
+    if busy > cores:
+        told.append(f"the machine was busy: load average {busy:.1f} on {cores} cores")
+    told += [
+        f"threads {threads}, batch {batch}, length {length}: stopped early by cell_limit_s"
+        for threads, batch, length in short
+    ]
+    if told:
+        log.text("warnings", "\n".join(told))

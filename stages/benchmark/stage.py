@@ -33,6 +33,9 @@ class BenchmarkParams(Params):
     """Timed calls of every variant in every cell of the grid."""
     warmup: int = Field(5, ge=1)
     """Untimed calls of every variant before a cell is timed."""
+    cell_limit_s: float = Field(3.0, gt=0)
+    """Time after which a cell stops early, with at least 3 rounds; `n` of its rows says how many.
+    On a busy machine two threads that wait for each other can be a hundred times slower."""
     touch_mib: int = Field(256, ge=0)
     """Memory touched before anything is timed: a page never used can cost 28 us, and the first
     variant would pay (performance page, section 0)."""
@@ -56,5 +59,5 @@ def benchmark(
     """Time a tagger in several formats over batch, length and threads, turn by turn."""
     from stages.benchmark import grid
 
-    folders = {params.model: model, params.second: second, params.third: third}
-    grid.run(params, {name: path for name, path in folders.items() if name != "none"}, latency, log)
+    folders = [(params.model, model), (params.second, second), (params.third, third)]
+    grid.run(params, [named for named in folders if named[0] != "none"], latency, log)

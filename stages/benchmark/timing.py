@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import random
 import resource
@@ -18,6 +19,18 @@ from stages.benchmark import quantiles
 from stages.benchmark.variants import Variant
 
 Arrays = tuple[NDArray[np.int64], NDArray[np.int64]]
+LEAST_ROUNDS = 3
+"""Rounds timed in any case, so that there are quartiles."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a cell is measured: rounds at most, warm-up calls, seed of the turns, time limit."""
+
+    rounds: int
+    warmup: int
+    seed: int
+    limit_s: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,7 @@ def orders(names: Sequence[str], rounds: int, seed: int, cell: Cell) -> list[lis
 
 
 def take_turns(
-    cell: Cell, variants: Mapping[str, Variant], given: Arrays, rounds: int, warmup: int, seed: int
+    cell: Cell, variants: Mapping[str, Variant], given: Arrays, protocol: Protocol
 ) -> Turns:
     """Time every variant once per round; the first named variant is the baseline.
 
@@ -94,19 +107,22 @@ def take_turns(
     threads that another runtime left spinning have come to rest. So the figures are those of a
     process that serves this variant alone. The garbage collector rests meanwhile.
     """
-    found = Turns(cell, orders(list(variants), rounds, seed, cell))
-    found.agreement = _warm(variants, given, warmup)
-    found.latency_ms = {name: [] for name in variants}
-    found.cpu_ms = {name: [] for name in variants}
+    drawn = orders(list(variants), protocol.rounds, protocol.seed, cell)
+    found = Turns(cell, latency_ms={n: [] for n in variants}, cpu_ms={n: [] for n in variants})
+    ends = time.monotonic() + protocol.limit_s
+    found.agreement = _warm(variants, given, protocol.warmup, ends)
     before, switches = os.getloadavg()[0], _switches()
     gc.collect()
     gc.disable()
     try:
-        for order in found.orders:
+        for order in drawn:
+            if len(found.orders) >= LEAST_ROUNDS and time.monotonic() > ends:
+                break
             for name in order:
                 wall_ms, cpu_ms = _timed(variants[name], given)
                 found.latency_ms[name].append(wall_ms)
                 found.cpu_ms[name].append(cpu_ms)
+            found.orders.append(order)
     finally:
         gc.enable()
     found.load_average = (before, os.getloadavg()[0])
@@ -114,11 +130,15 @@ def take_turns(
     return found
 
 
-def _warm(variants: Mapping[str, Variant], given: Arrays, warmup: int) -> dict[str, float]:
+def _warm(
+    variants: Mapping[str, Variant], given: Arrays, warmup: int, ends: float
+) -> dict[str, float]:
     """Call every variant untimed; return the share of tokens with the baseline's best label."""
     best = {}
     for name, variant in variants.items():
-        for _ in range(warmup):
+        for done in range(warmup):
+            if done and time.monotonic() > ends:
+                break
             logits = variant.answers(*given)
         best[name] = logits.argmax(-1)
     baseline = next(iter(best.values()))

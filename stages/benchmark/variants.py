@@ -6,7 +6,7 @@ Shapes: B sequences, T tokens, C labels.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -79,13 +79,16 @@ class TorchVariant:
             ).logits.numpy()
 
 
-def import_runtime(runtime: Runtime) -> None:
-    """Import what a runtime needs before it can open a model."""
+def import_runtime(folder: Path, runtime: Runtime) -> None:
+    """Import what a runtime needs before it can open a model, its architecture included."""
     if runtime == "torch":
-        import torch  # noqa: F401
-        from transformers import AutoModelForTokenClassification  # noqa: F401
+        import transformers
 
         from stages.lm import models  # noqa: F401
+
+        kind = (_read(folder / "config.json").get("architectures") or ["?"])[0]
+        getattr(transformers, kind, None)
+        getattr(transformers, "AutoModelForTokenClassification")  # noqa: B009 - imports on access
     else:
         import onnxruntime  # noqa: F401
 
@@ -101,10 +104,13 @@ def open_variant(folder: Path, runtime: Runtime, threads: int) -> Variant:
     return OnnxModel(folder, threads)
 
 
-def candidates(folders: Mapping[str, Path]) -> list[Candidate]:
-    """Return what is to be timed, the torch baseline first, or refuse models that are not one."""
+def candidates(folders: Iterable[tuple[str, Path]]) -> list[Candidate]:
+    """Return what is to be timed, the torch baseline first, or refuse models that are not one.
+
+    A model named twice is timed twice: how far its ratio is from 1 is the noise of the benchmark.
+    """
     found: list[Candidate] = []
-    for model, folder in folders.items():
+    for model, folder in folders:
         candidate = _candidate(model, folder, [one.label for one in found])
         if not found and candidate.runtime != "torch":
             raise ArtifactError(

@@ -11,7 +11,7 @@ import zstandard
 from stages.core import canonical
 
 LEVEL = 3
-"""zstd level 3, one thread: the fastest that halves again what level 1 leaves of CoNLL-U."""
+"""zstd level 3, one thread; level 1 saves 6 % of the time and costs a fifth more bytes."""
 
 
 class Shards:

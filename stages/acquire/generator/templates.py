@@ -70,15 +70,21 @@ class Pieces:
             for word in self._categories[category].words
         ])  # fmt: skip
 
-    def lemmas(self, category: str, form: str) -> int:
-        """Return the place of the lemmas of a category, each after a tab."""
+    def annotated(self, category: str, form: str, case: str) -> int:
+        """Return the place of one form of every word of a category, a tab and its lemma."""
         found = self._categories[category]
-        kind = "adverb" if form == "e" else found.kind
         ending = "e" if form == "e" else "-a" if form == "day" else ""
-        return self._block(("lemma", category, ending), lambda: [
-            "\t" + (word.stem + ending if ending else lemma(kind, word.stem))
-            for word in found.words
-        ])  # fmt: skip
+
+        def make() -> list[str]:
+            rows = []
+            for word in found.words:
+                shape = _shaped(inflect(found.kind, word.stem, form), False, case)
+                rows.append(
+                    f"{shape}\t{word.stem + ending if ending else lemma(found.kind, word.stem)}"
+                )
+            return rows
+
+        return self._block(("annotated", category, form, case), make)
 
     def array(self) -> NDArray[np.object_]:
         """Return all pieces as an array of strings."""
@@ -188,13 +194,14 @@ class Pool:
         spaces = [*_spaces(plan.eo), True]
         cases = _cases(plan.eo, plan.upper)
         for number, token in enumerate(plan.eo):
-            feats, name = token.feats, ""
-            made += [f"{number + 1}\t", self._form(plan, token, False, cases[number])]
+            feats = token.feats
+            made.append(f"{number + 1}\t")
             if token.slot < 0:
-                made.append("\t" + token.lemma)
+                made.append(f"{_shaped(token.text, False, cases[number])}\t{token.lemma}")
             else:
                 name = plan.slots[token.slot]
-                made.append((self._pieces.lemmas(name, token.form), token.slot + RESERVED))
+                place = self._pieces.annotated(name, token.form, cases[number])
+                made.append((place, token.slot + RESERVED))
                 if feats == "_":
                     feats = features(self._categories[name].kind, token.form)
             misc = "_" if spaces[number + 1] else "SpaceAfter=No"

@@ -74,7 +74,9 @@ def text_corpus(folder: Path, documents: int = 400, seed: int = 1, held_out: int
             for document in range(count):
                 body = " ".join(
                     text(row)
-                    for row in sentences(rng.randint(1, 6), seed * 1_000_003 + document * 3 + number)
+                    for row in sentences(
+                        rng.randint(1, 6), seed * 1_000_003 + document * 3 + number
+                    )
                 )
                 size += len(body)
                 writer.add({"id": f"{split}-{document}", "text": body, "source": "test"})

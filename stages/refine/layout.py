@@ -26,6 +26,7 @@ _SENTENCE = re.compile(r"[^.!?…\n]+[.!?…]+[»”\"')\]]*[^\S\n]*")
 MIN_NUMBERED_LINES = 5
 MIN_REPEATS = 4
 """From so many times in a row on, a sentence is repeated by accident: refrains stop at three."""
+MIN_REPEATED_CHARACTERS = 12
 MIN_VERSES = 30
 WRAP_WIDTHS = range(40, 101)
 """Widths that a typist or a program wraps at; wider lines are paragraphs already."""
@@ -145,20 +146,21 @@ def _is_full(line: str, following: str, width: int) -> bool:
 def collapse_repeats(text: str) -> str:
     """Leave one of a sentence that stands four times or more in a row."""
     parts: list[str] = []
-    held, times, start, at = "", 0, 0, 0
+    held, times, start, end, at = "", 0, 0, 0, 0
     for match in _SENTENCE.finditer(text):
         sentence = match[0].strip()
-        if sentence == held:
-            times += 1
+        if sentence == held and not text[end : match.start()].strip():
+            times, end = times + 1, match.end()
             continue
         if times >= MIN_REPEATS:
-            parts += [text[at:start], held, " " if text[start:].strip() else ""]
-            at = match.start()
-        held, times, start = sentence, 1, match.start()
-        start += len(match[0]) - len(match[0].lstrip())
+            parts += [text[at:start], held, text[end - 1 : end] if text[end - 1].isspace() else ""]
+            at = end
+        # Cries such as `Ha! Ha! Ha! Ha!` are meant.
+        held, times = (sentence, 1) if len(sentence) >= MIN_REPEATED_CHARACTERS else ("", 0)
+        start, end = match.start() + len(match[0]) - len(match[0].lstrip()), match.end()
     if times >= MIN_REPEATS:
         parts += [text[at:start], held]
-        at = len(text)
+        at = end
     return "".join([*parts, text[at:]]) if parts else text
 
 

@@ -32,9 +32,7 @@ def one_at_a_time(lengths, capacity):
 @given(st.data())
 def test_batched_best_fit_fills_rows_as_one_piece_at_a_time_does(data):
     capacity = data.draw(CAPACITY)
-    lengths = np.array(
-        data.draw(st.lists(st.integers(1, capacity), max_size=120)), dtype=np.int64
-    )
+    lengths = np.array(data.draw(st.lists(st.integers(1, capacity), max_size=120)), dtype=np.int64)
     rows = best_fit_decreasing(lengths, capacity)
     assert (rows >= 0).all()
     used = np.bincount(rows, weights=lengths).astype(int) if len(rows) else np.zeros(0, int)

@@ -149,10 +149,20 @@ def test_verse_numbers_go_and_other_numbers_stay():
 
 
 def test_repeats_collapse_from_four_on():
-    assert layout.collapse_repeats("Komenco. " + "Ho ve! " * 4 + "Fino.") == "Komenco. Ho ve! Fino."
-    assert layout.collapse_repeats("Unu. " + "Ho ve! " * 9) == "Unu. Ho ve!"
-    refrain = "Unu. " + "Ho ve! " * 3 + "Fino."
-    assert layout.collapse_repeats(refrain) is refrain
+    cry = "Ho ve, ho ve al mi! "
+    collapse = layout.collapse_repeats
+    assert collapse("Komenco. " + cry * 4 + "Fino.") == f"Komenco. {cry}Fino."
+    assert collapse("Unu. " + cry * 9) == "Unu. " + cry.strip()
+    assert collapse(cry * 5 + "sen punkto") == f"{cry}sen punkto"
+    assert collapse(f"{cry * 5}\n\nFino") == f"{cry.strip()}\n\nFino"
+    for kept in (
+        "Unu. " + cry * 3 + "Fino.",
+        "Ha! ha! " * 9,
+        # Not in a row: what stands between has no full stop.
+        "    self.thing = 1\n    self.other = 2\n    self.third = 3\n    self.last = 4\n" * 3,
+        "HAMLETO LA PRINCO. Jes\nHAMLETO LA PRINCO. Ne\n" * 4,
+    ):
+        assert collapse(kept) is kept
 
 
 def test_blanks_and_pieces():

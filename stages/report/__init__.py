@@ -1,0 +1,1 @@
+"""One page and the model cards, every number drawn from a tracked file."""

@@ -153,15 +153,20 @@ def collapse_repeats(text: str) -> str:
             times, end = times + 1, match.end()
             continue
         if times >= MIN_REPEATS:
-            parts += [text[at:start], held, text[end - 1 : end] if text[end - 1].isspace() else ""]
+            parts += [text[at:start], held, _gap(text, end)]
             at = end
         # Cries such as `Ha! Ha! Ha! Ha!` are meant.
         held, times = (sentence, 1) if len(sentence) >= MIN_REPEATED_CHARACTERS else ("", 0)
         start, end = match.start() + len(match[0]) - len(match[0].lstrip()), match.end()
     if times >= MIN_REPEATS:
-        parts += [text[at:start], held]
+        parts += [text[at:start], held, _gap(text, end)]
         at = end
     return "".join([*parts, text[at:]]) if parts else text
+
+
+def _gap(text: str, end: int) -> str:
+    """Return the blank before `end` where a word follows it at once."""
+    return text[end - 1] if text[end - 1].isspace() and text[end : end + 1].strip() else ""
 
 
 def tidy_blanks(text: str) -> str:

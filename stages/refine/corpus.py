@@ -55,7 +55,7 @@ def make_corpus(
     manifest: dict[str, Any] = {
         "kind": params.kind,
         "splits": splits,
-        "licences": sorted({str(one.get("licence")) for one in about}),
+        "licences": sorted({_licence(one) for one in about}),
         "synthetic": any(one.get("synthetic", False) for one in about),
         "languages": _languages(params),
     }
@@ -152,6 +152,11 @@ def _first(ledger: Ledger, spool: Spool, kept: list[int], most: int) -> list[int
         else:
             ledger.drop(rule, str(spool[number]["id"]), size, f"after the first {most}")
     return kept[:most]
+
+
+def _licence(manifest: dict[str, Any]) -> str:
+    """Return a raw folder's licence, or the stated reason why it names none."""
+    return str(manifest.get("licence") or manifest.get("licence_reason") or "not stated")
 
 
 def _languages(params: RefineParams) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -90,6 +91,15 @@ def test_documents_are_records_paragraphs_or_lines(tmp_path, kind, count):
     done.check_accounts()
     assert len(done.rows) == count
     assert sorted(done.rows)[0] == ("a.txt" if kind == "record" else "a.txt#1")
+
+
+def test_the_licence_or_the_reason_for_none_is_told(tmp_path):
+    raw = raw_folder(tmp_path / "raw", {"a.jsonl": jsonl(documents(20))})
+    assert Refined(raw, tmp_path / "licensed").manifest["licences"] == ["CC0-1.0"]
+    manifest = json.loads((raw / "manifest.json").read_text("utf-8"))
+    manifest |= {"licence": None, "licence_reason": "my own diary"}
+    (raw / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    assert Refined(raw, tmp_path / "reasoned").manifest["licences"] == ["my own diary"]
 
 
 def test_second_raw_folder_and_its_ids(tmp_path):

@@ -17,8 +17,11 @@ import gzip
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -51,10 +54,15 @@ def normalised(data: Path, name: str) -> str:
     return text
 
 
+def table_of(data: Path) -> list[dict[str, str]]:
+    """Return the rows of the table."""
+    lines = [line.split("\t") for line in (data / TABLE).read_text("utf-8").splitlines()]
+    return [dict(zip(lines[0], cells, strict=True)) for cells in lines[1:]]
+
+
 def judge(data: Path, settings: Duplicates) -> list[dict[str, Any]]:
     """Return one row per pair of the table, in its order."""
-    lines = [line.split("\t") for line in (data / TABLE).read_text("utf-8").splitlines()]
-    table = [dict(zip(lines[0], cells, strict=True)) for cells in lines[1:]]
+    table = table_of(data)
     names = sorted({row[side] for row in table for side in ("file_a", "file_b")})
     texts = [normalised(data, name) for name in names]
     with tempfile.TemporaryDirectory() as folder:
@@ -99,6 +107,43 @@ def _row(
         "containment": round(inside, 4),
         "found": kind,
     }
+
+
+def by_stage(table: Sequence[dict[str, str]], corpus: Path) -> list[dict[str, Any]]:
+    """Return what the stage `refine` itself found of each pair: the tables of its corpus decide.
+
+    `near`: both files are in one cluster of exact and near-duplicates. `contained`, `related`: a
+    row of the corpus names this very pair.
+    """
+    parent: dict[str, str] = {}
+    named: dict[frozenset[str], str] = {}
+
+    def root(name: str) -> str:
+        while name in parent:
+            name = parent[name]
+        return name
+
+    for file in ("related.parquet", "duplicates.parquet"):
+        for row in pq.read_table(corpus / file).to_pylist():
+            one, other = (row[side].removesuffix(".gz") for side in ("id", "representative"))
+            if row["kind"] not in ("exact", "near"):
+                named[frozenset((one, other))] = row["kind"]
+            elif root(one) != root(other):
+                parent[root(one)] = root(other)
+    found = []
+    for row in table:
+        one, other = row["file_a"], row["file_b"]
+        kind = "near" if root(one) == root(other) else named.get(frozenset((one, other)), "none")
+        found.append(
+            {
+                "file_a": one,
+                "file_b": other,
+                "same_work": row["same_work"] == "1",
+                "jaccard_of_table": float(row["jaccard5_norm"]),
+                "found": kind,
+            }
+        )
+    return found
 
 
 def summary(rows: list[dict[str, Any]], threshold: float) -> dict[str, int]:

@@ -13,11 +13,19 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from benchmarks import duplicate_pairs  # noqa: E402
+from stages.lm import tables  # noqa: E402
+
+SPLITS = ("train", "valid", "test")
 TEXTS = (
     "eo_classics/**/*.txt", "eo_classics/**/*.txt.gz", "eo_bible/**/*.txt",
     "eo_raw_commonvoice/*.txt", "eo_raw_commonvoice/*.txt.gz",
@@ -47,7 +55,7 @@ def main(folder: Path) -> int:
     ran = subprocess.run([sys.executable, "-m", "stages", "run"], cwd=ROOT, check=False).returncode
     script = [sys.executable, "benchmarks/duplicate_pairs.py", str(folder / "data")]
     subprocess.run(script, cwd=ROOT, check=True)
-    result = measured(copied) | {"exit_code": ran, "duplicates": duplicates()}
+    result = measured(copied) | {"exit_code": ran, "duplicates": duplicates(folder / "data")}
     result["pass"] = ran == 0 and result["duplicates"]["pass"] and result["ledger_adds_up"]
     result["figure"] = told(result)
     canonical.write_json(ROOT / "benchmarks" / "real_input.json", result)
@@ -94,13 +102,10 @@ def choices(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def measured(copied: dict[str, int]) -> dict[str, Any]:
     """Return ledger sums and scores of the run."""
-    ledger = json.loads((ROOT / "data/corpora/eo/ledger.json").read_text(encoding="utf-8"))["rules"]
-    corpus = json.loads((ROOT / "data/corpora/eo/corpus.json").read_text(encoding="utf-8"))
-    kept = sum(split["documents"] for split in corpus["splits"].values())
-    chained = all(
-        before["documents_out"] == after["documents_in"]
-        for before, after in zip(ledger, ledger[1:], strict=False)
-    )
+    corpus = ROOT / "data/corpora/eo"
+    ledger = json.loads((corpus / "ledger.json").read_text(encoding="utf-8"))["rules"]
+    raw = json.loads((ROOT / "data/raw/texts/manifest.json").read_text(encoding="utf-8"))
+    acquired = sum(file["records"] for file in raw["files"])
     scores = {}
     for key in ("lm", "pos", *TREEBANKS):
         path = ROOT / "reports" / "evaluate" / key / "scores.json"
@@ -112,23 +117,57 @@ def measured(copied: dict[str, int]) -> dict[str, Any]:
     return {
         **copied,
         "documents_in": ledger[0]["documents_in"],
-        "documents_kept": kept,
-        "ledger_adds_up": chained and ledger[-1]["documents_out"] == kept,
+        "documents_kept": ledger[-1]["documents_out"],
+        "ledger_adds_up": acquired == ledger[0]["documents_in"] and not unaccounted(corpus, ledger),
         "ledger": ledger,
         "scores": scores,
     }
 
 
-def duplicates() -> dict[str, Any]:
-    """Return the summary of the 22 rows of pairs and whether it is what the table demands."""
+def unaccounted(corpus: Path, ledger: list[dict[str, Any]]) -> list[str]:
+    """Return what does not add up: every document is kept or dropped once, under a named rule."""
+    faults = [
+        f"{before['rule']} left {before[f'{unit}_out']} {unit}, {after['rule']} took another number"
+        for before, after in zip(ledger, ledger[1:], strict=False)
+        for unit in ("documents", "characters", "tokens")
+        if before[f"{unit}_out"] != after[f"{unit}_in"]
+    ]
+    dropped = pq.read_table(corpus / "dropped.parquet").to_pylist()
+    rules = Counter(row["rule"] for row in dropped)
+    faults += [
+        f"{row['rule']} dropped another number than dropped.parquet names"
+        for row in ledger
+        if row["documents_in"] - row["documents_out"] != rules[row["rule"]]
+    ]
+    kept = [row for split in SPLITS for row in tables.iter_rows(corpus, split, ["id", "text"])]
+    seen = [row["id"] for row in [*kept, *dropped]]
+    if len(set(seen)) != len(seen) or len(seen) != ledger[0]["documents_in"]:
+        faults.append(f"{len(seen)} ids are kept or dropped, {len(set(seen))} of them distinct")
+    if sum(len(row["text"]) for row in kept) != ledger[-1]["characters_out"]:
+        faults.append("the shards hold another number of characters than the last rule left")
+    return faults
+
+
+def duplicates(data: Path) -> dict[str, Any]:
+    """Return the 22 pairs, measured by the script and found by the stage, and if both are right."""
     path = ROOT / "benchmarks" / "duplicate_pairs.json"
-    found = json.loads(path.read_text(encoding="utf-8"))["summary"]
-    passed = (
-        found["same_work_at_threshold"] == found["same_work_at_threshold_found_near"]
-        and found["same_work_below"] == found["same_work_below_found_by_containment"]
-        and found["different_work_found"] == 0
+    measured_pairs = json.loads(path.read_text(encoding="utf-8"))
+    table = duplicate_pairs.table_of(data)
+    pairs = duplicate_pairs.by_stage(table, ROOT / "data/corpora/eo")
+    for pair in pairs:
+        print(
+            f"refine: {'same' if pair['same_work'] else 'other':5} {pair['found']:9}"
+            f" {pair['file_a']} | {pair['file_b']}"
+        )
+    stage = duplicate_pairs.summary(pairs, measured_pairs["settings"]["threshold"])
+    found = measured_pairs["summary"]
+    passed = all(
+        one["same_work_at_threshold"] == one["same_work_at_threshold_found_near"]
+        and one["same_work_below"] == one["same_work_below_found_by_containment"]
+        and one["different_work_found"] == 0
+        for one in (found, stage)
     )
-    return found | {"pass": passed}
+    return found | {"pass": passed, "by_stage": stage, "pairs_by_stage": pairs}
 
 
 def told(result: dict[str, Any]) -> str:
@@ -137,12 +176,12 @@ def told(result: dict[str, Any]) -> str:
         key: next((row["value"] for row in rows if row["name"] == "accuracy"), None)
         for key, rows in result["scores"].items()
     }
-    pairs = result["duplicates"]
+    pairs = result["duplicates"]["by_stage"]
     banks = ", ".join(f"{key} {accuracy[key]:.1%}" for key in TREEBANKS if accuracy.get(key))
     return (
         f"{result['documents_in']} documents in, {result['documents_kept']} kept, ledger adds up: "
         f"{result['ledger_adds_up']}; tagger: {banks} (aim for prago {FLOOR:.0%}); "
-        f"duplicates: {pairs['same_work_at_threshold_found_near']} of "
+        f"duplicates, found by refine itself: {pairs['same_work_at_threshold_found_near']} of "
         f"{pairs['same_work_at_threshold']} at 0.7 found, {pairs['different_work_found']} of "
         f"{pairs['different_work']} different works, "
         f"{pairs['same_work_below_found_by_containment']} of {pairs['same_work_below']} below by "

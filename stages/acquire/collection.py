@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -13,7 +15,7 @@ from stages.acquire.generator.parameters import GeneratorParams
 from stages.acquire.sources import FilesSource, HubSource, Tangible, UrlSource
 from stages.acquire.writing import content_digest, inside, told_plainly
 from stages.core.canonical import file_digest, write_json
-from stages.core.errors import SourceError
+from stages.core.errors import DevenoError, SourceError
 from stages.core.log import Log
 from stages.lm.reading import Reading
 
@@ -49,7 +51,9 @@ def collect(params: AcquireParams, folder: Path, raw: Path, log: Log) -> None:
     _check_pin(source, told["content_sha256"])
     _write(raw, told)
     if params.check and not isinstance(source, GeneratorParams):
-        for kind, number in manifest.count(raw, told["files"], log).items():
+        with _told_at_the_source(source, folder, raw):
+            counts = manifest.count(raw, told["files"], log)
+        for kind, number in counts.items():
             log.metric(f"{kind}_read", number)
         _write(raw, told)
     log.metric("files_kept", len(told["files"]))
@@ -59,6 +63,25 @@ def collect(params: AcquireParams, folder: Path, raw: Path, log: Log) -> None:
 def _write(raw: Path, told: dict[str, Any]) -> None:
     with told_plainly(raw / "manifest.json"):
         write_json(raw / "manifest.json", told)
+
+
+@contextmanager
+def _told_at_the_source(source: Any, folder: Path, raw: Path) -> Iterator[None]:
+    """Let an error about a copied file name the file it came from: the copy is not kept."""
+    try:
+        yield
+    except DevenoError as error:
+        copies = str(raw / "files")
+        if not error.where.startswith(copies):
+            raise
+        name = error.where.removeprefix(copies).lstrip("/")
+        place = f"{_origin(source, str(folder))}: {name}"
+        if isinstance(source, FilesSource):
+            place = str(local.find_root(source, folder) / name)
+        elif isinstance(source, UrlSource):
+            urls = (url for url, kept, _ in _targets(source) if name.startswith(kept))
+            place = f"{next(urls, source.base)} ({name})"
+        raise type(error)(error.what, place, error.todo) from error
 
 
 def _origin(source: Any, folder: str) -> str:

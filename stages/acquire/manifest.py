@@ -105,7 +105,7 @@ def count(folder: Path, found: list[Row], log: Log) -> dict[str, int]:
     if not any(totals.values()) and any(row["format"] != "binary" for row in found):
         raise SourceError(
             "the source is empty: its files hold no record",
-            str(folder.name),
+            str(folder / "files"),
             "check what the files hold, and how `reading` reads them",
         )
     return totals

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
-from stages.core import workspace
-from stages.core.errors import DevenoError, MachineError
+from stages.core import registry, workspace
+from stages.core.errors import DevenoError, MachineError, ParamsError, translated
 
 Verb = Callable[[argparse.Namespace], int]
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are three lines like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse found as an error that a user can act on."""
+        wrong = re.match(r"argument VERB: invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        if wrong:
+            known = re.findall(r"[a-z]+", wrong[2])
+            raise ParamsError(
+                f"there is no verb {wrong[1]!r}", self.prog, registry.near(wrong[1], known)
+            )
+        raise ParamsError(message, self.prog, f"`{self.prog} -h` shows how it is written")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; a user error is three lines and exit code 2, without a traceback."""
-    parser = _parser()
-    options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     try:
+        options = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
         _own_interpreter_first()
         _run_workspace_code()
         return int(options.verb(options))
@@ -28,6 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        told = translated(error)
+        if told is None:
+            raise
+        sys.stderr.write(f"{told}\n")
+        return told.exit_code
     except KeyboardInterrupt:
         return 130
 
@@ -35,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from stages.cli import inspection, running, servers, trying
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="deveno", description="From raw text to a benchmarked model, every file made again."
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")

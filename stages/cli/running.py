@@ -60,46 +60,44 @@ def run_entries(options: argparse.Namespace) -> int:
 def _run(root: Path, made: plan.Plan, forced: set[str]) -> int:
     from flows.session import run_pipeline
 
+    began = time.time()
     display = Display(root, len(made.pending))
     with display:
         results = run_pipeline(root, made, on_event=display.event, force=frozenset(forced))
     failed = {
         name: result for name, result in results.items() if result.state in ("failed", "cancelled")
     }
+    outcomes = {name: _outcome(root, made, name, began) for name in failed}
     for name, result in failed.items():
-        error = _outcome(root, made, name) or DevenoError(
-            f"{name} {result.state}", result.message or "dvc", f"read `deveno logs {name}`"
-        )
-        sys.stderr.write(f"{error}\n")
+        told = result.error if len(result.error) == 3 else []
+        error = outcomes[name].get("error") or {
+            "what": f"{name} {result.state}",
+            "where": result.message or "dvc",
+            "do": f"read `deveno logs {name}`",
+        }
+        shown = DevenoError(error["what"], error["where"], error["do"])
+        sys.stderr.write("\n".join(told or shown.lines()) + "\n")
     waiting = [name for name, result in results.items() if result.state == "blocked"]
     if waiting:
         sys.stderr.write(f"not started: {', '.join(waiting)}\n")
     if not failed:
         return 0
-    statuses = {_status(root, made, name) for name in failed}
+    statuses = {str(outcome.get("status", "user error")) for outcome in outcomes.values()}
     return 75 if statuses == {"resumable"} else 1 if "crash" in statuses else 2
 
 
-def _outcome_file(root: Path, made: plan.Plan, name: str) -> dict[str, Any]:
-    """Return outcome.json of an entry's last execution; exit codes do not cross DVC."""
+def _outcome(root: Path, made: plan.Plan, name: str, began: float) -> dict[str, Any]:
+    """Return outcome.json of this run's execution; {} if the entry never came to one.
+
+    Exit codes do not cross DVC, so an execution leaves how it ended in its scratch folder.
+    """
     entry = made.graph[name]
     last = journal.last(workspace.home(root), entry.stage.name, entry.key)
-    if last is None:
+    if last is None or float(last.start.get("time", 0)) < began:
         return {}
-    path = (
-        workspace.scratch(root, entry.stage.name, str(last.start.get("fingerprint")))
-        / "outcome.json"
-    )
+    fingerprint = str(last.start.get("fingerprint"))
+    path = workspace.scratch(root, entry.stage.name, fingerprint) / "outcome.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _outcome(root: Path, made: plan.Plan, name: str) -> DevenoError | None:
-    error = _outcome_file(root, made, name).get("error")
-    return DevenoError(error["what"], error["where"], error["do"]) if error else None
-
-
-def _status(root: Path, made: plan.Plan, name: str) -> str:
-    return str(_outcome_file(root, made, name).get("status", "user error"))
 
 
 def _compare(root: Path, names: list[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.cli.inspection import Add
 from stages.core import canonical, references, registry, run, workspace
-from stages.core.errors import ArtifactError, UnknownEntryError
+from stages.core.errors import ArtifactError, DevenoError, ParamsError, UnknownEntryError
 
 BATCH = 64
 Answer = Callable[[list[str]], list[Any]]
@@ -37,19 +37,39 @@ def attempt(options: argparse.Namespace) -> int:
             f"run `deveno run {entry.name}`",
         )  # fmt: skip
     texts = _texts(options)
+    if options.out is not None and options.out.is_dir():
+        raise ArtifactError(f"{options.out} is a folder", "--out", "name a file to write")
     run.pin(entry.threads)
     answer = answerer(folder)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for start in range(0, len(texts), BATCH):
         batch = texts[start : start + BATCH]
-        for text, result in zip(batch, answer(batch), strict=True):
-            rows.append({"text": text, "result": result})
+        for (_, text), result in zip(batch, _answers(answer, batch), strict=True):
             if options.out is None:
-                print(_shown(text, result), flush=True)
+                between = "\n" if rows else ""
+                print(between + _shown(text, result), flush=True)
+            rows.append({"text": text, "result": result})
     if options.out is not None:
         canonical.write_lines(options.out, rows)
         print(f"wrote {len(rows)} answers to {options.out}")
     return 0
+
+
+Placed = tuple[str, str]
+"""Where a text came from, for errors, and the text."""
+
+
+def _answers(answer: Answer, batch: list[Placed]) -> list[Any]:
+    """Return the answers of a batch; an error names the text that could not be answered."""
+    try:
+        return answer([text for _, text in batch])
+    except DevenoError:
+        for place, text in batch:
+            try:
+                answer([text])
+            except DevenoError as error:
+                raise type(error)(error.what, f"{place}: {error.where}", error.todo) from None
+        raise
 
 
 def _model_entry(graph: references.Graph, name: str) -> references.Entry:
@@ -74,35 +94,78 @@ def _model_entry(graph: references.Graph, name: str) -> references.Entry:
             f"write the stage too, such as {named[0]}",
         )
     known = [*models, *(entry.key for entry in models.values())]
+    others = [found for found, entry in graph.items() if name in (found, entry.key)]
+    if others:
+        paths = [path for found in others for path in graph[found].writes.values()]
+        raise UnknownEntryError(
+            f"{' and '.join(others)} make no model that answers texts",
+            ", ".join(paths),
+            registry.near(name, known),
+        )
     raise UnknownEntryError(
         f"there is no model {name!r}", references.PARAMS, registry.near(name, known)
     )
 
 
-def _texts(options: argparse.Namespace) -> list[str]:
-    if options.file is not None:
-        try:
-            lines = options.file.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            raise ArtifactError(
-                f"{options.file} is not there", "--file", "name a text file"
-            ) from None
-        except UnicodeDecodeError as error:
-            raise ArtifactError(
-                f"{options.file} is not UTF-8 (byte {error.start})", "--file", "save it as UTF-8"
-            ) from None
-        return [line for line in lines if line.strip()]
+def _texts(options: argparse.Namespace) -> list[Placed]:
+    """Return the texts of the command line, of --file or of the standard input, with their place.
+
+    Lines end by a line feed only: a text may hold other separators of Unicode.
+    """
+    if options.file is not None and options.texts:
+        raise ParamsError(
+            f"there is both --file {options.file} and a text", "deveno try", "give one of them"
+        )
     if options.texts:
-        return list(options.texts)
-    if not sys.stdin.isatty():
-        return [line.rstrip("\n") for line in sys.stdin if line.strip()]
-    raise ArtifactError("there is no text", "deveno try ENTRY TEXT", "give a text, or --file")
+        return [(f"text {n}", text) for n, text in enumerate(options.texts, 1)]
+    if options.file is not None:
+        place, data = str(options.file), _read(options.file)
+    elif not sys.stdin.isatty():
+        place, data = "standard input", sys.stdin.buffer.read()
+    else:
+        raise ArtifactError("there is no text", "deveno try ENTRY TEXT", "give a text, or --file")
+    lines = enumerate(_decoded(data, place).split("\n"), 1)
+    texts = [(f"{place}:{n}", line.rstrip("\r")) for n, line in lines if line.strip()]
+    if not texts:
+        raise ArtifactError(f"{place} holds no text", place, "write one text per line")
+    return texts
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is not there", "--file", "name a text file") from None
+    except IsADirectoryError:
+        raise ArtifactError(f"{path} is a folder", "--file", "name a text file") from None
+
+
+def _decoded(data: bytes, place: str) -> str:
+    if b"\0" in data:
+        raise ArtifactError(
+            f"{place} is binary: a zero byte at offset {data.index(0)}", place, "give plain text"
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ArtifactError(
+            f"{place} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}",
+            place,
+            "save it as UTF-8",
+        ) from None
 
 
 def answerer(folder: Path) -> Answer:
     """Return the function that fits the model in a folder, as its config says what it is."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    kind = (config.get("architectures") or [""])[0]
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = str((config.get("architectures") or [""])[0])
+    except (ValueError, AttributeError) as error:
+        raise ArtifactError(
+            f"config.json cannot be read: {error}",
+            str(folder / "config.json"),
+            "run the entry that makes this model again",
+        ) from None
     if "TokenClassification" in kind:
         return _tagger(folder)
     if "MaskedLM" in kind:

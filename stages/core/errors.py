@@ -13,6 +13,11 @@ DevenoError
 
 from __future__ import annotations
 
+import errno
+import re
+from pathlib import Path
+from typing import Self
+
 USER_EXIT = 2
 """Exit code of every error that the user can act on."""
 RESUMABLE_EXIT = 75
@@ -32,6 +37,23 @@ class DevenoError(Exception):
         """Return the three lines, each on one line whatever the values held."""
         texts = (("error", self.what), ("where", self.where), ("do", self.todo))
         return [f"{label}: {' '.join(str(text).split())}" for label, text in texts]
+
+    def of_entry(self, stage: str, key: str, root: Path) -> Self:
+        """Return the same error as an entry's: its place names the entry and paths from the root.
+
+        A stage knows neither its key nor the workspace; `acquire: licence` becomes
+        `params.yaml: acquire.<key>.licence`.
+        """
+        what, where, todo = (
+            str(text).replace(f"{root}/", "") for text in (self.what, self.where, self.todo)
+        )
+        if where.startswith(f"{stage}: "):
+            where = f"params.yaml: {stage}.{key}.{where.removeprefix(f'{stage}: ')}"
+        for blank in ("*", "<entry>"):
+            where = where.replace(f"{stage}.{blank}", f"{stage}.{key}")
+        if f"{stage}.{key}" not in where and f"{stage}@{key}" not in f"{what} {where}":
+            where = f"{stage}@{key}: {where}"
+        return type(self)(what, where, todo)
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -72,3 +94,39 @@ class Resumable(DevenoError):
     """Stopped on request after a checkpoint."""
 
     exit_code = RESUMABLE_EXIT
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+_NUMBER = re.compile(r"\b(?:os error|[Ee]rrno) (\d+)\b")
+"""How libraries that raise their own exceptions (safetensors, tokenizers) tell errno."""
+
+
+def translated(error: BaseException) -> MachineError | None:
+    """Return what a user can act on: a full disk, a forbidden place, a file in the way; or None."""
+    number, reason = _system(error)
+    where = str(getattr(error, "filename", None) or "the workspace")
+    if number in _FULL:
+        return MachineError(
+            f"no space is left on the disk ({reason})", where, "free some space and run again"
+        )
+    if number in _FORBIDDEN:
+        return MachineError(
+            f"this may not be written or read: {reason}", where, "change its permissions"
+        )
+    if number in _IN_THE_WAY and isinstance(error, OSError):
+        return MachineError(
+            f"a file is where a folder should be, or the reverse: {reason}",
+            where,
+            "move away what is there, and run again",
+        )
+    return None
+
+
+def _system(error: BaseException) -> tuple[int | None, str]:
+    """Return the system's error number that an exception tells of, and its words for it."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno, str(error.strerror)
+    found = None if isinstance(error, DevenoError) else _NUMBER.search(str(error))
+    return (int(found[1]), str(error).split("\n")[0]) if found else (None, "")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from stages.core import registry, yamlfile
 from stages.core.declare import KEY, Params, Stage
-from stages.core.errors import ParamsError, UnknownEntryError
+from stages.core.errors import ArtifactError, DevenoError, ParamsError, UnknownEntryError
 
 PARAMS = "params.yaml"
 SLOT = re.compile(r"\$\{([^}]+)\}")
@@ -106,24 +106,69 @@ def validated(stage: Stage, item: Mapping[str, Any], where: str) -> Params:
     try:
         return stage.params.model_validate(dict(item))
     except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        place = f"{where}.{path}" if path else where
-        if first["type"] == "extra_forbidden":
-            fields = sorted(stage.params.model_fields)
-            raise ParamsError(
-                f"unknown parameter {path!r} (value {first['input']!r})",
-                place,
-                registry.near(path.split(".")[-1], fields)
-                if "." not in path
-                else f"`deveno show {stage.name}` lists the parameters",
-            ) from None
-        given = "" if first["type"] == "missing" else f" (value {first['input']!r})"
-        raise ParamsError(
-            f"{path or 'the entry'}: {first['msg']}{given}",
-            place,
-            f"`deveno show {stage.name}` tells what it may be",
-        ) from None
+        raise _told(error.errors()[0], stage, item, where) from None
+    except DevenoError as error:  # a validator's own, which knows no entry
+        place = error.where.removeprefix(f"{stage.name}: ")
+        raise type(error)(error.what, f"{where}.{place}", error.todo) from None
+
+
+def _told(fault: Any, stage: Stage, item: Mapping[str, Any], where: str) -> ParamsError:
+    """Return what pydantic found as an error that names the parameter as the file spells it."""
+    parts, model = _spelled(fault["loc"], stage, item)
+    path = ".".join(parts)
+    place = f"{where}.{path}" if path else where
+    if fault["type"] == "extra_forbidden":
+        fields = sorted(getattr(model, "model_fields", {}))
+        advice = registry.near(parts[-1], fields) if fields else f"`deveno show {stage.name}`"
+        return ParamsError(
+            f"unknown parameter {path!r} (value {fault['input']!r:.80})", place, advice
+        )
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "union_tag_not_found":
+        message = "its `kind` is missing"
+    given = "" if fault["type"] == "missing" else f" (value {fault['input']!r:.80})"
+    return ParamsError(
+        f"{path or 'the entry'}: {message}{given}",
+        place,
+        f"`deveno show {stage.name}` tells what it may be",
+    )
+
+
+def _spelled(
+    location: Sequence[int | str], stage: Stage, item: Mapping[str, Any]
+) -> tuple[list[str], Any]:
+    """Return a place without pydantic's union tags, and the model that the last part is of."""
+    parts: list[str] = []
+    value: Any = item
+    model: Any = stage.params
+    inner: Any = None
+    for part in location:
+        tagged = isinstance(value, Mapping) and part not in value and value.get("kind") == part
+        if tagged:
+            model = next((one for one in _models(inner) if _kind(one) == part), None)
+            continue
+        if parts and len(_models(inner)) == 1:
+            model = _models(inner)[0]
+        field = getattr(model, "model_fields", {}).get(part)
+        inner = field.annotation if field is not None else inner
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            value = None
+        parts.append(str(part))
+    return parts, model
+
+
+def _models(annotation: Any) -> list[type[Params]]:
+    """Return the parameter models that an annotation names, at any depth."""
+    if isinstance(annotation, type) and issubclass(annotation, Params):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models(inner)]
+
+
+def _kind(model: type[Params]) -> Any:
+    field = model.model_fields.get("kind")
+    return next(iter(get_args(field.annotation)), None) if field is not None else None
 
 
 def resolve(template: str, slots: Mapping[str, Any], where: str = PARAMS) -> str:
@@ -169,15 +214,24 @@ def _writers(
     )
     if path in NOTHING or (not owned and (root / path).exists()):
         return []
-    folder = path.rsplit("/", 1)[0] + "/"
     template = entry.stage.reads[argument]
+    slot = SLOT.search(template)
+    field = f".{slot.group(1).removeprefix('item.')}" if slot else ""
+    where = f"{source}: {entry.stage.name}.{entry.key}{field}"
+    if not owned:
+        raise ArtifactError(
+            f"{argument} is {path!r}, and there is no such folder",
+            where,
+            "make that folder, or name another",
+        )
+    folder = path.rsplit("/", 1)[0] + "/"
     start = template.split("${")[0]
     choices = [written.removeprefix(start) for written in writers if written.startswith(start)]
     if not template.count("${"):
         choices = [written for written in writers if written.startswith(folder)]
     raise UnknownEntryError(
         f"{argument} is {path.removeprefix(start)!r}, and no entry makes {path}",
-        f"{source}: {entry.stage.name}.{entry.key}",
+        where,
         registry.near(path.removeprefix(start), sorted(choices)),
     )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import fcntl
 import os
 import shutil
@@ -30,6 +29,7 @@ from stages.core import (
     hashes,
     journal,
     machine,
+    publication,
     references,
     registry,
     tracking,
@@ -38,9 +38,9 @@ from stages.core import (
 from stages.core.errors import (
     ArtifactError,
     DevenoError,
-    MachineError,
     Resumable,
     UnknownEntryError,
+    translated,
 )
 from stages.core.fingerprint import Fingerprints, Lock, digest
 from stages.core.log import Event, Log
@@ -67,10 +67,10 @@ THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "N
 
 def execute(stage_name: str, key: str) -> int:
     """Run one entry of the workspace; return the exit code."""
-    root = workspace.root()
-    os.chdir(root)
     _die_with_parent()
     try:
+        root = workspace.root()
+        os.chdir(root)
         declared = registry.get(stage_name)
         if declared.machine_bound and not declared.sections:
             machine.refresh(root)
@@ -80,10 +80,13 @@ def execute(stage_name: str, key: str) -> int:
         _check_inputs(entry, root)
         environment.check(root, _packages(prints, entry), entry.name)
         lock = prints.complete(entry)
-    except DevenoError as error:
-        _tell(error)
-        return error.exit_code
-    return Execution(root, graph, entry, lock, prints.hashes).run()
+        return Execution(root, graph, entry, lock, prints.hashes).run()
+    except (DevenoError, OSError) as error:
+        told = error if isinstance(error, DevenoError) else translated(error)
+        if told is None:
+            raise
+        _tell(told)
+        return told.exit_code
 
 
 def _entry(graph: Graph, stage_name: str, key: str) -> Entry:
@@ -132,27 +135,17 @@ class Execution:
 
     def run(self) -> int:
         """Run under the scratch lock and leave an outcome whatever happens."""
-        try:
-            with self._locked():
-                self.journal = self._opened()
-                tracking.ensure_publisher(workspace.home(self.root))  # curves are live
-                self.log = Log(self._sink, self.scratch)
-                self._on_stop()
-                try:
-                    self._compute()
-                except BaseException as error:
-                    return self._failed(error)
-                self._close({"status": "ok"})
-                return 0
-        except DevenoError as error:
-            _tell(error)
-            return error.exit_code
-        except OSError as error:
-            told = translated(error)
-            if told is None:
-                raise
-            _tell(told)
-            return told.exit_code
+        with self._locked():
+            self.journal = self._opened()
+            tracking.ensure_publisher(workspace.home(self.root))  # curves are live
+            self.log = Log(self._sink, self.scratch)
+            self._on_stop()
+            try:
+                self._compute()
+            except BaseException as error:
+                return self._failed(error)
+            self._close({"status": "ok"})
+            return 0
 
     def _opened(self) -> journal.Journal:
         stage, lock = self.entry.stage, self.lock
@@ -223,13 +216,14 @@ class Execution:
             )
 
     def _publish(self) -> None:
-        for name, path in self.entry.writes.items():
-            _move(self.out / name, self.root / path)
         stage, key = self.entry.stage, self.entry.key
-        canonical.write_json(self.root / "metrics" / stage.name / f"{key}.json", self.log.metrics)
+        metrics = self.root / "metrics" / stage.name / f"{key}.json"
+        texts = {metrics: canonical.dumps(self.log.metrics)}
         if stage.curves:
-            text = curves_csv(self.log.curves, stage.curves)
-            canonical.write_text(self.root / "plots" / stage.name / f"{key}.csv", text)
+            plot = self.root / "plots" / stage.name / f"{key}.csv"
+            texts[plot] = curves_csv(self.log.curves, stage.curves)
+        folders = {self.out / name: self.root / path for name, path in self.entry.writes.items()}
+        publication.publish(folders, texts, self.scratch / "replaced")
         for left in self.scratch.iterdir():
             if left.name not in ("lock", "outcome.json"):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -259,7 +253,9 @@ class Execution:
 
     def _failed(self, error: BaseException) -> int:
         shutil.rmtree(self.out, ignore_errors=True)
-        told: BaseException = (translated(error) if isinstance(error, OSError) else None) or error
+        told: BaseException = translated(error) or error
+        if isinstance(told, DevenoError):
+            told = told.of_entry(self.entry.stage.name, self.entry.key, self.root)
         outcome = outcome_of(told)
         if outcome["status"] == "crash":
             trace = "".join(traceback.format_exception(error))
@@ -313,18 +309,6 @@ def outcome_of(error: BaseException) -> dict[str, Any]:
     return {"status": status, "error": {"what": error.what, "where": error.where, "do": error.todo}}
 
 
-def translated(error: OSError) -> DevenoError | None:
-    """Return the error a user can act on for a full disk or a forbidden folder, else None."""
-    where = str(error.filename or "the workspace")
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return MachineError("no space is left on the disk", where, "free some space and run again")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return MachineError(
-            f"this may not be written or read: {error.strerror}", where, "change its permissions"
-        )
-    return None
-
-
 def curves_csv(curves: dict[str, list[tuple[int, float]]], names: tuple[str, ...]) -> str:
     """Return stepped metrics as CSV: one row per step, empty where a curve has no point."""
     steps = sorted({step for name in names for step, _ in curves.get(name, [])})
@@ -334,21 +318,6 @@ def curves_csv(curves: dict[str, list[tuple[int, float]]], names: tuple[str, ...
         cells = [repr(column[step]) if step in column else "" for column in columns]
         rows.append(",".join([str(step), *cells]))
     return "\n".join(rows) + "\n"
-
-
-def _move(source: Path, target: Path) -> None:
-    """Publish a folder by rename; across file systems by a copy beside the target and a rename."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir():
-        shutil.rmtree(target)
-    try:
-        source.rename(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        shutil.copytree(source, beside)
-        beside.rename(target)
 
 
 def _lock(stream: TextIO, name: str) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from stages.core.errors import ArtifactError
 from stages.evaluate.material import open_corpus, rows_digest
 from stages.evaluate.rules import MajorityTagger, SuffixTagger
 from stages.evaluate.scoreboard import DIGITS, Measure, Scoreboard, Systems
@@ -56,6 +57,7 @@ def score(task: TokenClassification, systems: Systems, corpus: Path, board: Scor
     rows = material.rows(params.split, task.max_sentences)
     tagger = open_tagger(systems.model, params.threads, params.batch_size)
     gold = _gold(rows, tagger.labels)
+    _check_labels(gold, tagger.labels, corpus)
     said = tagger.tag(gold.words)
     measures = _measures(gold, rows_digest(rows))
     counts = metrics.tag_counts(gold.tags, said, gold.labels)
@@ -90,6 +92,17 @@ def _gold(rows: list[dict[str, Any]], known: Sequence[str]) -> Gold:
     present = {tag for row in rows for tag in row["tags"]}
     labels = sorted(present | set(known))
     return Gold(rows, labels, sorted(present - set(known)))
+
+
+def _check_labels(gold: Gold, known: Sequence[str], corpus: Path) -> None:
+    """Refuse a corpus of another tag set: some unseen labels are errors, all of them a mix-up."""
+    if gold.unseen_words == gold.n:
+        raise ArtifactError(
+            f"no label of the corpus was seen in training: {', '.join(gold.unseen[:8])};"
+            f" the model knows {', '.join(sorted(known)[:20])}",
+            str(corpus),
+            "point `data` at a corpus with the model's tag set, or `model` at one trained on it",
+        )
 
 
 def _measures(gold: Gold, digest: str) -> list[Measure]:

@@ -81,13 +81,10 @@ def _merged(path: Path, closures: Mapping[str, imports.Closure]) -> str:
     for name in [name for name, body in stages.items() if _declared(body) and name not in closures]:
         del stages[name]
     for name, closure in closures.items():
-        body: dict[str, Any] = {
-            "foreach": f"${{{name}}}",
-            "do": instance(registry.get(name), closure),
-        }
-        if (stages.get(name) or {}).get("frozen"):
-            body["frozen"] = True
-        stages[name] = body
+        body = instance(registry.get(name), closure)
+        if ((stages.get(name) or {}).get("do") or {}).get("frozen"):
+            body["frozen"] = True  # DVC takes it inside `do`, for all entries of a stage
+        stages[name] = {"foreach": f"${{{name}}}", "do": body}
     stream = io.StringIO()
     writer.dump(document, stream)
     text = stream.getvalue()

@@ -29,6 +29,8 @@ Event = dict[str, Any]
 
 SAMPLE_S = 5.0
 """Seconds between two samples of CPU and memory."""
+FIRST_SAMPLE_S = 1.0
+"""The first two come sooner, so that a stage of a few seconds has one too."""
 TAIL_BYTES = 1 << 16
 """How much of a journal's end is read to find its last event."""
 FLOWS = "flows"
@@ -189,7 +191,7 @@ class Journal:
         step = 0
         previous: dict[int, float] = {}
         before = time.monotonic()
-        while not self._stop.wait(every_s):
+        while not self._stop.wait(every_s if step > 1 else min(every_s, FIRST_SAMPLE_S)):
             import psutil  # here, so that no stage waits for it
 
             cpu: dict[int, float] = {}

@@ -100,7 +100,10 @@ class Planner:
         upstream = [self.unknown[path] for path in self._read(entry) if path in self.unknown]
         now = self.prints.lock(entry, self.outputs)
         recorded = self.locks.get(entry.name)
-        reasons = changes(now, recorded) if not upstream else []
+        frozen = bool(recorded and self.prints.bodies[entry.stage.name].get("frozen"))
+        if frozen:  # DVC then looks at the outputs only
+            upstream = []
+        reasons = changes(now, recorded) if not upstream and not frozen else []
         reasons += [
             f"after {name}, whose output is not known yet" for name in sorted(set(upstream))
         ]
@@ -111,7 +114,8 @@ class Planner:
         if not reasons:
             reasons = [f"{path} is {state}" for path, state in self._damaged(made).items()]
             if not reasons:
-                return self._settle(entry, Step(entry, SKIP, ["nothing changed"]), made, now)
+                why = "it is frozen in dvc.yaml" if frozen else "nothing changed"
+                return self._settle(entry, Step(entry, SKIP, [why]), made, now)
         if complete and entry.name not in self.force:
             cached = self._restorable(now, entry, made)
             if cached is not None:
@@ -184,7 +188,7 @@ def changes(now: fingerprint.Lock, recorded: Mapping[str, Any] | None) -> list[s
 
 
 def _dependency(path: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> str:
-    kind = "code" if path.endswith(".py") else "input"
+    kind = "code" if path.startswith("stages/") and Path(path).suffix else "input"
     if path not in then:
         return f"{kind} {path} is new"
     if now.get(path) is None:

@@ -255,17 +255,18 @@ class Publisher:
         from stages.core.tracking import Point
 
         start, time_ms = execution.start, int(end["time"] * 1000)
+        outcome = str(end.get("outcome", "crash"))  # `execution` may be older than its end
         spent = end.get("durations", {})
         store.points(run, [Point(f"cost/{name}", float(spent[name]), time_ms) for name in spent])
         tags = {"deveno.fingerprint": start.get("fingerprint"), "deveno.execution": execution.id}
         for row in end.get("outputs", []):
             if str(row["path"]).startswith("models/") and row.get("md5"):
                 store.link(run, store.model(row["path"], row["md5"], run, tags))
-        if execution.outcome == "ok":
+        if outcome == "ok":
             self._score(run, execution, store)
         if end.get("error"):
             store.tag(run, {"deveno.error": "\n".join(end["error"])})
-        store.finish(run, execution.outcome, end["time"])
+        store.finish(run, outcome, end["time"])
 
     def _score(self, run: str, execution: journal.Execution, store: Store) -> None:
         """Attach what an entry measured of a model (its parameter `model`) to that model."""

@@ -8,7 +8,6 @@ input changed, publish by rename, write metrics, `outcome.json` and the journal.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import shutil
@@ -29,6 +28,7 @@ from stages.core import (
     hashes,
     journal,
     machine,
+    parent,
     publication,
     references,
     registry,
@@ -67,7 +67,7 @@ THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "N
 
 def execute(stage_name: str, key: str) -> int:
     """Run one entry of the workspace; return the exit code."""
-    _die_with_parent()
+    parent.die_with_dvc()
     try:
         root = workspace.root()
         os.chdir(root)
@@ -77,7 +77,7 @@ def execute(stage_name: str, key: str) -> int:
         graph = references.load(root)
         entry = _entry(graph, stage_name, key)
         prints = Fingerprints(root)
-        _check_inputs(entry, root)
+        _check_inputs(entry, graph, root)
         environment.check(root, _packages(prints, entry), entry.name)
         lock = prints.complete(entry)
         return Execution(root, graph, entry, lock, prints.hashes).run()
@@ -108,8 +108,12 @@ def _packages(prints: Fingerprints, entry: Entry) -> list[str]:
     ]
 
 
-def _check_inputs(entry: Entry, root: Path) -> None:
-    for argument, path in entry.reads.items():
+def _check_inputs(entry: Entry, graph: Graph, root: Path) -> None:
+    """Refuse to start without an input; a reader of parent folders needs all that it lists."""
+    wanted = [(argument, path) for argument, path in entry.reads.items()]
+    if entry.stage.sections:
+        wanted += [(up, path) for up in entry.upstream for path in graph[up].writes.values()]
+    for argument, path in wanted:
         if not (root / path).is_dir():
             raise ArtifactError(
                 f"{path} is not there",
@@ -132,6 +136,7 @@ class Execution:
         self.journal: journal.Journal | None = None
         self.log = Log()
         self.stage_s = 0.0
+        self.asked = self.closing = False
 
     def run(self) -> int:
         """Run under the scratch lock and leave an outcome whatever happens."""
@@ -194,6 +199,7 @@ class Execution:
                     f"it is an input of {self.entry.name}",
                     "let nothing else write there, and run again",
                 )
+        self.closing = True
         self._publish()
 
     def _listed(self) -> dict[str, dict[str, Any]]:
@@ -233,7 +239,14 @@ class Execution:
         signal.signal(signal.SIGINT, self._stop)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        """Let a stage that polls `log.stopping` reach its checkpoint; stop any other at once."""
+        """Let a stage that polls `log.stopping` reach its checkpoint; stop any other at once.
+
+        A second signal changes nothing (a killed DVC sends one more by its death), nor does one
+        while the outcome is being written.
+        """
+        if self.asked or self.closing:
+            return
+        self.asked = True
         self.log.request_stop()
         error = Resumable(
             f"{self.entry.name} was stopped ({signal.Signals(number).name})",
@@ -252,6 +265,7 @@ class Execution:
         timer.start()
 
     def _failed(self, error: BaseException) -> int:
+        self.closing = True
         shutil.rmtree(self.out, ignore_errors=True)
         told: BaseException = translated(error) or error
         if isinstance(told, DevenoError):
@@ -331,13 +345,6 @@ def _lock(stream: TextIO, name: str) -> None:
 def _tell(error: BaseException) -> None:
     sys.stderr.write(f"{error}\n")
     sys.stderr.flush()
-
-
-def _die_with_parent() -> None:
-    """Ask Linux for SIGTERM when DVC dies: its lock is then free, and two trainers would run."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM, 0, 0, 0)
 
 
 def pin(threads: int, portable: bool = True) -> None:

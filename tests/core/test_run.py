@@ -24,7 +24,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(root))
     monkeypatch.setenv("DEVENO_TRACKING", "off")
     monkeypatch.chdir(root)
-    monkeypatch.setattr(run, "_die_with_parent", lambda: None)
+    monkeypatch.setattr(run.parent, "die_with_dvc", lambda: None)
     monkeypatch.setattr(run, "pin", lambda threads, portable: None)
     monkeypatch.setattr(run.Execution, "_on_stop", lambda self: None)
     return root

@@ -113,31 +113,32 @@ def by_stage(table: Sequence[dict[str, str]], corpus: Path) -> list[dict[str, An
     """Return what the stage `refine` itself found of each pair: the tables of its corpus decide.
 
     `near`: both files are in one cluster of exact and near-duplicates. `contained`, `related`: a
-    row of the corpus names this very pair.
+    row of the corpus names this pair, or the pair of the documents that represent the files.
     """
+    matches = [
+        (row["kind"], *(row[side].removesuffix(".gz") for side in ("id", "representative")))
+        for file in ("related.parquet", "duplicates.parquet")
+        for row in pq.read_table(corpus / file).to_pylist()
+    ]
     parent: dict[str, str] = {}
-    named: dict[frozenset[str], str] = {}
 
     def root(name: str) -> str:
         while name in parent:
             name = parent[name]
         return name
 
-    for file in ("related.parquet", "duplicates.parquet"):
-        for row in pq.read_table(corpus / file).to_pylist():
-            one, other = (row[side].removesuffix(".gz") for side in ("id", "representative"))
-            if row["kind"] not in ("exact", "near"):
-                named[frozenset((one, other))] = row["kind"]
-            elif root(one) != root(other):
-                parent[root(one)] = root(other)
+    for kind, one, other in matches:
+        if kind in ("exact", "near") and root(one) != root(other):
+            parent[root(one)] = root(other)
+    named = {frozenset((root(one), root(other))): kind for kind, one, other in matches}
     found = []
     for row in table:
-        one, other = row["file_a"], row["file_b"]
-        kind = "near" if root(one) == root(other) else named.get(frozenset((one, other)), "none")
+        one, other = root(row["file_a"]), root(row["file_b"])
+        kind = "near" if one == other else named.get(frozenset((one, other)), "none")
         found.append(
             {
-                "file_a": one,
-                "file_b": other,
+                "file_a": row["file_a"],
+                "file_b": row["file_b"],
                 "same_work": row["same_work"] == "1",
                 "jaccard_of_table": float(row["jaccard5_norm"]),
                 "found": kind,

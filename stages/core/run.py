@@ -137,6 +137,7 @@ class Execution:
         self.log = Log()
         self.stage_s = 0.0
         self.asked = self.closing = False
+        self.patience: threading.Timer | None = None
 
     def run(self) -> int:
         """Run under the scratch lock and leave an outcome whatever happens."""
@@ -199,7 +200,7 @@ class Execution:
                     f"it is an input of {self.entry.name}",
                     "let nothing else write there, and run again",
                 )
-        self.closing = True
+        self._settle()
         self._publish()
 
     def _listed(self) -> dict[str, dict[str, Any]]:
@@ -260,12 +261,18 @@ class Execution:
             self._close(outcome_of(error))
             os._exit(error.exit_code)
 
-        timer = threading.Timer(GRACE_S, give_up)
-        timer.daemon = True
-        timer.start()
+        self.patience = threading.Timer(GRACE_S, give_up)
+        self.patience.daemon = True
+        self.patience.start()
+
+    def _settle(self) -> None:
+        """From here on no signal and no lost patience breaks off what is written down."""
+        self.closing = True
+        if self.patience is not None:
+            self.patience.cancel()
 
     def _failed(self, error: BaseException) -> int:
-        self.closing = True
+        self._settle()
         shutil.rmtree(self.out, ignore_errors=True)
         told: BaseException = translated(error) or error
         if isinstance(told, DevenoError):

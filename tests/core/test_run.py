@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
 import threading
+import time
 
 import pytest
 
-from stages.core import declare, references, run, workspace
+from stages.core import declare, journal, references, run, workspace
 from stages.core.errors import DeclarationError, ParamsError, Resumable
 from stages.core.fingerprint import Fingerprints
 from stages.core.log import Log
 from tests.core import toys
 
 PARAMS = "source: {a: {text: saluton, threads: 1}}\ncopy: {b: {base: raw/a, times: 3}}\n"
+ON_STOP = run.Execution._on_stop
 
 
 @pytest.fixture
@@ -67,6 +71,18 @@ def test_a_missing_input_is_three_lines_and_exit_2(place, capfd):
     assert len(lines) == 3
 
 
+def test_a_reader_of_many_entries_starts_only_when_all_are_there(place, capfd):
+    text = PARAMS + "gather: {all: {}}\n"
+    (place / "params.yaml").write_text(text.replace("copy: {", "copy: {c: {base: raw/a}, "))
+    for stage, key in (("source", "a"), ("copy", "b")):
+        assert run.execute(stage, key) == 0
+    assert run.execute("gather", "all") == 2
+    assert capfd.readouterr().err.startswith("error: data/copied/c is not there\n")
+    assert run.execute("copy", "c") == 0
+    assert run.execute("gather", "all") == 0
+    assert (place / "data/pages/all/page.txt").read_text() == "b 3\nc 1"
+
+
 def test_an_unknown_entry_is_three_lines_and_exit_2(place, capfd):
     assert run.execute("copy", "bb") == 2
     assert "no entry 'copy@bb'" in capfd.readouterr().err
@@ -105,6 +121,49 @@ def test_a_fault_leaves_no_output_and_says_so(place, monkeypatch, capfd, body, s
 
 def _raise(error):
     raise error
+
+
+@pytest.fixture
+def signalled(place, monkeypatch):
+    """The runner with its own signal handlers, which are put back afterwards."""
+    monkeypatch.setattr(run.Execution, "_on_stop", ON_STOP)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    yield place
+    for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+        signal.signal(number, handler)
+
+
+def terminate(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("polls", [True, False])
+def test_signals_while_a_stop_is_written_down_lose_nothing(signalled, monkeypatch, polls):
+    """The group gets SIGTERM, and then DVC's death sends it again: here in the worst moment."""
+
+    def function(params, raw, log):
+        assert not (polls and log.stopping)
+        terminate()
+        terminate()
+        if log.stopping:
+            raise Resumable("stopped", "at 3", "again")
+
+    faulty(monkeypatch, function)
+    real = run.canonical.write_json
+    monkeypatch.setattr(run.canonical, "write_json", lambda *a: (terminate(), real(*a)))
+    monkeypatch.setattr(run, "GRACE_S", 0.3)
+    assert run.execute("source", "a") == 75
+    time.sleep(0.5 if polls else 0)  # had its patience not ended, this process would have
+    assert outcome(signalled, "source")["status"] == "resumable"
+    assert journal.last(signalled, "source", "a").outcome == "resumable"
+
+
+def test_a_signal_while_outputs_are_exchanged_comes_too_late(signalled, monkeypatch):
+    real = run.publication.publish
+    monkeypatch.setattr(run.publication, "publish", lambda *a: (terminate(), real(*a)))
+    assert run.execute("source", "a") == 0
+    assert outcome(signalled, "source")["status"] == "ok"
+    assert (signalled / "data/raw/a/text.txt").exists()
 
 
 def test_an_undeclared_output_is_refused(place, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -52,7 +53,26 @@ def copy(params: CopyParams, base: Path, copied: Path, log: Log) -> None:
         (copied / name).write_text((base / "text.txt").read_text(encoding="utf-8"))
 
 
-TOYS: dict[str, Stage] = {"source": source.declaration, "copy": copy.declaration}
+class GatherParams(Params):
+    """Nothing to choose."""
+
+
+@stage(
+    version=1, reads={"all": "data/copied"}, writes={"page": "data/pages/${key}"},
+    sections=("copy",),
+)  # fmt: skip
+def gather(params: GatherParams, entries: dict[str, Any], all: Path, page: Path, log: Log) -> None:
+    """List what the copies hold."""
+    page.mkdir()
+    rows = [f"{key} {len(list((all / key).iterdir()))}" for key in entries["copy"]]
+    (page / "page.txt").write_text("\n".join(rows))
+
+
+TOYS: dict[str, Stage] = {
+    "source": source.declaration,
+    "copy": copy.declaration,
+    "gather": gather.declaration,
+}
 
 
 def install(monkeypatch) -> None:
@@ -71,7 +91,7 @@ def workspace_at(root: Path, params: str) -> Path:
     (root / "params.yaml").write_text(params)
     (root / "environment.yaml").write_text('pydantic: "0"\n')
     (root / "dvc.yaml").write_text(
-        "vars:\n- {source: {}, copy: {}}\n"
+        "vars:\n- {source: {}, copy: {}, gather: {}}\n"
         "stages:\n"
         "  source:\n    foreach: ${source}\n    do:\n"
         "      cmd: python -m stages execute source ${key}\n"
@@ -84,5 +104,10 @@ def workspace_at(root: Path, params: str) -> Path:
         "      outs: ['data/copied/${key}']\n"
         "      metrics: [{'metrics/copy/${key}.json': {cache: false}}]\n"
         "      plots: [{'plots/copy/${key}.csv': {cache: false, x: step, y: loss_nats}}]\n"
+        "  gather:\n    foreach: ${gather}\n    do:\n"
+        "      cmd: python -m stages execute gather ${key}\n"
+        "      deps: [data/copied]\n      params: ['gather.${key}', copy]\n"
+        "      outs: ['data/pages/${key}']\n"
+        "      metrics: [{'metrics/gather/${key}.json': {cache: false}}]\n"
     )
     return root

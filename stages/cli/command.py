@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; a user error is three lines and exit code 2, without a traceback."""
     try:
-        options = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+        options = _parsed(sys.argv[1:] if arguments is None else arguments)
         _own_interpreter_first()
         _run_workspace_code()
         return int(options.verb(options))
@@ -51,6 +51,17 @@ def main(arguments: list[str] | None = None) -> int:
         return told.exit_code
     except KeyboardInterrupt:
         return 130
+
+
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    """Return what was asked for; texts may also follow an option, which argparse alone refuses."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and (any(word.startswith("-") for word in rest) or not hasattr(options, "texts")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.texts += rest
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

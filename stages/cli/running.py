@@ -29,6 +29,12 @@ def add_verbs(add: Add) -> None:
 def run_entries(options: argparse.Namespace) -> int:
     """Run the pipeline in force, or the targets and what they stand on."""
     root = workspace.root()
+    if not (root / ".dvc").is_dir():
+        raise MachineError(
+            f"{root.name} is no DVC repository: it has no folder .dvc",
+            str(root),
+            "run `dvc init` there, or clone the project again",
+        )
     stale = [name for name in dvcfile.stale(root) if name in dvcfile.BINDING]
     if stale:
         raise MachineError(

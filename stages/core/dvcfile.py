@@ -72,7 +72,10 @@ def render(root: Path) -> dict[str, str]:
 def _merged(path: Path, closures: Mapping[str, imports.Closure]) -> str:
     writer = YAML(typ="rt", pure=True)
     writer.width = 4096
-    existing = writer.load(path.read_text(encoding="utf-8")) if path.exists() else None
+    existing = None
+    if path.exists():
+        yamlfile.read(path)  # says where it is not YAML
+        existing = writer.load(path.read_text(encoding="utf-8"))
     document: Any = existing if existing is not None else {}
     defaults: dict[str, Any] = {name: {} for name in closures}
     others = [row for row in document.get("vars", []) if not _ours(row)]

@@ -7,7 +7,7 @@ paper. Every point and every printed value carries its source; axis ticks are on
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from stages.report.markup import THIN, Markup, element, text_of
@@ -32,7 +32,7 @@ class Bar:
 
     name: str
     value: Node
-    interval: Node | None = None
+    interval: Iterable[Node] | None = None
     own: bool = False
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from stages.report.charts import Bar, bar_chart
-from stages.report.markup import Child, Markup, code, derived, element, figure, join, ratio, table
-from stages.report.panels import badge, facts, grid, more, name, panel, section
+from stages.report.markup import Child, Markup, derived, element, figure, join, ratio, table
+from stages.report.panels import badge, caption, facts, grid, more, name, panel, section
 from stages.report.sources import Artifact, Node, Sources
 from stages.report.stage import ReportParams
 
@@ -40,11 +40,11 @@ def _material(sources: Sources) -> Markup:
                 element("span", name(one.key), id=f"acquire-{one.key}"),
                 name(str(manifest["source"]["kind"].value)),
                 name(str(licence.value)) if licence else "not stated",
-                join(
-                    [
-                        name(str(origin.value)) if origin else "",
-                        badge() if sources.synthetic(one) else "",
-                    ]
+                element(
+                    "span",
+                    name(str(origin.value)) if origin else "",
+                    " ",
+                    badge() if sources.synthetic(one) else "",
                 ),
                 derived(len(files), "", "count", files),
                 total,
@@ -52,13 +52,11 @@ def _material(sources: Sources) -> Markup:
         )
     if not rows:
         return Markup("")
-    files_note = element(
-        "figcaption",
-        element("span", "from ", code("data/raw/<entry>/manifest.json")),
-        element("span", "again: ", code("dvc repro acquire")),
-    )
+    files_note = caption([(one, ["manifest.json"]) for one in sources.of("acquire")])
     heads = ["Entry", "Source", "Licence", "Origin", "Files", "Stored"]
-    return element("figure", table(heads, rows, left=4), files_note, _class="panel wide")
+    return element(
+        "figure", table(heads, rows, left=4, _class="stack"), files_note, _class="panel wide"
+    )
 
 
 def _corpus(params: ReportParams, sources: Sources, one: Artifact) -> Markup:

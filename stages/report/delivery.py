@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from stages.report.charts import Bar, Series, bar_chart, line_chart
-from stages.report.markup import Child, Markup, code, derived, element, figure, interval, join, ratio, table
-from stages.report.panels import facts, grid, more, name, panel, section
+from stages.report.charts import Bar, Series, bar_chart, interval_chart, line_chart
+from stages.report.markup import (
+    Child,
+    Markup,
+    code,
+    derived,
+    element,
+    figure,
+    interval,
+    join,
+    ratio,
+    table,
+)
+from stages.report.panels import badge, caption, facts, grid, more, name, panel, section
 from stages.report.scores import style_of, title_of
 from stages.report.sources import Artifact, Node, Sources
+
+CELLS = (
+    "Variant",
+    "Threads",
+    "Batch",
+    "Tokens",
+    "n",
+    "p50, ms",
+    "Quartiles",
+    "p95",
+    "p99",
+    "Ratio",
+    "Interval",
+    "Load",
+)
+"""Columns of the table of timings; the ratio is to the first variant in the same round."""
 
 
 def delivery(sources: Sources) -> Markup:
@@ -27,8 +54,8 @@ def delivery(sources: Sources) -> Markup:
             section(
                 "exports",
                 "Exports",
-                "What an export costs and saves: size beside the float model, parity over shapes, and "
-                "the change of the score on the same sentences.",
+                "What an export costs and saves: size beside the float model, parity over shapes, "
+                "and the change of the score on the same sentences.",
                 [_ladder(sources, exports)] if exports else [],
             ),
             section(
@@ -53,6 +80,8 @@ def _port(sources: Sources, one: Artifact) -> Markup:
         for row in told["checks"]
     ]
     searches = [_search(row) for row in told.get("searches") or []]
+    checks = told["checks"]
+    say = element("p", _passed(checks, "passed"), " checks passed.", _class="say")
     tensors = told.get("tensors")
     pairs: list[tuple[str, Child]] = [
         ("checkpoint", code(str(told["checkpoint"].value))),
@@ -64,8 +93,9 @@ def _port(sources: Sources, one: Artifact) -> Markup:
         one,
         join(["Port ", name(one.key)]),
         facts(pairs),
+        say,
         searches,
-        table(["Check", "n", "Limit", ""], rows),
+        more("Check by check", table(["Check", "n", "Limit", ""], rows)),
         files=["verification.json"],
         anchor=True,
         _class="wide",
@@ -75,9 +105,9 @@ def _port(sources: Sources, one: Artifact) -> Markup:
 def _search(row: Node) -> Markup:
     return element(
         "p",
-        "With ",
+        "Beam ",
         figure(row["num_beams"]),
-        " beams: ",
+        ": ",
         figure(row["sentences_equal"]),
         " of ",
         figure(row["sentences"]),
@@ -86,67 +116,100 @@ def _search(row: Node) -> Markup:
     )
 
 
+def _passed(cases: Node, field: str) -> Markup:
+    """Return how many cases passed of how many."""
+    number = sum(bool(case[field].value) for case in cases)
+    passed = derived(number, "", "passed", cases)
+    return join([passed, " of ", derived(len(cases), "", "count", cases)])
+
+
 def _ladder(sources: Sources, exports: Sequence[Artifact]) -> Markup:
     """Return sizes as bars, and what each export keeps of its model."""
-    parts: list[Markup] = []
-    rows: list[list[Child]] = []
-    for one in exports:
-        told = one.json("export.json")
-        cases = told["parity"]
-        passed = [case for case in cases if case["pass"].value]
-        kind = told["quantize"]["kind"].value
-        size, plain = told["size_bytes"], told.get("fp32_size_bytes")
-        rows.append(
-            [
-                element("span", name(one.key), id=f"export-{one.key}"),
-                code(str(told["source"].value)),
-                name(str(kind) if kind != "none" else "float"),
-                figure(size, "bytes"),
-                ratio(size, plain, "%0") if plain else "\u2013",
-                join([derived(len(passed), "", "passed", cases), " of ", derived(len(cases), "", "count", cases)]),
-                _change(sources, one),
-            ]
-        )
-    heads = ["Export", "Of", "Weights", "Size", "Of float", "Parity", "Score change"]
     by_source: dict[str, list[Artifact]] = {}
     for one in exports:
         by_source.setdefault(str(one.params["model"]), []).append(one)
-    for source, group in by_source.items():
-        first = group[0].json("export.json")
-        plain = first.get("fp32_size_bytes")
-        bars = [Bar("float weights", plain)] if plain else []
-        bars += [Bar(one.key, one.json("export.json")["size_bytes"], own=True) for one in group]
-        parts.append(
-            panel(
-                sources, group[0], join(["Size of ", code(source)]), bar_chart(bars, "bytes"),
-                files=["export.json"],
-            )  # fmt: skip
-        )
-    first_one = exports[0]
-    whole = panel(
-        sources, first_one, "What each export keeps", table(heads, rows, left=3),
+    sizes = [_weights(sources, source, group) for source, group in by_source.items()]
+    heads = ["Export", "Of", "Weights", "Size", "Of float", "Parity", "Score change"]
+    judges = [one for export in exports for one in _judges(sources, export)]
+    keeps = element(
+        "figure",
+        element(
+            "h3",
+            element("span", "What each export keeps"),
+            badge() if any(map(sources.synthetic, exports)) else None,
+        ),
+        table(heads, [_rung(sources, one) for one in exports], left=3, _class="stack"),
         more("Parity, case by case", *[_parity(one) for one in exports]),
-        files=["export.json"], _class="wide",
-    )  # fmt: skip
-    return join([grid(*parts), whole])
+        caption(
+            [(one, ["export.json"]) for one in exports] + [(one, ["scores.json"]) for one in judges]
+        ),
+        _class="panel wide",
+    )
+    return join([grid(*sizes), keeps])
+
+
+def _weights(sources: Sources, source: str, group: Sequence[Artifact]) -> Markup:
+    plain = group[0].json("export.json").get("fp32_size_bytes")
+    bars = [Bar("float weights", plain)] if plain else []
+    bars += [Bar(one.key, one.json("export.json")["size_bytes"], own=True) for one in group]
+    return element(
+        "figure",
+        element(
+            "h3",
+            element("span", "Size of ", code(source)),
+            badge() if any(map(sources.synthetic, group)) else None,
+        ),
+        bar_chart(bars, "bytes"),
+        caption([(one, ["export.json"]) for one in group]),
+        _class="panel",
+    )
+
+
+def _rung(sources: Sources, one: Artifact) -> list[Child]:
+    told = one.json("export.json")
+    kind = str(told["quantize"]["kind"].value)
+    size, plain = told["size_bytes"], told.get("fp32_size_bytes")
+    return [
+        element("span", name(one.key), id=f"export-{one.key}"),
+        code(str(told["source"].value)),
+        name(kind if kind != "none" else "float"),
+        figure(size, "bytes"),
+        ratio(size, plain, "%0") if plain else "\u2013",
+        _passed(told["parity"], "pass"),
+        _change(sources, one),
+    ]
+
+
+def _judges(sources: Sources, export: Artifact) -> list[Artifact]:
+    """Return the evaluations that hold an export beside the model it was made of."""
+    model = export.params["model"]
+    return [
+        one
+        for one in sources.of("evaluate")
+        if one.params.get("model") == export.reference
+        and any(row["b"].value == model for row in one.json("scores.json")["comparisons"])
+    ]
 
 
 def _change(sources: Sources, export: Artifact) -> Child:
-    """Return the paired change of the score against the model that was exported."""
-    for one in sources.of("evaluate"):
-        if one.params.get("model") != export.reference:
-            continue
+    """Return the paired changes of the scores against the model that was exported."""
+    changes = []
+    for one in _judges(sources, export):
         for row in one.json("scores.json")["comparisons"]:
-            if row["b"].value == export.params["model"]:
-                style = "+" + style_of(str(row["unit"].value))
-                return join(
-                    [
-                        figure(row["difference"], style),
-                        element("small", " [", interval(row["interval"], style), "]"),
-                        element("small", f" {title_of(str(row['name'].value)).lower()}", _class="name"),
-                    ]
+            if row["b"].value != export.params["model"]:
+                continue
+            style = "+" + style_of(str(row["unit"].value))
+            title = title_of(str(row["name"].value))
+            title = title[0].lower() + title[1:]
+            changes.append(
+                element(
+                    "div",
+                    figure(row["difference"], style),
+                    element("small", " [", interval(row["interval"], style), "]"),
+                    element("small", f" {title}", _class="name"),
                 )
-    return "not scored"
+            )
+    return element("div", changes) if changes else "not scored"
 
 
 def _parity(one: Artifact) -> Markup:
@@ -165,34 +228,98 @@ def _parity(one: Artifact) -> Markup:
 
 
 def _benchmark(sources: Sources, one: Artifact) -> Markup:
-    latency, machine = one.json("latency.json"), one.find("machine.json")
-    rows = latency if isinstance(latency.value, list) else latency["rows"]
-    charts = []
-    for (threads, batch), group in _grouped(list(rows)).items():
-        series = [
-            Series(variant, [(row["length"], row["latency_ms_p50"]) for row in points])
-            for variant, points in group.items()
-        ]
-        title = join(
-            [
-                "Batch ",
-                figure(batch),
-                ", ",
-                figure(threads),
-                " thread" if threads.value == 1 else " threads",
-            ]
-        )
-        chart = line_chart(series, "tokens", "ms, median", zero=True)
-        charts.append(panel(sources, one, title, chart, files=["latency.json"]))
-    told = facts(_machine(machine)) if machine else None
+    latency, machine = one.json("latency.json"), one.json("machine.json")
+    rows = list(latency["rows"])
+    charts = [
+        _timed(sources, one, threads, batch, group)
+        for (threads, batch), group in _grouped(rows).items()
+    ]
+    cells = panel(
+        sources,
+        one,
+        "Cell by cell",
+        element("p", str(latency["protocol"].value), _class="say name"),
+        more(
+            "All cells",
+            table(CELLS, [_cell(row) for row in rows], left=1),
+        ),
+        files=["latency.json"],
+        _class="wide",
+    )
+    where = panel(
+        sources, one, "Machine", facts(_machine(machine)), files=["machine.json"], _class="wide"
+    )
     return element(
         "div",
         element("h3", name(one.key), _class="entry"),
-        told,
         grid(*charts),
+        cells,
+        where,
         id=f"benchmark-{one.key}",
         _class="group",
     )
+
+
+def _timed(
+    sources: Sources,
+    one: Artifact,
+    threads: Node,
+    batch: Node,
+    group: Mapping[str, Sequence[Node]],
+) -> Markup:
+    """Return medians over length; at a single length, medians with their quartiles."""
+    count = " thread" if threads.value == 1 else " threads"
+    title: list[Child] = ["Batch ", figure(batch), ", ", figure(threads), count]
+    points = [row for rows in group.values() for row in rows]
+    if len({row["length"].value for row in points}) == 1:
+        bars = [
+            Bar(
+                str(row["variant"].value),
+                row["latency_ms_p50"],
+                (row["latency_ms_q25"], row["latency_ms_q75"]),
+                own=row["variant"].value != points[0]["variant"].value,
+            )
+            for row in points
+        ]
+        say = element(
+            "p", "Milliseconds at ", figure(points[0]["length"]), " tokens: median and quartiles.",
+            _class="say",
+        )  # fmt: skip
+        return panel(
+            sources, one, title, say, interval_chart(bars, ".3g", reference=0.0),
+            files=["latency.json"],
+        )  # fmt: skip
+    series = [
+        Series(variant, [(row["length"], row["latency_ms_p50"]) for row in rows])
+        for variant, rows in group.items()
+    ]
+    chart = line_chart(series, "tokens", "ms, median", zero=True)
+    return panel(sources, one, title, chart, files=["latency.json"])
+
+
+def _cell(row: Node) -> list[Child]:
+    few = {str(one.value) for one in row.get("too_few_for") or []}
+    return [
+        name(str(row["variant"].value)),
+        *[figure(row[field]) for field in ("threads", "batch", "length", "n")],
+        figure(row["latency_ms_p50"], ".3g"),
+        join(
+            [figure(row["latency_ms_q25"], ".3g"), "\u2013", figure(row["latency_ms_q75"], ".3g")]
+        ),
+        *[
+            "\u2013" if quantile in few else figure(row[f"latency_ms_{quantile}"], ".3g")
+            for quantile in ("p95", "p99")
+        ],
+        figure(row["latency_ratio_p50"], ".3f"),
+        join(
+            [
+                figure(row["latency_ratio_low"], ".3f"),
+                "\u2013",
+                figure(row["latency_ratio_high"], ".3f"),
+            ]
+        ),
+        figure(row["load_average_before"], ".2f"),
+    ]
 
 
 def _grouped(rows: list[Node]) -> dict[tuple[Node, Node], dict[str, list[Node]]]:
@@ -208,16 +335,22 @@ def _grouped(rows: list[Node]) -> dict[tuple[Node, Node], dict[str, list[Node]]]
 
 
 def _machine(machine: Node) -> list[tuple[str, Child]]:
-    return [
-        (key.replace("_", " "), figure(node) if _is_number(node) else name(_words(node)))
-        for key, node in machine.items()
-        if not isinstance(node.value, dict)
-    ]
+    """Return what was declared of the machine, what was found beyond it, and what was left out."""
+    told = [*machine["declared"].items()]
+    told += [(field, machine["facts"][field]) for field in ("cpu_model", "cores_usable", "python")]
+    told += [(field, machine[field]) for field in ("torch_capability", "skipped")]
+    return [(key.replace("_", " "), _fact(node)) for key, node in told]
 
 
-def _is_number(node: Node) -> bool:
-    return isinstance(node.value, int | float) and not isinstance(node.value, bool)
+def _fact(node: Node) -> Child:
+    if isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        return figure(node)
+    if isinstance(node.value, list):
+        return name("; ".join(_words(one.value) for one in node))
+    return name(_words(node.value))
 
 
-def _words(node: Node) -> str:
-    return ", ".join(map(str, node.value)) if isinstance(node.value, list) else str(node.value)
+def _words(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {value[key]}" for key in sorted(value))
+    return str(value)

@@ -14,6 +14,12 @@ PACKING = (
     ("lost tokens", "lost_tokens", ""),
     ("row space wasted", "waste_fraction", "%2"),
 )
+PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+"""Bytes that byte-level BPE writes as themselves; the others become letters from U+0100 on."""
+BYTES = {chr(byte): byte for byte in PRINTABLE} | {
+    chr(0x100 + place): byte
+    for place, byte in enumerate(byte for byte in range(0x100) if byte not in PRINTABLE)
+}
 
 
 def learning(sources: Sources) -> Markup:
@@ -131,7 +137,13 @@ def _probes(probes: Node) -> Markup:
 
 
 def _guess(row: Node) -> str:
-    return str(row["token"].value).replace("\u0120", "").replace("\u2581", "") or "\u2423"
+    """Return a token as text: byte-level tokens hold bytes in the guise of letters."""
+    token = str(row["token"].value)
+    try:
+        text = bytes(BYTES[letter] for letter in token).decode("utf-8")
+    except (KeyError, UnicodeDecodeError):
+        text = token.replace("\u2581", " ")
+    return text.strip() or "\u2423"
 
 
 def _finetuned(sources: Sources, one: Artifact) -> Markup:

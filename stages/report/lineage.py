@@ -115,8 +115,8 @@ def _box(box: Box, synthetic: bool) -> Markup:
         "a",
         element("title", f"{one.address} \u2192 {one.place}"),
         element(
-            "rect", x=f"{box.x:g}", y=f"{box.y:g}", width=f"{box.width:g}", height=f"{box.height:g}",
-            rx=5, _class=f"box {kind}",
+            "rect", x=f"{box.x:g}", y=f"{box.y:g}", width=f"{box.width:g}",
+            height=f"{box.height:g}", rx=5, _class=f"box {kind}",
         ),
         element(
             "text", name, x=f"{box.x + box.width / 2:g}", y=f"{box.y + box.height / 2 + 4:g}",

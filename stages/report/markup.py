@@ -89,8 +89,9 @@ def derived(value: float, style: str, how: str, *nodes: Node) -> Markup:
 
 
 def interval(node: Node, style: str = "") -> Markup:
-    """Return an interval as `low to high`."""
-    return join([figure(node[0], style), "\u2013", figure(node[1], style)])
+    """Return an interval: a dash between its ends, or `to` where they carry signs."""
+    signed = style.startswith("+") or min(node[0].value, node[1].value) < 0
+    return join([figure(node[0], style), " to " if signed else "\u2013", figure(node[1], style)])
 
 
 def ratio(above: Node, below: Node, style: str) -> Markup:
@@ -103,9 +104,15 @@ def table(
 ) -> Markup:
     """Return a table; the first `left` columns are text, the others numbers, set to the right."""
 
+    stacked = "stack" in _class
+
     def cell(name: str, place: int, child: Child) -> Markup:
         return element(
-            name, child, _class=None if place < left else "n", scope="col" if name == "th" else None
+            name,
+            child,
+            _class=None if place < left else "n",
+            scope="col" if name == "th" else None,
+            data_label=heads[place] if stacked and name == "td" else None,
         )
 
     return element(

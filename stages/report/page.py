@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from stages.report.cards import models
 from stages.report.corpora import corpora
 from stages.report.delivery import delivery
 from stages.report.learning import learning
 from stages.report.lineage import lineage
-from stages.report.markup import Child, Markup, element, figure, interval, join, ratio
-from stages.report.panels import badge, name, section
+from stages.report.markup import Child, Markup, code, element, figure, interval, join, ratio, table
+from stages.report.panels import badge, credit, name, section
 from stages.report.scores import scores, style_of, title_of
 from stages.report.sources import Node, Sources
 from stages.report.stage import ReportParams
@@ -35,19 +36,21 @@ CHAPTERS = (
     ("ports", "Ports"),
     ("exports", "Exports"),
     ("benchmarks", "Speed"),
+    ("cards", "Cards"),
 )
 
 
 def render(params: ReportParams, key: str, sources: Sources) -> str:
     """Return the whole page."""
-    title = params.title or key
+    title = params.title or key or "Report"
     body = join(
         [
-            _descent(sources),
+            _descent(sources, key),
             corpora(params, sources),
             learning(sources),
             scores(params, sources),
             delivery(sources),
+            _cards(sources, key),
         ]
     )
     shown = [(anchor, label) for anchor, label in CHAPTERS if f'<section id="{anchor}"' in body]
@@ -92,8 +95,8 @@ def _header(title: str, sources: Sources) -> Markup:
         element("h1", title, _class="name"),
         element(
             "p",
-            "From raw text to evaluated models. Every figure is drawn from a tracked file, which is "
-            "named beneath it with the command that makes it again.",
+            "From raw text to evaluated models. Every figure is drawn from a tracked file, which "
+            "is named beneath it with the command that makes it again.",
             _class="lead",
         ),
         warning,
@@ -105,7 +108,9 @@ def _headlines(sources: Sources) -> list[Markup]:
     tiles = []
     for one in sources.of("evaluate"):
         rows = {
-            str(row["name"].value): row for row in one.json("scores.json")["scores"] if not row.get("baseline")
+            str(row["name"].value): row
+            for row in one.json("scores.json")["scores"]
+            if not row.get("baseline")
         }
         chosen = next((rows[score] for score in HEADLINES if score in rows), None)
         if chosen is not None:
@@ -146,25 +151,67 @@ def _contents(chapters: Sequence[tuple[str, str]]) -> Markup:
     return element("nav", links, aria_label="contents")
 
 
-def _descent(sources: Sources) -> Markup:
-    key = element(
+def _descent(sources: Sources, key: str) -> Markup:
+    swatches = element(
         "p",
         element("span", _class="swatch synthetic"),
-        "stands on synthetic text ",
+        "stands on generated text ",
         element("span", _class="swatch real"),
-        "does not",
+        "on files as they came",
         _class="say",
     )
     return section(
         "descent",
         "Descent",
         "What was made from what: each box is an entry of params.yaml and the artifact it makes.",
-        [element("figure", lineage(sources), key, _class="panel wide")] if list(sources) else [],
+        [
+            element(
+                "figure",
+                lineage(sources),
+                swatches,
+                credit(["params.yaml"], _own(key)),
+                _class="panel wide whole",
+            )
+        ]
+        if list(sources)
+        else [],
     )
+
+
+def _cards(sources: Sources, key: str) -> Markup:
+    """Return the models with their cards, which lie beside the page."""
+    rows: list[list[Child]] = []
+    files = []
+    for model in models(sources):
+        path = f"cards/{model.artifact.reference}/README.md"
+        files += [f"{one.place}/manifest.json" for one in model.material]
+        rows.append(
+            [
+                element(
+                    "span", code(model.artifact.place), " ", badge() if model.synthetic else ""
+                ),
+                name(model.task.replace("-", " ")),
+                name(", ".join(model.licences) or "unknown"),
+                element("a", "card", href=path),
+            ]
+        )
+    heads = ["Model", "Task", "Licence of its material", "Card"]
+    shown = element(
+        "figure",
+        table(heads, rows, left=4, _class="stack"),
+        credit(list(dict.fromkeys(files)), _own(key)),
+        _class="panel wide",
+    )
+    lead = "What each model is for, is made of and scored, in the format of the hub."
+    return section("cards", "Model cards", lead, [shown] if rows else [])
+
+
+def _own(key: str) -> str:
+    return f"report@{key}" if key else "report"
 
 
 def _footer(key: str) -> Markup:
     return element(
         "footer",
-        element("p", "Made by ", element("code", f"dvc repro report@{key}"), " with Deveno."),
+        element("p", "Made by ", element("code", f"dvc repro {_own(key)}"), " with Deveno."),
     )

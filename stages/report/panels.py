@@ -31,26 +31,32 @@ def panel(
     anchor: bool = False,
     _class: str = "",
 ) -> Markup:
-    """Return a figure whose caption says which files it is drawn from and how to make them again."""
+    """Return a figure whose caption says what it is drawn from and how to make that again."""
     return element(
         "figure",
-        element("h3", title, badge() if sources.synthetic(artifact) else None),
+        element("h3", element("span", title), badge() if sources.synthetic(artifact) else None),
         body,
-        caption(artifact, files),
+        caption([(artifact, files)]),
         id=f"{artifact.section}-{artifact.key}" if anchor else None,
         _class=f"panel {_class}".strip(),
     )
 
 
-def caption(artifact: Artifact, files: Sequence[str]) -> Markup:
+def caption(drawn: Sequence[tuple[Artifact, Sequence[str]]]) -> Markup:
     """Return where a figure comes from and the command that makes it again."""
+    files = [f"{one.place}/{name}" for one, names in drawn for name in names]
+    return credit(files, " ".join(dict.fromkeys(one.address for one, _ in drawn)))
+
+
+def credit(files: Sequence[str], addresses: str) -> Markup:
+    """Return a caption of files by name and of the entries that make them."""
     named: list[Child] = []
     for place, name in enumerate(files):
-        named += [", " if place else "", code(f"{artifact.place}/{name}")]
+        named += [", " if place else "", code(name)]
     return element(
         "figcaption",
         element("span", "from ", named),
-        element("span", "again: ", code(f"dvc repro {artifact.address}")),
+        element("span", "again: ", code(f"dvc repro {addresses}")),
     )
 
 
@@ -81,8 +87,8 @@ def facts(pairs: Sequence[tuple[str, Child]]) -> Markup:
 
 
 def name(text: str) -> Markup:
-    """Return a name that may hold digits which are no figures."""
-    return element("span", text, _class="name")
+    """Return a name that may hold digits which are no figures; nothing where it is empty."""
+    return element("span", text, _class="name") if text else Markup("")
 
 
 def label_of(system: str) -> str:

@@ -72,8 +72,8 @@ def _evaluation(params: ReportParams, sources: Sources, one: Artifact) -> Markup
         notes,
         grid(
             *_charts(sources, one, told, model),
-            _differences(sources, one, told["comparisons"]),
         ),
+        _differences(sources, one, told["comparisons"]),
         _values(sources, one, told["scores"], model),
         _confusion(sources, one, confusion, told) if confusion else None,
         shown,
@@ -100,7 +100,7 @@ def _charts(sources: Sources, one: Artifact, told: Node, model: str) -> list[Mar
         ]
         title = title_of(str(row["name"].value))
         unit = str(row["unit"].value)
-        head = join([title, element("small", _unit(unit))])
+        head = join([title, " ", element("small", _unit(unit))])
         chart = interval_chart(bars, style_of(unit))
         found.append(panel(sources, one, head, chart, files=["scores.json"]))
     return found
@@ -128,7 +128,9 @@ def _values(sources: Sources, one: Artifact, rows: Node, model: str) -> Markup:
     ]
     confidence = rows[0].get("confidence") if len(rows) else None
     say = (
-        element("p", "Intervals: ", figure(confidence, "%0"), " of bootstrap resamples.", _class="say")
+        element(
+            "p", "Intervals: ", figure(confidence, "%0"), " of bootstrap resamples.", _class="say"
+        )
         if confidence
         else None
     )
@@ -164,15 +166,11 @@ def _differences(sources: Sources, one: Artifact, rows: Node) -> Markup:
         style = style_of(str(row["unit"].value))
         body.append(
             [
-                element(
-                    "span",
-                    title_of(str(row["name"].value)),
-                    element("br"),
-                    element("small", f"{_short(row['a'])} \u2212 {_short(row['b'])}"),
-                    _class="name",
-                ),
+                name(title_of(str(row["name"].value))),
+                element("small", name(f"{_short(row['a'])} \u2212 {_short(row['b'])}")),
                 figure(row["difference"], "+" + style),
                 interval(row["interval"], "+" + style),
+                figure(row["n"]),
             ]
         )
     return panel(
@@ -180,8 +178,9 @@ def _differences(sources: Sources, one: Artifact, rows: Node) -> Markup:
         one,
         "Paired differences",
         element("p", "On the same sentences, resampled together.", _class="say"),
-        table(["Difference", "Value", "Interval"], body),
+        table(["Score", "Difference of", "Value", "Interval", "n"], body, left=2),
         files=["scores.json"],
+        _class="wide",
     )
 
 
@@ -200,7 +199,10 @@ def _confusion(sources: Sources, one: Artifact, confusion: Node, told: Node) -> 
     head = element(
         "tr",
         element("td", "gold \u2193 predicted \u2192", _class="corner"),
-        [element("th", element("span", labels[place]), scope="col", _class="name") for place in used],
+        [
+            element("th", element("span", labels[place]), scope="col", _class="name")
+            for place in used
+        ],
     )
     rows = [
         element(
@@ -224,7 +226,7 @@ def _confusion(sources: Sources, one: Artifact, confusion: Node, told: Node) -> 
             _label_table(label_rows) if label_rows else None,
             _class="beside",
         ),
-        caption(one, ["confusion.json", "scores.json"]),
+        caption([(one, ["confusion.json", "scores.json"])]),
         _class="panel wide",
     )
 
@@ -303,7 +305,11 @@ def _translated(row: Node) -> Markup:
 
 def _masked(row: Node) -> Markup:
     guesses = [
-        element("span", element("b", str(guess["text"].value).strip() or "\u2423"), figure(guess["share"], "%1"))
+        element(
+            "span",
+            element("b", str(guess["text"].value).strip() or "\u2423"),
+            figure(guess["share"], "%1"),
+        )
         for guess in row["guesses"]
     ]
     return element(
@@ -331,5 +337,8 @@ def _completed(row: Node) -> Markup:
 
 def _hard(row: Node) -> Markup:
     return element(
-        "p", str(row["head"].value), " ", element("small", figure(row["bits_per_byte"], ".2f"), " bits per byte")
+        "p",
+        str(row["head"].value),
+        " ",
+        element("small", figure(row["bits_per_byte"], ".2f"), " bits per byte"),
     )

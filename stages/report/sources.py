@@ -36,6 +36,8 @@ FIELDS = {
     "tokenizer": "tokenizer",
 }
 """Sections that a bare key in a parameter of this name refers to."""
+COMPARED = ("reference", "held_out", "baseline", "against")
+"""Parameters that name what an entry is measured beside, and not made of."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class Artifact:
     params: Mapping[str, Any]
     folder: Path
     files: dict[str, Any]
+    """Everything read so far by its name from the root, shared by all artifacts."""
 
     @property
     def place(self) -> str:
@@ -173,37 +176,49 @@ class Sources:
     @cached_property
     def parents(self) -> dict[str, list[str]]:
         """Addresses of the entries that each entry reads, by the references in its parameters."""
-        return {artifact.address: self._parents(artifact) for artifact in self}
+        return {artifact.address: self._parents(artifact, ()) for artifact in self}
 
-    def ancestors(self, artifact: Artifact) -> list[Artifact]:
-        """Return everything an entry stands on, in the order of the sections."""
-        found, left = set(), [artifact.address]
+    @cached_property
+    def substance(self) -> dict[str, list[str]]:
+        """Addresses of the entries that each entry is made of: `parents` less what it is beside."""
+        return {artifact.address: self._parents(artifact, COMPARED) for artifact in self}
+
+    def origins(self, artifact: Artifact) -> list[Artifact]:
+        """Return everything an entry is made of, in the order of the sections."""
+        return self._closure(self.substance[artifact.address])
+
+    def synthetic(self, artifact: Artifact) -> bool:
+        """Say whether generated material is among what an entry is made of or held beside."""
+        read = [one for one in self if one.address in self.parents[artifact.address]]
+        return any(
+            _generated(origin) for one in [artifact, *read] for origin in [one, *self.origins(one)]
+        )
+
+    def _closure(self, addresses: list[str]) -> list[Artifact]:
+        found, left = set(addresses), list(addresses)
         while left:
-            for parent in self.parents[left.pop()]:
+            for parent in self.substance[left.pop()]:
                 if parent not in found:
                     found.add(parent)
                     left.append(parent)
         return [one for one in self if one.address in found]
 
-    def synthetic(self, artifact: Artifact) -> bool:
-        """Say whether generated material is among what an entry is or stands on."""
-        for one in [artifact, *self.ancestors(artifact)]:
-            name = {"acquire": "manifest.json", "refine": "corpus.json"}.get(one.section)
-            told = one.find(name) if name else None
-            if told is not None and told.value.get("synthetic"):
-                return True
-        return False
-
-    def _parents(self, artifact: Artifact) -> list[str]:
+    def _parents(self, artifact: Artifact, without: tuple[str, ...]) -> list[str]:
         found = []
         for field, value in artifact.params.items():
-            if not isinstance(value, str) or value == "none":
+            if not isinstance(value, str) or value == "none" or field in without:
                 continue
             named = self.get(FIELDS[field], value) if field in FIELDS else None
             named = named or (self.at(value) if "/" in value else None)
             if named is not None and named is not artifact and named.address not in found:
                 found.append(named.address)
         return found
+
+
+def _generated(artifact: Artifact) -> bool:
+    name = {"acquire": "manifest.json", "refine": "corpus.json"}.get(artifact.section)
+    told = artifact.find(name) if name else None
+    return told is not None and bool(told.value.get("synthetic"))
 
 
 def _parsed(path: Path, label: str) -> Any:

@@ -22,6 +22,7 @@ SECTIONS = (
     "export",
     "evaluate",
     "benchmark",
+    "report",
 )
 
 
@@ -29,7 +30,7 @@ class ReportParams(Params):
     """What the page is called and how much of it is samples."""
 
     title: str = ""
-    """Heading of the page; empty: the entry's name."""
+    """Heading of the page; empty: the entry's name, where no other entry has the same values."""
     samples: int = Field(6, ge=0)
     """Samples shown of each evaluation."""
     words: int = Field(24, ge=0)
@@ -74,7 +75,8 @@ def report(
     log: Log,
 ) -> None:
     """Draw one self-contained page and the model cards from what the entries made."""
-    from stages.report import cards, page as pages
+    from stages.report import cards
+    from stages.report import page as pages
     from stages.report.sources import Sources
 
     folders = {
@@ -90,10 +92,17 @@ def report(
         "benchmark": benchmarks,
     }
     sources = Sources(entries, folders)
-    made = pages.render(params, page.name, sources)
+    made = pages.render(params, _key(params, entries), sources)
     (page / "cards").mkdir(parents=True)
     (page / "index.html").write_text(made, encoding="utf-8")
     written = cards.write(page / "cards", sources, texts)
     log.metric("files_read", len(sources.files))
     log.metric("page_bytes", len(made.encode("utf-8")))
     log.metric("cards_written", written)
+
+
+def _key(params: ReportParams, entries: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Return this entry's name: that of the entry with its values; empty where two have them."""
+    own = params.model_dump(mode="json")
+    found = [key for key, values in entries.get("report", {}).items() if dict(values) == own]
+    return found[0] if len(found) == 1 else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from stages.core import tracking
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -100,3 +103,25 @@ def line(tmp_path_factory) -> Clone:
     clone.repro_s = time.monotonic() - started
     clone.repro_cpu_s = sum(after[2:4]) - sum(before[2:4])
     return clone
+
+
+@pytest.fixture
+def plain_tracking(monkeypatch):
+    """Tracking as a user has it: on, to the file at the root, in no flow run."""
+    for name in ("MLFLOW_TRACKING_URI", "DEVENO_FLOW_RUN", "DEVENO_TRACKING"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory) -> Path:
+    """An empty store, made once: its tables take a second."""
+    home = tmp_path_factory.mktemp("store")
+    tracking.create(home)
+    return home / "mlflow.db"
+
+
+@pytest.fixture
+def home(tmp_path, empty_store) -> Path:
+    """A repository whose store is there and empty."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return tmp_path

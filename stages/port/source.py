@@ -123,8 +123,7 @@ def _recorded(files: Mapping[str, Path]) -> dict[int, list[dict[str, Any]]]:
             continue
         try:
             rows = _json_lines(path)
-            for row in rows:
-                _ = row["source"], row["source_bpe"], [one["tokens_bpe"] for one in row["hyps"]]
+            _check_rows(rows)
         except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
                 f"not a recording of fairseq's output: {type(error).__name__}: {error}",
@@ -134,6 +133,21 @@ def _recorded(files: Mapping[str, Path]) -> dict[int, list[dict[str, Any]]]:
             ) from None
         recorded[int(match[1])] = rows
     return dict(sorted(recorded.items()))
+
+
+def _check_rows(rows: list[Any]) -> None:
+    """Raise ValueError, KeyError or TypeError where a recording could prove nothing."""
+    if not rows:
+        raise ValueError("it holds no row")
+    for number, row in enumerate(rows, 1):
+        if not row["hyps"]:
+            raise ValueError(f"row {number} holds no hypothesis")
+        texts = [row["source"], row["source_bpe"]]
+        for one in row["hyps"]:
+            texts += [one["tokens_bpe"], one["text"]]
+            sum([one["score_log2"], *one["positional_log2"]])
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"row {number} holds something that is no text")
 
 
 def _json_lines(path: Path) -> list[Any]:

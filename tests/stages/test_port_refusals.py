@@ -223,6 +223,20 @@ def write(raw: Path, name: str, data: bytes) -> None:
         ("bpecodes", b"#version: 0.1\na b\n", "subword-nmt 0.1", "bpecodes, line 1"),
         ("second.pt", b"x", "2 checkpoints: model.pt, second.pt", "raw entry"),
         ("fairseq-beam5.jsonl", b'{"source": "a"}\n', "not a recording", "fairseq-beam5.jsonl"),
+        ("fairseq-beam5.jsonl", b"", "it holds no row", "fairseq-beam5.jsonl"),
+        (
+            "fairseq-beam5.jsonl",
+            b'{"source": "a", "source_bpe": "a", "hyps": []}\n',
+            "row 1 holds no hypothesis",
+            "fairseq-beam5.jsonl",
+        ),
+        (
+            "fairseq-beam5.jsonl",
+            b'{"source": 7, "source_bpe": "a", "hyps": [{"tokens_bpe": "a", "text": "a",'
+            b' "score_log2": -1.0, "positional_log2": [-1.0]}]}\n',
+            "row 1 holds something that is no text",
+            "fairseq-beam5.jsonl",
+        ),
         ("model.pt", b"PK\x03\x04 no archive", "damaged", "model.pt"),
     ],
 )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from stages.cli.description import describe
 from stages.core import (
     dvcfile,
     environment,
@@ -22,7 +23,6 @@ from stages.core import (
     registry,
     workspace,
 )
-from stages.core.declare import Stage
 from stages.core.errors import DevenoError, UnknownEntryError
 
 Add = Callable[..., argparse.ArgumentParser]
@@ -130,35 +130,6 @@ def one(graph: references.Graph, name: str) -> str:
     )
 
 
-def describe(stage: Stage) -> str:
-    """Return a stage's reads, writes and parameters as text."""
-    rows = [f"{stage.name} (version {stage.version}): {stage.doc}"]
-    rows += [f"  reads   {name}: {path}" for name, path in stage.reads.items()]
-    rows += [f"  writes  {name}: {path}" for name, path in stage.writes.items()]
-    rows.append("  parameters:")
-    rows += [f"    {line}" for line in _fields(stage.params.model_json_schema())]
-    return "\n".join(rows)
-
-
-def _fields(schema: dict[str, Any]) -> list[str]:
-    """Return one line per parameter of a JSON schema, nested models indented below theirs."""
-    definitions = schema.get("$defs", {})
-
-    def walk(node: dict[str, Any], depth: int) -> list[str]:
-        lines = []
-        for name, field in node.get("properties", {}).items():
-            default = f" = {json.dumps(field['default'])}" if "default" in field else ""
-            text = " ".join(str(field.get("description", "")).split())
-            lines.append(f"{'  ' * depth}{name}{default}  {text}".rstrip())
-            for row in [field, *field.get("anyOf", []), *field.get("oneOf", [])]:
-                target = row.get("$ref", "").removeprefix("#/$defs/")
-                if target in definitions:
-                    lines += walk(definitions[target], depth + 1)
-        return lines
-
-    return walk(schema, 0)
-
-
 def use_recipe(options: argparse.Namespace) -> int:
     """Write a recipe's params.yaml and bring the generated files in step."""
     root = workspace.root()
@@ -239,8 +210,7 @@ def show_logs(options: argparse.Namespace) -> int:
         line = event_line(event)
         if line:
             print(line, flush=options.follow)
-    if not options.follow:
-        print(f"outcome: {(journal.load(last.path) or last).outcome}")
+    print(f"outcome: {(journal.load(last.path) or last).outcome}")
     return 0
 
 

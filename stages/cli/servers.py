@@ -41,22 +41,45 @@ def up(options: argparse.Namespace) -> int:
     (home / ".deveno" / "prefect").mkdir(parents=True, exist_ok=True)
     prefect = server.prefect_service(home, url)
     began = time.monotonic()
-    if server.start(prefect, variables):
+    new = server.start(prefect, variables)
+    if new:
         print("starting the Prefect server (half a minute on its first start) ...", flush=True)
     page = _mlflow(home)
     if page is not None:
         server.start(page, variables)
     server.wait(prefect)
     print(f"prefect      {url.removesuffix('/api')}")
-    server.start(server.deployments_service(home), variables)
-    names = [f"pipeline/{name}" for name in recipes.names(home)] + ["nightly/benchmark"]
-    _wait_deployments(home, url, names)
-    print(f"deployments  {', '.join(names)}")
+    _serve_deployments(home, url, new)
     if page is not None:
         server.wait(page)
         print(f"mlflow       {page.url.removesuffix('/health')}")
+    print("a deployment runs what is committed (HEAD), in .deveno/worktrees/<recipe>")
     print(f"up after {time.monotonic() - began:.0f} s; `deveno down` stops them")
     return 0
+
+
+def _serve_deployments(home: Path, url: str, new_server: bool) -> None:
+    """Serve the deployments, anew where the server is new: who served them for one that died
+    hears no more of cancelled runs.
+    """
+    from flows import runs, server
+
+    service = server.deployments_service(home)
+    if new_server or server.running(service) is None:
+        server.stop([service], _patience_s())
+        for name in runs.close_lost(home, url):
+            print(f"closed       {name}: it had no process any more")
+        server.start(service, server.environment(home, url))
+    names = [f"pipeline/{name}" for name in recipes.names(home)] + ["nightly/benchmark"]
+    _wait_deployments(home, url, names)
+    print(f"deployments  {', '.join(names)}")
+
+
+def _patience_s() -> float:
+    """Return how long a running flow may take to stop: its entries' grace, and its own end."""
+    from flows import walk
+
+    return walk.allowed_grace_s() + 15.0
 
 
 def _mlflow(home: Path) -> Service | None:
@@ -89,12 +112,19 @@ def _wait_deployments(home: Path, url: str, names: list[str]) -> None:
 
 
 def down(options: argparse.Namespace) -> int:
-    """Stop what runs; running flows are cancelled with their process trees."""
-    from flows import server
+    """Stop what runs; running deployments are cancelled with their process trees."""
+    from flows import runs, server
 
     home = workspace.home(workspace.root())
     names = ("deployments", "mlflow", "prefect")
-    stopped = server.stop([server.Service(home, name, ()) for name in names])
+    deployments, mlflow, prefect = (server.Service(home, name, ()) for name in names)
+    url = server.own_url(prefect)
+    if url and server.answers(f"{url}/health"):
+        served = server.running(deployments) is not None
+        grace_s = _patience_s()
+        for name in runs.cancel(home, url, grace_s if served else 0.0, grace_s):
+            print(f"cancelled: {name}")
+    stopped = server.stop([deployments], _patience_s()) + server.stop([mlflow, prefect])
     print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was up")
     return 0
 

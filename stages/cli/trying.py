@@ -168,6 +168,12 @@ def answerer(folder: Path) -> Answer:
         ) from None
     if "TokenClassification" in kind:
         return _tagger(folder)
+    if (folder / "model.onnx").exists():
+        raise ArtifactError(
+            f"an exported {kind} cannot be tried, only exported taggers",
+            str(folder),
+            "try the model that it was exported from",
+        )
     if "MaskedLM" in kind:
         return _filler(folder)
     if "CausalLM" in kind or "LMHead" in kind:
@@ -176,7 +182,7 @@ def answerer(folder: Path) -> Answer:
         return _translator(folder)
     raise ArtifactError(
         f"a model of kind {kind!r} cannot be tried",
-        folder.name,
+        str(folder / "config.json"),
         "try a tagger, a language model or a translator",
     )
 

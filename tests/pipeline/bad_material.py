@@ -149,6 +149,12 @@ def three_lines(text: str, told: str = "") -> tuple[str, str, str]:
     return lines[0][7:], lines[1][7:], lines[2][4:]
 
 
+def holds(told: tuple[str, str, str], *parts: str) -> None:
+    """Check that each of the three lines holds its part."""
+    for line, part in zip(told, parts, strict=True):
+        assert part in line, told
+
+
 def digest(path: Path) -> str:
     """Return a file's digest with its permissions, or what else it is."""
     if path.is_symlink() or not path.is_file():
@@ -171,9 +177,9 @@ def make(folder: Path) -> Bench:
         "data/tokens/small": tokens,
         "models/tokenizers/small": tokenizer,
         "models/tokenizers/corrupt": tokenizer,
-        "models/pretrained/small": _model(made / "model", tokenizer, "mlm"),
+        "models/pretrained/small": tiny_model(made / "model", tokenizer, "mlm"),
         "models/pretrained/corrupt": made / "model",
-        "models/finetuned/pos": _model(made / "tagger", tokenizer, "token-classification"),
+        "models/finetuned/pos": tiny_model(made / "tagger", tokenizer, "token-classification"),
     }
     for name, source in homes.items():
         shutil.copytree(source, root / name)
@@ -192,7 +198,7 @@ def _foreign(folder: Path) -> Path:
     return training.write_labelled(folder, {"train": rows, "valid": rows[:4], "test": rows[4:8]})
 
 
-def _model(folder: Path, tokenizer: Path, head: str) -> Path:
+def tiny_model(folder: Path, tokenizer: Path, head: str) -> Path:
     """Write a small model with new weights and its tokenizer, as pretrain and finetune do."""
     from transformers import RobertaConfig
 

@@ -18,7 +18,7 @@ from stages.core import references
 from stages.core.fingerprint import Fingerprints
 from tests.pipeline import bad_cases, bad_material
 from tests.pipeline.bad_cases import Case, pretrain
-from tests.pipeline.bad_material import Bench, three_lines
+from tests.pipeline.bad_material import Bench, holds, three_lines
 from tests.stages import loopback
 
 pytestmark = pytest.mark.tools
@@ -44,11 +44,6 @@ def bench(made: Bench) -> Iterator[Bench]:
 
 def named(cases: list[Case]) -> list:
     return [pytest.param(case, id=case.name) for case in cases]
-
-
-def holds(told: tuple[str, str, str], *parts: str) -> None:
-    for line, part in zip(told, parts, strict=True):
-        assert part in line, told
 
 
 def refused(bench: Bench, case: Case, earlier: bool = True, **options) -> tuple[str, str, str]:

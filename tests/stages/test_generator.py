@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from stages.acquire.generator import english, plants, vocabulary
+from stages.acquire.generator import english, plants, predicates, vocabulary
 from stages.acquire.generator.parameters import GeneratorParams, PlantShares
 from stages.acquire.generator.sampling import table, topic_words
 from stages.acquire.generator.vocabulary import categories, features, inflect, parse, roots
@@ -182,6 +182,38 @@ def test_pairs_stand_line_by_line(corpus: Corpus) -> None:
         assert esperanto.endswith("?") == translation.endswith("?")
 
 
+WRONG_ENGLISH = {
+    "a before a vowel": r"\ba (?:[aio]|e[^u])\w+",
+    "an before a consonant": r"\ban [bcdfgjklmnpqrstvwxyz]\w+",
+    "two determiners": r"(?:body's|that one's|whose|such an?|\bthe|\btheir|\bour) an? ",
+    "a verb in the wrong number": r"\b(?:they|we) (?:is|was|has|does)\b",
+    "a verb in the wrong person": r"\b(?:he|she) (?:are|were)\b",
+    "a denial said twice": r"\bnor (?:\w+ )?(?:do|does|did|will) not\b",
+    "a reflexive without its subject": r"\b(?:by|for|in) itself\b",
+    "a space before a mark": r" [,.;:?!)]",
+}
+
+
+def wrong_english(pairs: list[list[str]]) -> dict[str, list[str]]:
+    """Return the English sides that break a rule of English, by rule."""
+    found = {
+        rule: [english for _, english in pairs if re.search(pattern, english, re.IGNORECASE)]
+        for rule, pattern in WRONG_ENGLISH.items()
+    }
+    return {rule: said for rule, said in found.items() if said}
+
+
+def test_english_keeps_its_rules(corpus: Corpus) -> None:
+    assert wrong_english(corpus.pairs) == {}
+
+
+def test_wrong_english_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(english, "indefinite", lambda word: f"a {word}")
+    monkeypatch.setattr(predicates, "_be", lambda tense, subject, third: "is")
+    found = wrong_english(Corpus(tmp_path, GeneratorParams(size_mb=0.05)).pairs)
+    assert set(found) == {"a before a vowel", "a verb in the wrong number"}
+
+
 def test_roots_follow_a_zipf_law(corpus: Corpus) -> None:
     known = {root + ending for root, ending, _ in roots()}
     counts = Counter(
@@ -275,10 +307,19 @@ def test_english_inflection() -> None:
     assert english.comparison("important") == ("more important", "most important")
     assert english.adverb("terrible") == "terribly"
     assert english.adverb("public") == "publicly"
+    assert english.adverb("small") == "in a small way"
+    assert english.adverb("old", "very") == "in a very old way"
+    assert english.adverb("good", "more") == "better"
+    assert english.adverb("quick", "more") == "more quickly"
+    assert english.verb_forms("suddenly take/suddenly took/suddenly taken")["third"] == (
+        "suddenly takes"
+    )
+    assert english.verb_forms("set up/set up/set up")["gerund"] == "setting up"
     assert english.indefinite("old") == "an old"
     assert english.indefinite("useful") == "a useful"
     assert english.indefinite("hour") == "an hour"
     assert english.quality("happy") == "happiness"
+    assert english.quality("strong") == "strength"
     assert english.able("use") == "usable"
     assert english.able("notice") == "noticeable"
 

@@ -139,11 +139,10 @@ def _owned(b: Builder, kind: str, case: str) -> Phrase:
     b.note("correlative")
     name, english = b.among((("ies", "somebody's"), ("ties", "that one's"), ("nenies", "nobody's"),
                              ("ĉies", "everybody's")))  # fmt: skip
-    thing = phrases.noun(b, kind, case, plural=None, bare=True)
-    spoken = [En(t.text, t.slot, t.form.removeprefix("a:")) for t in thing.en]
+    thing = phrases.noun(b, kind, case, plural=None, bare=True, articles=False)
     kind_of = {"ies": "Ind", "ties": "Dem", "nenies": "Neg", "ĉies": "Tot"}[name]
     token = fixed(name, "DET", feats=f"Poss=Yes|PronType={kind_of}")
-    return Phrase([token, *thing.eo], [*words(english), *spoken], thing.plural)
+    return Phrase([token, *thing.eo], [*words(english), *thing.en], thing.plural)
 
 
 def _relative(b: Builder, found: Phrase, kind: str, case: str, depth: int) -> Phrase:
@@ -171,9 +170,7 @@ def _relative(b: Builder, found: Phrase, kind: str, case: str, depth: int) -> Ph
         eo, english = [pronoun("a"), *body.eo], [*words("whom" if who == "who" else who), *body.en]
         b.note("accusative")
     elif shape == "whose":
-        owned = phrases.noun(b, b.weighted(THEMES), "n", bare=True)
-        plain = [En(t.text, t.slot, t.form.removeprefix("a:")) for t in owned.en]
-        head = Phrase(owned.eo, plain, owned.plural)
+        head = phrases.noun(b, b.weighted(THEMES), "n", bare=True, articles=False)
         body = clause(b, head, predicate(b, "matters", head, inner), _tense(b))
         eo = [fixed("kies", "PRON", feats="Poss=Yes|PronType=Rel"), *body.eo]
         english = [*words("whose"), *body.en]
@@ -187,10 +184,9 @@ def _relative(b: Builder, found: Phrase, kind: str, case: str, depth: int) -> Ph
         body = statement(b, inner)
         eo = [fixed(preposition, "ADP"), pronoun("n"), *body.eo]
         english = [*words(spoken), *words("whom" if who == "who" else who), *body.en]
-    closing = [mark(",")] if comma and b.chance(0.75) else []
-    spoken_end = words(",") if closing else []
-    phrase = [*found.eo, *comma, *eo, *closing]
-    return Phrase(phrase, [*found.en, *words(","), *english, *spoken_end], found.plural)
+    pause = words(",") if comma else []
+    whole = [*found.en, *pause, *english, *pause]
+    return Phrase([*found.eo, *comma, *eo, *comma], whole, found.plural)
 
 
 def _governor(kind: str) -> str:
@@ -241,8 +237,9 @@ def circumstance(b: Builder) -> tuple[list[Eo], list[En]]:
         slot = b.slot(b.among(("adjective.any", "adjective.person", "adjective.idea")))
         degree = b.among((("", ""), ("", ""), ("", ""), ("tre", "very"), ("pli", "more")))
         eo = [b.word(slot, "e", "ADV")]
-        en = [En("", slot, "ly")]
-        return ([fixed(degree[0], "ADV"), *eo], [En(degree[1]), *en]) if degree[0] else (eo, en)
+        if degree[0]:
+            return [fixed(degree[0], "ADV"), *eo], [En("", slot, f"{degree[1]}:ly")]
+        return eo, [En("", slot, "ly")]
     if choice == "like":
         other = phrases.noun(b, b.weighted(SUBJECTS | THEMES), "n")
         return [fixed("kiel", "ADP"), *other.eo], [En("like"), *other.en]
@@ -250,6 +247,12 @@ def circumstance(b: Builder) -> tuple[list[Eo], list[En]]:
         other = phrases.quantity(b, "n")
         return [fixed("kun", "ADP"), *other.eo], [En("with"), *other.en]
     return time(b)
+
+
+def is_past(b: Builder, eo: list[Eo], en: list[En]) -> bool:
+    """Tell circumstances that only a verb in the past goes with: `ago`, a year."""
+    dated = any(token.slot >= 0 and b.slots[token.slot] == "digits.year" for token in eo)
+    return dated or en[-1].text == "ago"
 
 
 def time(b: Builder) -> tuple[list[Eo], list[En]]:
@@ -348,6 +351,7 @@ def predicate(
     while b.chance(0.3 if depth < DEEPEST else 0.12):
         eo, en = circumstance(b)
         made.eo, made.en = [*made.eo, *eo], [*made.en, *en]
+        made.past = made.past or is_past(b, eo, en)
     return made
 
 

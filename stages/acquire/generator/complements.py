@@ -24,6 +24,10 @@ from stages.acquire.generator.predicates import (
 )
 from stages.acquire.generator.tokens import Builder, En, Eo, Phrase, fixed, mark, words
 
+REFLEXIVES = {"he": ("his", "himself"), "she": ("her", "herself"), "it": ("its", "itself"),
+              "one": ("one's", "oneself"), "I": ("my", "myself"), "we": ("our", "ourselves"),
+              "you": ("your", "yourself")}  # fmt: skip
+
 
 def governed(b: Builder, kind: str, doer: Phrase, depth: int) -> Predicate:
     """Return a predicate of one kind with what it governs."""
@@ -52,13 +56,13 @@ def _free(b: Builder, kind: str) -> Predicate:
 
 def _say(b: Builder, doer: Phrase, depth: int) -> Predicate:
     b.note("subordinate-clause")
-    made = simple(b, "say")
-    inner = statement(b, depth + 1)
     link, english, upos = b.among(
         (("ke", "that", "SCONJ"),) * 6
         + (("ĉu", "whether", "PART"), ("kial", "why", "ADV"), ("kie", "where", "ADV"))
         + (("kiam", "when", "ADV"), ("kiel", "how", "ADV"))
     )
+    made = simple(b, "say" if link == "ke" else "ask")
+    inner = statement(b, depth + 1)
     comma = [mark(",")] if b.chance(0.85) else []
     made.eo = [*comma, fixed(link, upos), *inner.eo]
     made.en = [*words(english), *inner.en]
@@ -181,9 +185,9 @@ def _self(b: Builder, doer: Phrase, depth: int) -> Predicate:
     third = doer.person == 3
     made = simple(b, "meet")
     form = "pa" if b.chance(0.3) else "sa"
-    if b.chance(0.5):
+    if b.chance(0.5) or reflexive(b, doer)[1] == "":
         mine = {1: ("nia", "our") if doer.plural else ("mia", "my"), 2: ("via", "your")}
-        name, english = mine.get(doer.person, ("sia", "their own" if doer.plural else "one's own"))
+        name, english = mine.get(doer.person, ("sia", f"{reflexive(b, doer)[0]} own"))
         slot = b.slot("noun.person")
         made.eo = [phrases.owner(b, name, form), b.word(slot, form, "NOUN")]
         made.en = [*words(english), En("", slot, form[0])]
@@ -191,13 +195,24 @@ def _self(b: Builder, doer: Phrase, depth: int) -> Predicate:
     first = {1: ("nin", "ourselves") if doer.plural else ("min", "myself")}
     text, english = first.get(doer.person, ("vin", "yourself"))
     if third:
-        text, english = "sin", "themselves" if doer.plural else "itself"
+        text, english = "sin", reflexive(b, doer)[1]
     feats = "Case=Acc|Number=Sing|PronType=Prs|Reflex=Yes"
     made.eo = [fixed(text, "PRON", text[:-1], feats)]
     if b.chance(0.3):
         made.eo.append(fixed("mem", "ADV"))
     made.en = words(english)
     return made
+
+
+def reflexive(b: Builder, doer: Phrase) -> tuple[str, str]:
+    """Return the English for `sia` and `sin`; a person of either sex has none for the latter."""
+    if doer.plural:
+        return "their", "themselves"
+    spoken = doer.en[0].text if len(doer.en) == 1 else ""
+    if spoken in REFLEXIVES:
+        return REFLEXIVES[spoken]
+    nouns = [b.slots[token.slot] for token in doer.eo if token.upos == "NOUN" and token.slot >= 0]
+    return ("its", "itself") if nouns and nouns[0] != "noun.person" else ("their", "")
 
 
 def _see_as(b: Builder, doer: Phrase, depth: int) -> Predicate:

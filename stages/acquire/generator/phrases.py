@@ -30,7 +30,7 @@ OWNERS = {
 }  # fmt: skip
 SINGLE = {
     "ĉiu": ("every", "Tot"), "iu": ("some", "Ind"), "neniu": ("no", "Neg"),
-    "tia": ("such a", "Dem"),
+    "tia": ("such", "Dem"),
     "ia": ("some kind of", "Ind"), "ĉia": ("every kind of", "Tot"), "nenia": ("no kind of", "Neg"),
 }  # fmt: skip
 MANY = {
@@ -44,7 +44,7 @@ LONE = {
     "ĉiu": ("everybody", "Tot"), "tiu": ("that one", "Dem"),
 }  # fmt: skip
 ARTICLE = Eo("la", "DET", "la", "Definite=Def|PronType=Art")
-DEGREES = (("plej", "est"), ("pli", "er"), ("tre", "very"), ("tro", "too"))
+DEGREES = (("plej", "est"), ("pli", "er"), ("tre", "very"), ("tro", "excessively"))
 PARTITIVE = {"multe": "a lot of", "iom": "a little", "malmulte": "little", "tiom": "so much"}
 
 
@@ -123,7 +123,7 @@ def adjective(b: Builder, kind: str, form: str, definite: bool) -> tuple[list[Eo
 
 
 def participle(b: Builder, form: str) -> tuple[list[Eo], list[En]]:
-    """Return a participle that stands before a noun like an adjective."""
+    """Return a participle that stands before a noun; in English it follows the noun."""
     b.note("participle")
     if b.chance(0.5):
         slot = b.slot("verb.become")
@@ -138,25 +138,30 @@ def participle(b: Builder, form: str) -> tuple[list[Eo], list[En]]:
 
 def modifiers(
     b: Builder, kind: str, form: str, definite: bool
-) -> tuple[list[Eo], list[En], list[Eo]]:
-    """Return adjectives before a noun, their English, and an adjective after the noun."""
+) -> tuple[list[Eo], list[En], list[Eo], list[En]]:
+    """Return what stands before a noun and its English, then what stands after the noun."""
     before: list[Eo] = []
     english: list[En] = []
     after: list[Eo] = []
+    english_after: list[En] = []
     count = int(b.weighted({"0": 5.0, "1": 4.0, "2": 1.2, "3": 0.15}))
     for index in range(count):
-        eo, en = participle(b, form) if b.chance(0.09) else adjective(b, kind, form, definite)
+        verbal = b.chance(0.09)
+        eo, en = participle(b, form) if verbal else adjective(b, kind, form, definite)
+        side = english_after if verbal else english
         if index and b.chance(0.6):
             link = "kaj" if b.chance(0.6) else ","
             b.note("coordination")
             before.append(fixed("kaj", "CCONJ") if link == "kaj" else mark(","))
-            english += words("and" if link == "kaj" else ",")
+            side += words("and" if link == "kaj" or verbal else ",") if side else []
+        elif verbal and side:
+            side += words("and")
         if count == 1 and b.chance(0.06):
             after = eo
         else:
             before += eo
-        english += en
-    return before, english, after
+        side += en
+    return before, english, after, english_after
 
 
 def number(b: Builder) -> tuple[list[Eo], list[En]]:
@@ -212,6 +217,8 @@ def _determiner(b: Builder, kind: str, plural: bool, case: str) -> tuple[list[Eo
     token = Eo(joined(name, form), "DET", name, f"{agreed(form)}|PronType={kind_of}")
     if name == "iu" and b.chance(0.3):
         return [token, fixed("ajn", "PART")], words("any"), ""
+    if name == "tia":
+        return [token], words(english), "a"
     return [token], words(english), ""
 
 
@@ -240,18 +247,22 @@ def _order(b: Builder, form: str) -> tuple[list[Eo], list[En], str]:
 
 
 def noun(
-    b: Builder, kind: str, case: str, plural: bool | None = None, bare: bool = False
-) -> Phrase:
-    """Return a noun of a class with its determiner and adjectives."""
+    b: Builder, kind: str, case: str, plural: bool | None = None, bare: bool = False,
+    articles: bool = True,
+) -> Phrase:  # fmt: skip
+    """Return a noun of a class with its adjectives and, unless `bare`, its determiner.
+
+    `articles` says whether English puts `a` where Esperanto has no determiner.
+    """
     if plural is None:
         plural = kind not in UNCOUNTED and b.chance(0.3)
     form = ("p" if plural else "s") + case
     eo, en, article = ([], [], "a") if bare else _determiner(b, kind, plural, case)
-    if bare and (plural or kind in UNCOUNTED):
+    if bare and (plural or kind in UNCOUNTED or not articles):
         article = ""
-    before, english, after = modifiers(b, kind, form, eo[:1] == [ARTICLE])
+    before, english, after, english_after = modifiers(b, kind, form, eo[:1] == [ARTICLE])
     slot = b.slot(f"noun.{kind}")
-    core = [*english, En("", slot, "p" if plural else "s")]
+    core = [*english, En("", slot, "p" if plural else "s"), *english_after]
     if article:
         core = articled(core)
     body = [*before, b.word(slot, form, "NOUN"), *after]
@@ -292,7 +303,8 @@ def quantity(b: Builder, case: str) -> Phrase:
         return Phrase(eo, [*words(PARTITIVE[text]), En("", stuff, "s")])
     plural = b.chance(0.5)
     unit = b.slot("noun.unit")
-    counted, spoken = number(b) if plural else ([fixed("unu", "NUM")], words("one"))
+    one = fixed("unu", "NUM", feats="NumForm=Word|NumType=Card")
+    counted, spoken = number(b) if plural else ([one], words("one"))
     form = ("p" if plural else "s") + case
     eo = [*counted, b.word(unit, form, "NOUN"), fixed("da", "ADP"), b.word(stuff, "sn", "NOUN")]
     measure = En("", unit, "p" if plural else "s")

@@ -169,20 +169,22 @@ def sentence(rng: random.Random) -> Plan:
 def _abbreviated(b: Builder) -> Sides:
     b.note("abbreviation")
     short, lemma, english = b.among(
-        (("D-ro", "doktoro", "Doctor"), ("S-ro", "sinjoro", "Mister"), 
+        (("D-ro", "doktoro", "Doctor"), ("S-ro", "sinjoro", "Mr."),
          ("Prof.", "profesoro", "Professor"),
-         ("S-ino", "sinjorino", "Mistress"), ("P-ro", "pastro", "Father"))
+         ("S-ino", "sinjorino", "Mrs."), ("P-ro", "pastro", "Father"))
     )  # fmt: skip
+    initial = b.among("ABCDEFGHIKLMNPRSTZ") + "."
     made = phrases.noun(b, "idea", "n")
     where = phrases.name(b, "n", "name.city")
     eo = [
         *made.eo,
         fixed("de", "ADP"),
         Eo(short, "NOUN", lemma, agreed("sn")),
+        Eo(initial, "PROPN", initial, agreed("sn")),
         fixed("el", "ADP"),
         *where.eo,
     ]
-    en = [*made.en, En("of"), En(english), En("from"), *where.en]
+    en = [*made.en, En("of"), En(english), En(initial), En("from"), *where.en]
     return eo, en
 
 

@@ -15,7 +15,7 @@ FUTURE = {"os": "will", "us": "would", "u": "should"}
 MODAL = {
     "can": {"as": ("can", ""), "is": ("could", ""), "os": ("will", "be able to"),
             "us": ("could", "")},
-    "must": {"as": ("must", ""), "is": ("was obliged to", ""), "os": ("will", "have to"),
+    "must": {"as": ("must", ""), "is": ("had to", ""), "os": ("will", "have to"),
              "us": ("should", "")},
 }  # fmt: skip
 INFINITIVE = {"can": "be able to", "must": "have to", "be": "be", "perfect": "have"}
@@ -86,6 +86,7 @@ class Predicate:
     en: list[En] = field(default_factory=list)
     before: list[Eo] = field(default_factory=list)
     middle: list[En] = field(default_factory=list)
+    past: bool = False
 
 
 @dataclass
@@ -124,7 +125,9 @@ def copula() -> Predicate:
 def clause(
     b: Builder, subject: Phrase, predicate: Predicate, tense: str, negative: bool = False
 ) -> Clause:
-    """Return a clause from subject and predicate."""
+    """Return a clause from subject and predicate, in the past if its circumstances ask for it."""
+    if predicate.past and tense in ("as", "os"):
+        tense = "is"
     if tense == "us":
         b.note("conditional")
     if negative:

@@ -10,6 +10,7 @@ from stages.acquire.generator.clauses import (
     circumstance,
     expression,
     full,
+    is_past,
     place,
     predicate,
     statement,
@@ -38,17 +39,19 @@ QUOTES = (("«", "»"), ("«", "»"), ("„", "“"), ("“", "”"), ('"', '"')
 
 
 def _plain(b: Builder) -> Clause:
-    made = statement(b)
     shape = b.rng.random()
     if shape < 0.16:
         text = b.among(tuple(closed.OPENING_ADVERBS))
+        made = statement(b, 0, {"hieraŭ": "is", "morgaŭ": "os"}.get(text, ""))
         comma = b.chance(0.4)
         eo = [*expression(text), *([mark(",")] if comma else []), *made.eo]
         english = [*words(closed.OPENING_ADVERBS[text]), *words(","), *made.en]
         return Clause(eo, english, made.question)
     if shape < 0.26:
         eo, en = circumstance(b)
+        made = statement(b, 0, "is" if is_past(b, eo, en) else "")
         return Clause([*eo, *made.eo], [*en, *words(","), *made.en], made.question)
+    made = statement(b)
     if shape < 0.31:
         return _opened(b, made)
     return made
@@ -63,13 +66,15 @@ def _opened(b: Builder, made: Clause) -> Clause:
 
 
 def _joined(b: Builder) -> Clause:
-    first, second = statement(b, 1), statement(b, 1)
     b.note("coordination")
     link, english, upos = b.among(
         (("kaj", "and", "CCONJ"), ("kaj", "and", "CCONJ"), ("sed", "but", "CCONJ"),
          ("aŭ", "or", "CCONJ"), ("do", "so", "ADV"), (";", ";", ""), ("tamen", "yet", "ADV"),
          ("—", "—", ""), (":", ":", ""), ("nek", "nor", "CCONJ"))
     )  # fmt: skip
+    if link == "nek":
+        return _neither(b)
+    first, second = statement(b, 1), statement(b, 1)
     if link in (";", ":", "—"):
         b.note("dash" if link == "—" else "semicolon")
         glue = [mark(link)] if link != "—" else [Eo("—", "PUNCT", "—")]
@@ -78,6 +83,18 @@ def _joined(b: Builder) -> Clause:
         glue = [*([mark(",")] if b.chance(0.7) else []), fixed(link, upos)]
         spoken = [*words(","), En(english)]
     return Clause([*first.eo, *glue, *second.eo], [*first.en, *spoken, *second.en], first.question)
+
+
+def _neither(b: Builder) -> Clause:
+    """Return two denied clauses: `li ne legas, nek ŝi skribas`."""
+    made = []
+    for negative in (True, False):
+        doer, group = subject(b, 1)
+        parts = predicate(b, group, doer, 1)
+        made.append(clause(b, doer, parts, b.among(("as", "is", "os")), negative))
+    first, second = made
+    eo = [*first.eo, mark(","), fixed("nek", "CCONJ"), *second.eo]
+    return Clause(eo, [*first.en, *words(", nor"), *second.question], first.question)
 
 
 def _same_doer(b: Builder) -> Clause:
@@ -326,7 +343,7 @@ def quoted(b: Builder) -> tuple[list[Eo], list[En]]:
     said = statement(b, 1)
     start, end = b.among(QUOTES)
     doer = phrases.noun(b, "person", "n")
-    slot = b.slot("verb.say")
+    slot = b.slot("verb.speak")
     asks = b.chance(0.2)
     if asks:
         b.note("question")

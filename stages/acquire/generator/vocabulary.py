@@ -118,8 +118,10 @@ def _verbs_of(words: list[Word]) -> list[Word]:
         forms = english.verb_forms(word.gloss)
         base = forms["base"]
         if " " not in base:
-            gloss = f"begin to {base}/began to {base}/begun to {base}"
-            made.append(Word("ek" + word.stem, gloss, word.field, "affix"))
+            sudden = "/".join(
+                english.SUDDENLY + forms[form] for form in ("base", "past", "participle")
+            )
+            made.append(Word("ek" + word.stem, sudden, word.field, "affix"))
             again = "/".join(f"re-{forms[form]}" for form in ("base", "past", "participle"))
             made.append(Word("re" + word.stem, again, word.field, "affix"))
     return made
@@ -188,6 +190,8 @@ def categories() -> dict[str, Category]:
     noun = _nouns()
     verb = _collect(verbs.VERBS, derived.DERIVED_VERBS)
     adjective = _collect(adjectives.ADJECTIVES, derived.DERIVED_ADJECTIVES)
+    for name, stems in (("speak", verbs.SPEAKING), ("ask", verbs.ASKING)):
+        verb[name] = [word for word in verb["say"] if word.stem in stems.split()]
     plain = [word for words in adjective.values() for word in words]
     ness, make, become = _qualities(plain)
     gerunds = [
@@ -289,7 +293,7 @@ def agreed(form: str, middle: str = "") -> str:
 def translate(kind: str, gloss: str, form: str) -> str:
     """Return one English form.
 
-    Nouns: `s`, `p`; adjectives: `j`, `er`, `est`, `ly`; verbs: `base`, `third`, `past`,
+    Nouns: `s`, `p`; adjectives: `j`, `er`, `est`, `ly`, `very:ly`; verbs: `base`, `third`, `past`,
     `participle`, `gerund`; `a:` before a form asks for the indefinite article.
     """
     if form.startswith("a:"):
@@ -298,6 +302,8 @@ def translate(kind: str, gloss: str, form: str) -> str:
         return english.verb_forms(gloss)[form]
     if kind == "noun":
         return english.plural(gloss) if form == "p" else english.singular(gloss)
+    if kind == "adjective" and form.endswith(":ly"):
+        return english.adverb(gloss, form.removesuffix(":ly"))
     if kind == "adjective" and form in ("er", "est"):
         return english.comparison(gloss)[form == "est"]
     return english.adverb(gloss) if kind == "adjective" and form == "ly" else gloss

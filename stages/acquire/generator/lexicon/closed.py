@@ -103,15 +103,13 @@ OPENING_ADVERBS = {
 CLOSING_ADVERBS = {
     "tie": "there", "ĉi tie": "here", "ĉie": "everywhere", "nenie": "nowhere", "ie": "somewhere",
     "hejme": "at home",
-    "hodiaŭ": "today", "hieraŭ": "yesterday", "morgaŭ": "tomorrow", "nun": "now",
-    "kune": "together", "sole": "alone",
+    "hodiaŭ": "today", "nun": "now", "kune": "together", "sole": "alone",
     "tro multe": "too much", "tre": "very much", "iomete": "a little", "denove": "again",
     "frue": "early",
     "malfrue": "late", "eksterlande": "abroad", "ĉiutage": "every day", "unufoje": "once",
     "duope": "in pairs",
     "laŭvole": "at will", "ie ajn": "anywhere", "iam ajn": "at any time", "reciproke": "mutually",
-    "plu": "further", "inter si": "among themselves",
-    "por si mem": "for its own sake", "en si mem": "in itself", "de si mem": "by itself",
+    "plu": "further",
 }  # fmt: skip
 
 SUBORDINATORS = {
@@ -131,7 +129,7 @@ TAGS = {
     "antaŭ": "ADP", "ol": "ADP", "de": "ADP", "malgraŭ": "ADP", "eĉ": "ADV", "kiam": "ADV",
     "tial": "ADV",
     "tiel": "ADV", "for": "ADV", "ĉi": "PART", "ajn": "PART", "plej": "ADV",
-    "si": "PRON", "inter": "ADP", "por": "ADP", "en": "ADP", "ĝis": "ADP",
+    "ĝis": "ADP",
     "dum": "ADP",
 }  # fmt: skip
 """Tags of the words of fixed expressions; a word not here is an adverb."""

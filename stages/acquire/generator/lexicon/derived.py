@@ -91,17 +91,18 @@ junular youth/youth; redakciar editorial_staff; familianar household;
 DERIVED_VERBS: dict[tuple[str, str], str] = {
     ("go", "travel"): """
 reven return; forkur run_away/ran_away/run_away; elir go_out/went_out/gone_out;
-forvetur drive_off; enven come_in/came_in/come_in; alkur run_up/ran_up/run_up; trair pass_through;
+forvetur drive_off/drove_off/driven_off; enven come_in/came_in/come_in;
+alkur run_up/ran_up/run_up; trair pass_through;
 """,
     ("act", "home"): """
 ekdorm fall_asleep/fell_asleep/fallen_asleep; ekrid begin_to_laugh/began_to_laugh/begun_to_laugh;
 vekiĝ wake_up/woke_up/woken_up; eksid sit_down/sat_down/sat_down; kunven assemble;
 leviĝ rise/rose/risen; laciĝ get_tired/got_tired/gotten_tired; edziĝ marry;
-naskiĝ be_born/was_born/been_born; ekplor burst_into_tears/burst_into_tears/burst_into_tears;
+naskiĝ arise/arose/arisen; ekplor burst_into_tears/burst_into_tears/burst_into_tears;
 kunlabor cooperate; interkonsent agree; malesper despair; malsaniĝ fall_ill/fell_ill/fallen_ill;
 """,
     ("make", "work"): """
-malferm open; forĵet throw_away/threw_away/thrown_away; konstruig have_built/had_built/had_built;
+malferm open; forĵet throw_away/threw_away/thrown_away; konstruig commission;
 fortir pull_away; purig clean; varmig warm; plibonig improve; malplenig empty; renvers overturn;
 rekonstru rebuild/rebuilt/rebuilt; kunmet put_together/put_together/put_together;
 disdon distribute; enmet insert; elpren take_out/took_out/taken_out; ruĝig redden;
@@ -124,7 +125,7 @@ profundig deepen; prikalkul calculate;
     ("become", "nature"): """
 komenciĝ begin/began/begun; ŝanĝiĝ change; malfermiĝ open; fermiĝ close;
 rompiĝ break/broke/broken; disvastiĝ spread/spread/spread; varmiĝ get_warm/got_warm/gotten_warm;
-estiĝ arise/arose/arisen; vidiĝ be_seen/was_seen/been_seen; ruĝiĝ turn_red;
+estiĝ arise/arose/arisen; vidiĝ appear; ruĝiĝ turn_red;
 grandiĝ grow/grew/grown; malgrandiĝ shrink/shrank/shrunk;
 plibeliĝ become_more_beautiful/became_more_beautiful/become_more_beautiful; evoluiĝ develop;
 solviĝ get_solved/got_solved/gotten_solved;

@@ -6,14 +6,15 @@ Same notation as `nouns`; `idea` is counted in English, `abstract` stands withou
 IDEAS: dict[tuple[str, str], str] = {
     ("idea", "mind"): """
 ide idea; demand question; opini opinion; problem problem; kaŭz cause; cel goal; pens thought;
-plan plan; respond answer; decid decision; propon proposal; konsil advice/advice; sent feeling;
-dezir desire; rev dream; sonĝ dream; intenc intention; ekzempl example; sekret secret;
-princip principle; konsci awareness/awareness; emoci emotion; motiv motive; ŝerc joke; mensog lie;
-promes promise; rezult result; efik effect; erar mistake; ebl possibility; konklud conclusion;
+plan plan; respond answer; decid decision; propon proposal; konsil advice/pieces_of_advice;
+sent feeling; dezir desire; rev dream; sonĝ dream; intenc intention; ekzempl example; sekret secret;
+princip principle; konsci awareness/forms_of_awareness; emoci emotion; motiv motive; ŝerc joke;
+mensog lie; promes promise; rezult result; efik effect; erar mistake;
+ebl possibility; konklud conclusion;
 hipotez hypothesis/hypotheses; teori theory; metod method; sistem system; koncept concept;
 signif meaning; senc sense; aspekt aspect; vizi vision; fantazi fantasy; iluzi illusion;
 miskompren misunderstanding; dub doubt; preĝ prayer; pek sin; mirakl miracle; kult cult;
-religi religion; konfes confession; doktrin doctrine; dogm dogma; ideal ideal; moral morals/morals;
+religi religion; konfes confession; doktrin doctrine; dogm dogma; ideal ideal; moral moral/morals;
 virt virtue; karakter character; temperament temperament; talent talent; kutim habit;
 inklin inclination;
 """,
@@ -28,15 +29,15 @@ pet request; komplot plot; skandal scandal; kriz crisis/crises; alianc alliance;
 interes interest; rilat relation; rol role; pretend claim; privilegi privilege; ofend offence;
 debat debate; kompromis compromise; barier barrier; obstakl obstacle; aventur adventure;
 katastrof catastrophe; sort fate; danĝer danger; atak attack; batal battle; paŝ step; fuĝ flight;
-rezist resistance/resistance; misi mission; inspekt inspection; manifestaci demonstration;
+rezist resistance/forms_of_resistance; misi mission; inspekt inspection; manifestaci demonstration;
 """,
     ("idea", "science"): """
-lingv language; fakt fact; esplor research/research; eksperiment experiment; studi study;
+lingv language; fakt fact; esplor investigation; eksperiment experiment; studi study;
 kurs course; ekzamen exam; nombr number; numer number; mezur measure; grad degree; form form;
 part part; spec species/species; objekt object; fenomen phenomenon/phenomena; proced procedure;
-procent percent/percent; struktur structure; model model; element element; funkci function;
+procent percentage; struktur structure; model model; element element; funkci function;
 test test; teknik technique; eksplik explanation; analiz analysis/analyses;
-sintez synthesis/syntheses; evolu evolution/evolution; epidemi epidemic; febr fever;
+sintez synthesis/syntheses; evolu development; epidemi epidemic; febr fever;
 malsan disease; kancer cancer; grip influenza/influenza; vund wound; operaci operation;
 terapi therapy; diagnoz diagnosis/diagnoses; simptom symptom; inventaĵ invention;
 kalkul calculation; dimensi dimension; proporci proportion; grup group; klas class;
@@ -45,24 +46,24 @@ detal detail; tem topic; titol title; artikol article; referenc reference; cit q
 kvant quantity; kvalit quality;
 """,
     ("idea", "work"): """
-labor work/work; task task; prez price; pag payment; profit profit; kost cost; profesi profession;
+labor job; task task; prez price; pag payment; profit profit; kost cost; profesi profession;
 salajr salary; negoc business; ŝuld debt; impost tax; karier career; buĝet budget;
 produkt product; var commodity; ofert offer; rabat discount; aĉet purchase; vend sale;
 kont account; rent income; kredit credit; aŭkci auction; firm firm; entrepren enterprise;
-servic service; kvitanc receipt; kapital capital/capital; akci share; premi prize;
+servic service; kvitanc receipt; kapital capital/capitals; akci share; premi prize;
 konkur competition;
 """,
     ("idea", "art"): """
-stil style; art art/art; muzik music/music; danc dance; kolor color; son sound; rim rhyme;
+stil style; art art; muzik music/kinds_of_music; danc dance; kolor color; son sound; rim rhyme;
 ritm rhythm; vers verse; koncert concert; spektakl spectacle; ekspozici exhibition;
-literatur literature/literature; rakont story; ton tone; verk work; prelud prelude; ĝenr genre;
+literatur literature; rakont story; ton tone; verk work; prelud prelude; ĝenr genre;
 intrig intrigue; epizod episode; metafor metaphor; proverb proverb; enigm riddle;
 kritik criticism; eldon edition; desegn drawing; skiz sketch;
 """,
     ("group", "society"): """
 famili family; popol people; naci nation; societ society; registar government; parti party;
 arme army; komitat committee; komisi commission; asoci association; organiz organization;
-lig league; federaci federation; polic police/police; regn state; ŝtat state; respublik republic;
+lig league; federaci federation; polic police_force; regn state; ŝtat state; respublik republic;
 gent tribe; trib tribe; amas crowd; band gang; skip team; delegaci delegation; senat senate;
 instituci institution; fondaĵ foundation; unuiĝ union; sindikat trade_union; imperi empire;
 monarki monarchy; administraci administration; eklezi church; sekt sect; orkestr orchestra;

@@ -80,10 +80,10 @@ NUMERALS = {
     "tridek": "thirty",
     "kvardek": "forty",
     "kvindek": "fifty",
-    "cent": "a hundred",
+    "cent": "one hundred",
     "dudek kvin": "twenty-five",
     "ducent": "two hundred",
-    "mil": "a thousand",
+    "mil": "one thousand",
     "sesdek": "sixty",
     "tridek du": "thirty-two",
     "dek ses": "sixteen",
@@ -92,7 +92,7 @@ NUMERALS = {
     "sepdek": "seventy",
     "okdek": "eighty",
     "dumil": "two thousand",
-    "cent dudek": "a hundred and twenty",
+    "cent dudek": "one hundred and twenty",
     "mil kvincent": "one thousand five hundred",
 }
 

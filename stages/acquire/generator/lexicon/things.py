@@ -9,7 +9,8 @@ libr book; leter letter; tabl table; seĝ chair; lit bed; pord door; fenestr win
 lamp lamp; kandel candle; spegul mirror; horloĝ clock; ŝrank cupboard; kest box; sak bag;
 korb basket; botel bottle; glas glass; tas cup; teler plate; kuler spoon; fork fork;
 tranĉil knife/knives; pot pot; kaldron kettle; forn stove; sof sofa; tapiŝ carpet; kurten curtain;
-kusen pillow; litkovril blanket; vest garment; ĉemiz shirt; pantalon trousers/trousers;
+kusen pillow; litkovril blanket; vest garment; ĉemiz shirt;
+pantalon pair_of_trousers/pairs_of_trousers;
 jup skirt; ŝtrump stocking; ŝu shoe; bot boot; ĉapel hat; ĉap cap; gant glove; kravat tie;
 mantel cloak; palt overcoat; rob dress; zon belt; poŝ pocket; buton button; ombrel umbrella;
 ring ring; ĉen chain; bros brush; tuk cloth; naztuk handkerchief; kudril needle; faden thread;
@@ -46,7 +47,7 @@ ikon icon; medal medal; ornam ornament;
 """,
     ("thing", "society"): """
 leĝ law; flag flag; glav sword; pafil gun; kanon cannon; sag arrow; lanc spear; bomb bomb;
-ŝild shield; kron crown; tron throne; dokument document; protokol minutes/minutes; gazetar press;
+ŝild shield; kron crown; tron throne; dokument document; protokol protocol; gazetar press;
 poŝtmark stamp; standard banner; monument monument; barikad barricade; tank tank; pistol pistol;
 fusil rifle; armil weapon; kugl bullet; kiras armor; ponard dagger; sabr saber;
 manifest manifesto; statut statute; deklaraci declaration; petici petition; enket survey;
@@ -67,7 +68,7 @@ bakteri bacterium/bacteria; virus virus; gen gene; neŭron neuron; kromosom chro
 man hand; okul eye; kap head; kor heart; pied foot/feet; brak arm; buŝ mouth; orel ear; naz nose;
 har hair; dent tooth/teeth; lang tongue; fingr finger; vizaĝ face; gorĝ throat; kol neck;
 ŝultr shoulder; dors back; brust chest; ventr belly; genu knee; krur leg; kubut elbow; pojn wrist;
-haŭt skin; ost bone; muskol muscle; nerv nerve; cerb brain; stomak stomach; pulm lung;
+haŭt skin; ost bone; muskol muscle; nerv nerve; cerb brain; stomak stomach/stomachs; pulm lung;
 hepat liver; ren kidney; lip lip; vang cheek; frunt forehead; menton chin; barb beard;
 brov eyebrow; palpebr eyelid; ung nail; kalkan heel; vejn vein; rip rib; spin spine; mam breast;
 umbilik navel; makzel jaw; koks hip; femur thigh; tibi tibia; flugil wing; vost tail; bek beak;
@@ -96,7 +97,7 @@ biskvit biscuit; bulk bun; pic pizza;
 """,
     ("time", "time"): """
 tag day; jar year; hor hour; semajn week; monat month; minut minute; sekund second; moment moment;
-nokt night; maten morning; vesper evening; jarcent century; epok epoch; sezon season;
+nokt night; maten morning; vesper evening; jarcent century; epok epoch/epochs; sezon season;
 period period; somer summer; vintr winter; aŭtun autumn; printemp spring;
 """,
 }

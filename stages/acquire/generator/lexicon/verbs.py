@@ -119,3 +119,14 @@ forges forget/forgot/forgotten; kuraĝ dare; lern learn; bezon need; ĉes cease;
 streb seek/sought/sought; pen try; aspir aspire; pretend claim;
 """,
 }
+
+SPEAKING = """
+dir opini rakont skrib anonc rimark respond klarig deklar promes konfes konklud raport insist
+aldon substrek avert postul asert
+"""
+"""Verbs of `say` that direct speech may stand with."""
+ASKING = """
+sci vid aŭd rakont dir skrib kompren anonc rimark decid montr klarig forges memor raport imag
+diven lern not sent prognoz
+"""
+"""Verbs of `say` that an indirect question (`kial`, `ĉu`) may follow."""

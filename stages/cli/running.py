@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import threading
 import time
@@ -177,7 +178,8 @@ class Display:
                 for name in list(self.running):
                     self._read(name)
                 if self.terminal:
-                    text = " | ".join(self.latest.values())[:110]
+                    width = shutil.get_terminal_size().columns - 1  # a wrapped line stays
+                    text = " | ".join(self.latest.values())[:width]
                     sys.stdout.write(f"\r\x1b[K{text}")
                     sys.stdout.flush()
                 elif self.latest and time.monotonic() - shown >= PLAIN_EVERY_S:

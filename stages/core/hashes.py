@@ -43,6 +43,11 @@ class Hashes:
             self._known[path] = self._compute(self.root / path)
         return self._known[path]
 
+    def rows(self, folder: str) -> list[tuple[str, str]]:
+        """Return the files of a folder from the root with their hashes; [] if it is not there."""
+        path = self.root / folder
+        return [(name, self._file(file)) for name, file in files(path)] if path.is_dir() else []
+
     def _compute(self, path: Path) -> str | None:
         if path.is_file():
             return self._file(path)

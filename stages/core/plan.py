@@ -17,7 +17,7 @@ from typing import Any
 from stages.core import fingerprint, journal, references, workspace, yamlfile
 from stages.core.errors import MachineError
 from stages.core.fingerprint import Fingerprints
-from stages.core.hashes import Hashes
+from stages.core.hashes import Hashes, combined
 from stages.core.references import Entry, Graph
 
 SKIP, RESTORE, RUN = "skip", "restore", "run"
@@ -98,12 +98,12 @@ class Planner:
     def step(self, entry: Entry) -> Step:
         """Return what will happen to one entry; remembers what its outputs will be."""
         upstream = [self.unknown[path] for path in self._read(entry) if path in self.unknown]
-        now = self.prints.lock(entry, self.outputs)
+        now = self.prints.lock(entry, self.outputs | self._folders(entry))
         recorded = self.locks.get(entry.name)
         frozen = bool(recorded and self.prints.bodies[entry.stage.name].get("frozen"))
         if frozen:  # DVC then looks at the outputs only
             upstream = []
-        reasons = changes(now, recorded) if not upstream and not frozen else []
+        reasons = [] if frozen else changes(self._masked(now, recorded, entry), recorded)
         reasons += [
             f"after {name}, whose output is not known yet" for name in sorted(set(upstream))
         ]
@@ -125,6 +125,46 @@ class Planner:
         for path in entry.writes.values():
             self.unknown[path] = entry.name
         return step
+
+    def _folders(self, entry: Entry) -> dict[str, str]:
+        """Return the hashes that parent folders an entry reads will have after restoring."""
+        found = {}
+        for folder in entry.reads.values():
+            start = folder + "/"
+            restored = {p: value for p, value in self.outputs.items() if p.startswith(start)}
+            if not restored:
+                continue
+            inside = tuple(path + "/" for path in restored)
+            rows = [
+                (name, value)
+                for name, value in self.hashes.rows(folder)
+                if not (start + name).startswith(inside)
+            ]
+            for path, value in restored.items():
+                rows += self._listed(path.removeprefix(start), value)
+            found[folder] = combined(sorted(rows), True)
+        return found
+
+    def _listed(self, name: str, value: str | None) -> list[tuple[str, str]]:
+        """Return the files of an output as the cache lists them, under its name."""
+        if value is None or not value.endswith(".dir"):
+            return [(name, value)] if value else []
+        listing = self.cache / "files" / "md5" / value[:2] / value[2:]
+        rows = json.loads(listing.read_text(encoding="utf-8")) if listing.exists() else []
+        return [(f"{name}/{row['relpath']}", str(row["md5"])) for row in rows]
+
+    def _masked(
+        self, now: fingerprint.Lock, recorded: Mapping[str, Any] | None, entry: Entry
+    ) -> fingerprint.Lock:
+        """Return a lock in which an input that is not known yet counts as unchanged."""
+        then = fingerprint.from_lock(recorded)["deps"] if recorded else {}
+        unknown = {
+            path
+            for path in entry.reads.values()
+            if any(made == path or made.startswith(path + "/") for made in self.unknown)
+        }
+        deps = {p: then.get(p) if p in unknown else value for p, value in now["deps"].items()}
+        return {**now, "deps": deps}
 
     def _read(self, entry: Entry) -> list[str]:
         """Return the paths an entry reads, those below a parent folder included."""

@@ -69,7 +69,9 @@ def ensure_publisher(home: Path) -> None:
 def _start(home: Path, log: Path) -> None:
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.unlink()
-    code = str(Path(__file__).resolve().parents[2])
+    own = Path(__file__).resolve().parents[2]
+    # An experiment's copy is deleted while its publisher works: the home's code and folder stay.
+    code = str(home if (home / "stages/core/publisher.py").exists() else own)
     paths = [code, os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,
@@ -79,7 +81,7 @@ def _start(home: Path, log: Path) -> None:
     with log.open("ab") as stream:
         child = subprocess.Popen(
             [sys.executable, "-m", "stages", "publish", str(home)],
-            cwd=code,
+            cwd=home,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=stream,

@@ -9,10 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_BOOK = r"(?:THE|THIS) (?:PROJECT GUTENBERG )?(?:E-?BOOK|E-?TEXT|ELECTRONIC (?:BOOK|TEXT)).*$"
-_START = re.compile(rf"^.{{0,20}}\*{{3}} ?START OF {_BOOK}", re.M | re.I)
-_END = re.compile(rf"^(?:.{{0,20}}\*{{3}} ?)?END OF {_BOOK}", re.M | re.I)
-_MARKER = re.compile(r"^[ \t]*\*{3}[A-Z][A-Z ]{2,40}\*{3}[ \t]*$\n?", re.M)
+_BOOK = r"(?:PROJECT GUTENBERG\b|E-?BOOK\b|E-?TEXT\b|ELECTRONIC (?:BOOK|TEXT)\b)"
+# A long title goes on in the next line, up to the closing asterisks.
+_REST = r"(?:[^*\n]*(?:\n[^*\n]+)?\*{3})?.*$"
+_START = re.compile(
+    rf"^.{{0,20}}\*{{3}} ?START OF (?:THE |THIS )?{_BOOK}{_REST}|^\*END ?\*? ?THE SMALL PRINT.*$",
+    re.M | re.I,
+)
+_END = re.compile(
+    rf"^.{{0,20}}\*{{3}} ?END OF (?:THE |THIS )?{_BOOK}"
+    rf"|^END OF (?:(?:THE |THIS ){_BOOK}|PROJECT GUTENBERG\b)",
+    re.M | re.I,
+)
+_MARKER = re.compile(r"^[ \t]*\*{2,3}[A-Z][A-Z ]{2,40}\*{3}[ \t]*$\n?", re.M)
 _PLATE = re.compile(
     r"^[ \t]*\[(?:Illustration|Ilustra[ĵj][xh]?o)\b[^\]\n]{0,200}\][ \t]*$\n?", re.M | re.I
 )
@@ -37,7 +46,7 @@ WRAP_SLACK = 8
 
 def strip_markers(text: str) -> str:
     """Cut the frame of an electronic book and lines like `***UPLOADED***`, `[Illustration]`."""
-    if "***" in text:
+    if any(sign in text for sign in ("***", "Gutenberg", "SMALL PRINT")):
         if start := _START.search(text):
             text = text[start.end() :]
         if end := _END.search(text):

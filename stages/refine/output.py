@@ -90,17 +90,20 @@ def assign(values: NDArray[np.uint64], split: Split) -> NDArray[np.int8]:
     places = values.astype(np.float64) / 2.0**64
     bounds = np.cumsum(shares)
     found = np.minimum(np.searchsorted(bounds[:2], places, side="right"), 2).astype(np.int8)
+    wanted = [SPLITS[index] for index in np.flatnonzero(shares)]
+    different = len(np.unique(values))
+    if different < len(wanted):
+        raise CheckFailed(
+            f"{different} different document(s) cannot fill the splits {', '.join(wanted)}",
+            "refine: split",
+            "give more text, cut it into `documents: paragraph` (or line), or set the share of a"
+            " split to 0",
+        )
     for index in np.flatnonzero(shares):
         if (found == index).any():
             continue
         sizes = {other: len(np.unique(values[found == other])) for other in range(3)}
         giver = max(sizes, key=lambda other: sizes[other])
-        if sizes[giver] < 2:
-            raise CheckFailed(
-                f"the split {SPLITS[index]} is empty: only {sum(sizes.values())} documents differ",
-                "params.yaml: refine.*.split",
-                "give more text, or set the share of that split to 0",
-            )
         middle = bounds[index] - shares[index] / 2
         inside = np.flatnonzero(found == giver)
         nearest = values[inside[np.abs(places[inside] - middle).argmin()]]

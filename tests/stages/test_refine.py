@@ -308,10 +308,17 @@ def test_raw_without_documents(tmp_path):
     assert "holds no document" in refuse(CheckFailed, tmp_path, raw).what
 
 
-def test_split_that_cannot_be_filled(tmp_path):
-    raw = raw_folder(tmp_path / "raw", {"a.jsonl": jsonl({"a": sentence(1)})})
+@pytest.mark.parametrize("copies", [1, 40])
+def test_one_document_and_its_copies_fill_one_split_only(tmp_path, copies):
+    texts = {f"d{number}": sentence(1) for number in range(copies)}
+    raw = raw_folder(tmp_path / "raw", {"a.jsonl": jsonl(texts)})
     fault = refuse(CheckFailed, tmp_path, raw)
-    assert fault.what == "the split valid is empty: only 1 documents differ"
+    assert fault.what == "1 different document(s) cannot fill the splits train, valid, test"
+    assert "`documents: paragraph`" in fault.todo
+    whole = Refined(raw, tmp_path / "whole", split={"train": 1.0, "valid": 0.0, "test": 0.0})
+    whole.check_accounts()
+    assert whole.split == {"d0": "train"}
+    assert len(whole.dropped) == copies - 1
 
 
 def test_labels_missing(tmp_path):

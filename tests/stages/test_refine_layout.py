@@ -122,6 +122,15 @@ def test_markers_of_electronic_books():
         "***UPLOADED***\nDu.\n*** END OF THE PROJECT GUTENBERG EBOOK MARTA ***\nLicence"
     )
     assert layout.strip_markers(text).strip() == "Unu.\nDu."
+    older = (
+        "*** START OF THIS PROJECT GUTENBERG EBOOK FUNDAMENTA\nKRESTOMATIO ***\n**UPLOADED***\nUnu."
+        "\nEnd of Project Gutenberg's Fundamenta Krestomatio, by Zamenhof\n\nLicence"
+    )
+    assert layout.strip_markers(older).strip() == "Unu."
+    oldest = "Print\n*END*THE SMALL PRINT! FOR ETEXTS*Ver.04.29.93*END*\nUnu.\nThe end"
+    assert layout.strip_markers(oldest).strip() == "Unu.\nThe end"
+    for kept in ("Unu.\n**TITOLO**\nDu.", "Ĉe Projekto Gutenberg mi legis.\nEnd of story"):
+        assert layout.strip_markers(kept) == kept
     stars = "Unu.\n\n* * *\n\nDu [tri]."
     assert layout.strip_markers(stars) == stars
 

@@ -73,7 +73,7 @@ def _lead(model: Model, written: Handwriting) -> str:
     files = ", ".join(code(name) for name in written.files)
     return (
         f"{title}; the entry {code(model.artifact.address)} of a Deveno project. "
-        "Numbers are drawn from the files named beside them: file from the root, then JSON pointer. "
+        "Numbers are drawn from the files named beside them (path from the root, JSON pointer). "
         f"Uses and limitations are written by hand in {files}."
     )
 

@@ -88,7 +88,7 @@ def _ledger(sources: Sources, one: Artifact, corpus: Node, rules: Node) -> Marku
         or _changed(row)
         or row["characters_in"].value != row["characters_out"].value
     ]
-    heads = ["Rule", "Documents in", "Dropped", "Changed", "Characters kept"]
+    heads = ["Rule", "Entered", "Dropped", "Changed", "Text kept"]
     whole = more("All rules in order", table(heads, every))
     first, last = rules[0], rules[len(rules) - 1]
     kept = element(

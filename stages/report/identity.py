@@ -15,7 +15,6 @@ TASKS = {
     "masked": "fill-mask",
     "causal": "text-generation",
     "features": "feature-extraction",
-    "language-modelling": "text-generation",
 }
 """The hub's names of tasks where ours differ."""
 TASK_TITLES = {
@@ -212,16 +211,16 @@ def _tags(model: Model) -> list[str]:
 
 
 def _index(model: Model) -> list[dict[str, Any]] | None:
-    results = [_result(one) for one in model.evaluations]
+    results = [_result(model, one) for one in model.evaluations]
     return [{"name": model.name, "results": results}] if results else None
 
 
-def _result(evaluation: Artifact) -> dict[str, Any]:
+def _result(model: Model, evaluation: Artifact) -> dict[str, Any]:
     told = evaluation.json("scores.json")
     task = str(told["task"].value)
     data = f"corpora/{told['data'].value}"
     return {
-        "task": {"type": TASKS.get(task, task), "name": task.replace("-", " ")},
+        "task": {"type": model.task, "name": task.replace("-", " ")},
         "dataset": {
             "type": published(data),
             "name": data,

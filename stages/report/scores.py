@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from stages.report.charts import Bar, interval_chart
@@ -28,6 +29,8 @@ TITLES = {
     "chrf_greedy": "chrF, greedy",
     "chrf_beam": "chrF, beam",
 }
+BLANKS = re.compile(r"\n(?:[ \t]*\n){2,}")
+"""Runs of empty lines, which a sample need not spend a page on."""
 CELL = 0.92
 """Share of a confusion row at which its cell has the full colour."""
 
@@ -100,7 +103,7 @@ def _charts(sources: Sources, one: Artifact, told: Node, model: str) -> list[Mar
         ]
         title = title_of(str(row["name"].value))
         unit = str(row["unit"].value)
-        head = join([title, " ", element("small", _unit(unit))])
+        head = join([title, " ", element("small", name(_unit(unit)))])
         chart = interval_chart(bars, style_of(unit))
         found.append(panel(sources, one, head, chart, files=["scores.json"]))
     return found
@@ -123,7 +126,13 @@ def _values(sources: Sources, one: Artifact, rows: Node, model: str) -> Markup:
     for row in own:
         seen.setdefault(str(row["signature"].value), title_of(str(row["name"].value)))
     signatures = [
-        element("p", element("b", title), element("br"), code(signature), _class="signature")
+        element(
+            "p",
+            element("b", title, _class="name"),
+            element("br"),
+            code(signature),
+            _class="signature",
+        )
         for signature, title in seen.items()
     ]
     confidence = rows[0].get("confidence") if len(rows) else None
@@ -178,7 +187,7 @@ def _differences(sources: Sources, one: Artifact, rows: Node) -> Markup:
         one,
         "Paired differences",
         element("p", "On the same sentences, resampled together.", _class="say"),
-        table(["Score", "Difference of", "Value", "Interval", "n"], body, left=2),
+        table(["Score", "Difference of", "Value", "Interval", "n"], body, left=2, _class="stack"),
         files=["scores.json"],
         _class="wide",
     )
@@ -330,7 +339,7 @@ def _completed(row: Node) -> Markup:
     return element(
         "pre",
         element("b", str(row["prompt"].value)),
-        str(row["completion"].value),
+        BLANKS.sub("\n\u22ee\n", str(row["completion"].value)),
         element("small", "parses" if good else "does not parse", _class="ok" if good else "bad"),
     )
 

@@ -1,16 +1,21 @@
 """Files over HTTP: resumed by range, retried with back-off, checked against what was declared.
 
 A download lives in the scratch folder as `<digest of the address>.part` until it is whole, so a
-killed run goes on where it stopped. Nothing here depends on chance: waits double, without jitter.
+killed run goes on where it stopped. Nothing here depends on chance: waits double, without jitter,
+unless a busy server says how long it wants to be left alone. The file's own bytes are asked for; a
+server that sends them in gzip all the same is resumed in gzip, and unpacked once all is there.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
 import time
+import zlib
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -19,22 +24,29 @@ import requests
 import urllib3
 
 from stages.acquire.sources import UrlSource
-from stages.acquire.writing import told_plainly
+from stages.acquire.writing import copy_stream, told_plainly
 from stages.core.canonical import file_digest, write_json
 from stages.core.errors import Resumable, SourceError
 from stages.core.log import Log
 
 LONGEST_WAIT_S = 60.0
+LONGEST_ASKED_WAIT_S = 900.0
+"""A server that asks for a longer pause than this (`Retry-After`) is told to the user instead."""
 CHUNK_BYTES = 1 << 16
 REDIRECTS = 5
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MOVED = frozenset({301, 302, 303, 307, 308})
+_GZIP = frozenset({"gzip", "x-gzip"})
 _RANGE = re.compile(r"bytes (?:([0-9]+)-([0-9]+)|\*)/([0-9]+|\*)")
 _TRANSIENT = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
 class _Again(Exception):
-    """This try brought an end that another try may mend."""
+    """This try brought an end that another try may mend, after `wait_s` if the server says so."""
+
+    def __init__(self, what: str, wait_s: float = 0.0) -> None:
+        super().__init__(what)
+        self.wait_s = wait_s
 
 
 @dataclass
@@ -45,6 +57,7 @@ class _State:
     note: Path
     total: int | None = None
     validator: str | None = None
+    coding: str | None = None
 
     @property
     def have(self) -> int:
@@ -54,15 +67,17 @@ class _State:
         try:
             held = json.loads(self.note.read_text("utf-8"))
             self.total, self.validator = held["total"], held["validator"]
+            self.coding = held.get("coding")
         except (OSError, ValueError, KeyError, TypeError):
             self.restart()
 
     def save(self) -> None:
-        write_json(self.note, {"total": self.total, "validator": self.validator})
+        known = {"total": self.total, "validator": self.validator, "coding": self.coding}
+        write_json(self.note, known)
 
     def restart(self) -> None:
         self.part.unlink(missing_ok=True)
-        self.total = self.validator = None
+        self.total = self.validator = self.coding = None
 
 
 def fetch(url: str, pin: str | None, source: UrlSource, log: Log, done: int, files: int) -> Path:
@@ -79,7 +94,7 @@ def fetch(url: str, pin: str | None, source: UrlSource, log: Log, done: int, fil
             state = _State(folder / f"{name}.part", folder / f"{name}.json")
             state.load()
             _insist(url, state, source, log, f"bytes of file {done + 1}/{files}", pin)
-            state.part.rename(whole)
+            _finish(url, state, whole, source, pin)
     if pin is not None and (found := file_digest(whole)) != pin:
         whole.unlink()
         raise SourceError(
@@ -88,6 +103,27 @@ def fetch(url: str, pin: str | None, source: UrlSource, log: Log, done: int, fil
             "find out why the file changed; if it may, declare the new digest",
         )
     return whole
+
+
+def _finish(url: str, state: _State, whole: Path, source: UrlSource, pin: str | None) -> None:
+    """Name the part as whole; what travelled in gzip only to be smaller is unpacked."""
+    packed = urlsplit(url).path.lower().endswith((".gz", ".tgz"))
+    if state.coding is None or packed or (pin is not None and file_digest(state.part) == pin):
+        state.part.rename(whole)
+        return
+    plain = state.part.with_suffix(".plain")
+    plain.unlink(missing_ok=True)
+    try:
+        with gzip.open(state.part) as stream:
+            copy_stream(stream, plain, max_bytes=source.max_bytes)  # type: ignore[arg-type]
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        plain.unlink(missing_ok=True)
+        state.restart()
+        raise SourceError(
+            f"the server sent gzip that is damaged ({error})", url, "run again, it starts over"
+        ) from error
+    plain.rename(whole)
+    state.part.unlink()
 
 
 def _insist(
@@ -108,7 +144,7 @@ def _insist(
                     best, wait = state.have, source.backoff_seconds
                 if idle >= source.attempts:
                     raise _given_up(url, state, idle, error) from error
-                _pause(wait, url, log)
+                _pause(max(wait, getattr(error, "wait_s", 0.0)), url, log)
                 wait = min(2 * wait, LONGEST_WAIT_S)
 
 
@@ -225,7 +261,7 @@ def _begin(answer: requests.Response, url: str, state: _State, have: int) -> Non
     """Check the status line and set the part file to where the body begins."""
     status = answer.status_code
     if status in _RETRIED:
-        raise _Again(f"the server answered {status}")
+        raise _Again(f"the server answered {status}", _asked_wait(answer, url))
     if status not in (200, 206):
         raise SourceError(
             f"the server answered {status} {answer.reason or ''}".rstrip(),
@@ -235,11 +271,17 @@ def _begin(answer: requests.Response, url: str, state: _State, have: int) -> Non
     validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
     if validator is not None and validator.startswith("W/"):
         validator = answer.headers.get("Last-Modified")  # A weak tag may not guard a range.
+    coding = _coding(answer, url)
     if status == 206:
         found = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
         if not have or found is None or found[1] is None or int(found[1]) != have:
             state.restart()
             raise _Again("the server sent another range than asked")
+        if (validator and state.validator and validator != state.validator) or (
+            coding != state.coding
+        ):
+            state.restart()  # It went on in another file: `If-Range` was not heeded.
+            raise _Again("the file changed between two tries; starting over")
         total = None if found[3] == "*" else int(found[3])
         if state.total is not None and total not in (None, state.total):
             state.restart()
@@ -249,7 +291,39 @@ def _begin(answer: requests.Response, url: str, state: _State, have: int) -> Non
         state.restart()  # The server ignores ranges, or the file is another one now.
         length = answer.headers.get("Content-Length", "")
         state.total = int(length) if length.isdigit() else None
-    state.validator = validator
+    state.validator, state.coding = validator, coding
+
+
+def _coding(answer: requests.Response, url: str) -> str | None:
+    """Return `gzip` where the body is not the file itself; it was not asked for, but servers do."""
+    found = answer.headers.get("Content-Encoding", "").strip().lower()
+    if found in ("", "identity"):
+        return None
+    if found in _GZIP:
+        return "gzip"
+    raise SourceError(
+        f"the server sends the file in the encoding {found!r}",
+        url,
+        "name an address that gives the file as it is, or fetch it yourself into a `files` source",
+    )
+
+
+def _asked_wait(answer: requests.Response, url: str) -> float:
+    """Return the seconds that a busy server asks for (`Retry-After`: a number or a date)."""
+    said = answer.headers.get("Retry-After", "").strip()
+    try:
+        wait = (
+            float(said) if said.isdigit() else parsedate_to_datetime(said).timestamp() - time.time()
+        )
+    except ValueError:
+        return 0.0
+    if wait > LONGEST_ASKED_WAIT_S:
+        raise SourceError(
+            f"the server answered {answer.status_code} and asks to wait {wait:.0f} seconds",
+            url,
+            "run again after that; what has come is kept",
+        )
+    return max(0.0, wait)
 
 
 def _receive(

@@ -1,0 +1,96 @@
+"""Publishing is all or nothing: whatever fails, what was there before is there again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stages.core import publication
+
+
+def folder(path: Path, text: str) -> Path:
+    path.mkdir(parents=True)
+    (path / "a.txt").write_text(text)
+    return path
+
+
+def tree(root: Path) -> dict[str, str]:
+    return {
+        path.relative_to(root).as_posix(): path.read_text()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Two made folders, one target that exists, and a metrics file of an earlier run."""
+    made = {
+        folder(tmp_path / "out/one", "new 1"): folder(tmp_path / "data/one/x", "old 1"),
+        folder(tmp_path / "out/two", "new 2"): tmp_path / "data/two/x",
+    }
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics/x.json").write_text("old")
+    return tmp_path, made, {tmp_path / "metrics/x.json": "new"}
+
+
+def test_folders_and_texts_are_exchanged(place):
+    root, made, texts = place
+    publication.publish(made, texts, root / "aside")
+    assert tree(root) == {
+        "data/one/x/a.txt": "new 1",
+        "data/two/x/a.txt": "new 2",
+        "metrics/x.json": "new",
+    }
+
+
+@pytest.mark.parametrize("spoiled", ["data/two", "metrics/y"])
+def test_a_failure_undoes_everything(place, spoiled):
+    root, made, texts = place
+    before = tree(root)
+    (root / spoiled).write_text("in the way")
+    texts[root / "metrics/y/z.json"] = "new"
+    with pytest.raises(OSError, match="exists|Not a directory"):
+        publication.publish(made, texts, root / "aside")
+    left = tree(root)
+    assert left.pop(spoiled) == "in the way"
+    gone = {name for name in before if name.startswith("out/one")} - set(left)
+    assert {name: text for name, text in before.items() if name not in gone} == left
+    assert left["data/one/x/a.txt"] == "old 1"
+    assert left["metrics/x.json"] == "old"
+
+
+def test_another_disk_is_reached_by_a_copy(place, monkeypatch):
+    root, made, texts = place
+    real = Path.stat
+    monkeypatch.setattr(
+        Path,
+        "stat",
+        lambda self, **more: (
+            Other(real(self, **more)) if "out" in self.parts else real(self, **more)
+        ),
+    )
+    publication.publish(made, texts, root / "aside")
+    left = tree(root)
+    assert left["data/one/x/a.txt"] == "new 1"
+    assert left["data/two/x/a.txt"] == "new 2"
+    assert not [name for name in left if name.endswith(".tmp") or "aside" in name]
+
+
+class Other:
+    """The facts of a file, as if it lay on another disk."""
+
+    def __init__(self, facts):
+        self.facts = facts
+
+    def __getattr__(self, name):
+        return -1 if name == "st_dev" else getattr(self.facts, name)
+
+
+def test_what_a_killed_execution_put_aside_is_no_hindrance(place):
+    root, made, texts = place
+    folder(root / "aside/one-x", "of a killed run")
+    publication.publish(made, texts, root / "aside")
+    assert tree(root)["data/one/x/a.txt"] == "new 1"
+    assert not (root / "aside/one-x").exists()

@@ -23,7 +23,9 @@ _END = re.compile(
 )
 _MARKER = re.compile(r"^[ \t]*\*{2,3}[A-Z][A-Z ]{2,40}\*{3}[ \t]*$\n?", re.M)
 _PLATE = re.compile(
-    r"^[ \t]*\[(?:Illustration|Ilustra[ĵj][xh]?o)\b[^\]\n]{0,200}\][ \t]*$\n?", re.M | re.I
+    r"^[ \t]*\[(?:Illustration|Ill?ustra[ĵj][xh]?o|Transcriber's note)\b"
+    r"(?:[^\]\n]|\n(?!\s*\n)){0,300}\][ \t]*$\n?",
+    re.M | re.I,
 )
 _NUMBERED = re.compile(r"^[ \t]*(\d{1,9})(?:[.):][ \t]+|\t+)")
 _VERSE = re.compile(r"(?:(?<=\s)|^)(\d{1,3})(?:[ \t]+|[ \t]*\n)(?=[^\W\d_]|[«„“\"'(—-])", re.M)

@@ -122,6 +122,9 @@ def test_markers_of_electronic_books():
         "***UPLOADED***\nDu.\n*** END OF THE PROJECT GUTENBERG EBOOK MARTA ***\nLicence"
     )
     assert layout.strip_markers(text).strip() == "Unu.\nDu."
+    plates = "[Illustraĵo: DOMO]\nUnu.\n[Ilustraĵo: AL LA\nNORDO]\n[Transcriber's Note: x]\nDu."
+    assert layout.strip_markers(plates) == "Unu.\nDu."
+    assert layout.strip_markers("[Ilustraĵo: la\n\ndomo]") == "[Ilustraĵo: la\n\ndomo]"
     older = (
         "*** START OF THIS PROJECT GUTENBERG EBOOK FUNDAMENTA\nKRESTOMATIO ***\n**UPLOADED***\nUnu."
         "\nEnd of Project Gutenberg's Fundamenta Krestomatio, by Zamenhof\n\nLicence"

@@ -31,12 +31,13 @@ from stages.core import canonical
 from stages.core.errors import MachineError
 
 LOOPBACK = "127.0.0.1"
-HEALTHY_S = 120.0
-"""How long a server may take; a cold one on a small machine needs half a minute."""
+HEALTHY_S = 240.0
+"""How long a server may take; a cold one on two busy cores needs a minute and more."""
 STOP_S = 15.0
 MLFLOW_PORT = 5000
 DEFAULT_URL = f"http://{LOOPBACK}:4200/api"
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks the loopback interface, whatever proxy the environment names."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,9 @@ def environment(home: Path, url: str) -> dict[str, str]:
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_RUNNER_POLL_FREQUENCY": "2",
-        "DO_NOT_TRACK": "1",
+        "DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight idle processes otherwise
         "DVC_NO_ANALYTICS": "1",
         "NO_PROXY": ",".join(dict.fromkeys([*known, LOOPBACK, "localhost"])),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
@@ -126,14 +128,14 @@ def deployments_service(home: Path) -> Service:
 def answers(url: str, seconds: float = 2.0) -> bool:
     """Return whether an address answers with success."""
     try:
-        with _direct.open(url, timeout=seconds) as answer:
+        with direct.open(url, timeout=seconds) as answer:
             return 200 <= answer.status < 300
     except (OSError, ValueError):
         return False
 
 
 def running(service: Service) -> int | None:
-    """Return the pid of a service that lives; a stale file is removed."""
+    """Return the pid of a service that lives; a stale file does no harm."""
     try:
         note = json.loads(service.note.read_text(encoding="utf-8"))
         pid, created = int(note["pid"]), float(note["created"])
@@ -146,8 +148,15 @@ def running(service: Service) -> int | None:
         alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
         if alive and abs(process.create_time() - created) < 1.0:
             return pid
-    service.note.unlink(missing_ok=True)
     return None
+
+
+def own_url(prefect: Service) -> str:
+    """Return the address at which this home's Prefect server listens, or an empty text."""
+    if running(prefect) is None:
+        return ""
+    port = json.loads(prefect.note.read_text(encoding="utf-8"))["port"]
+    return f"http://{LOOPBACK}:{port}/api"
 
 
 def start(service: Service, variables: Mapping[str, str]) -> bool:
@@ -219,29 +228,48 @@ def stop(services: Sequence[Service], seconds: float = STOP_S) -> list[str]:
     """Stop services with everything they started, one by one; return the names of those that ran.
 
     The order matters: what serves the deployments still tells the server how its runs ended.
+    What a killed service left in its process group is ended like the service itself.
     """
     stopped = []
     for service in services:
-        pid = running(service)
-        if pid is None:
-            continue
-        stopped.append(service.name)
-        _signal_group(pid, signal.SIGTERM)
-        deadline = time.monotonic() + seconds
-        while running(service) is not None:
-            if time.monotonic() > deadline:
-                _signal_group(pid, signal.SIGKILL)
-            time.sleep(0.05)
-        with contextlib.suppress(ChildProcessError):  # a child of ours in a test
-            os.waitpid(pid, 0)
-        _signal_group(pid, signal.SIGKILL)  # what it left in its group
+        left = _group(service)
+        if left:
+            stopped.append(service.name)
+            _signal_group(left[0], signal.SIGTERM)
+            deadline = time.monotonic() + seconds
+            while left := _group(service):
+                if time.monotonic() > deadline:
+                    _signal_group(left[0], signal.SIGKILL)
+                time.sleep(0.05)
         service.note.unlink(missing_ok=True)
     return stopped
 
 
-def _signal_group(pid: int, number: int) -> None:
+def _group(service: Service) -> list[int]:
+    """Return the process group of a service, once per living member; [] when all have ended."""
+    import psutil
+
+    try:
+        note = json.loads(service.note.read_text(encoding="utf-8"))
+        leader, created = int(note["pid"]), float(note["created"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    with contextlib.suppress(ChildProcessError):  # a child of ours in a test
+        os.waitpid(leader, os.WNOHANG)
+    members = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getpgid(process.pid) != leader or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if process.pid == leader and abs(process.create_time() - created) >= 1.0:
+                return []  # the number went to a stranger
+            members.append(leader)
+    return members
+
+
+def _signal_group(leader: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
+        os.killpg(leader, number)
 
 
 def free_port() -> int:

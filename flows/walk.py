@@ -99,7 +99,7 @@ class Walk:
         self.steps = {step.name: step for step in steps}
         self.run, self.name, self.recipe = run or str(uuid.uuid4()), name, recipe
         self.cores = cores or machine.cores()
-        self.grace_s = grace_s or float(os.environ.get("DEVENO_GRACE_S", GRACE_S))
+        self.grace_s = grace_s or allowed_grace_s()
         self.results: dict[str, Result] = {}
         self.stopping = threading.Event()
         self._on_event = on_event or (lambda name, state, message: None)
@@ -303,6 +303,11 @@ def walk(root: Path, steps: Sequence[Step], **options: Any) -> dict[str, Result]
     one = Walk(root, steps, **options)
     with ThreadPoolExecutor(max_workers=max(1, one.cores)) as pool:
         return one.walk(lambda step: pool.submit(one.perform, step))
+
+
+def allowed_grace_s() -> float:
+    """Return the seconds from SIGTERM to SIGKILL: DEVENO_GRACE_S, else what suits a trainer."""
+    return float(os.environ.get("DEVENO_GRACE_S", GRACE_S))
 
 
 @contextlib.contextmanager

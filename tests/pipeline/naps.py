@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
-import subprocess
 import textwrap
 from pathlib import Path
+
+import psutil
 
 from tests.pipeline.conftest import BIN, ROOT, Clone
 
@@ -170,6 +172,11 @@ def sleepers(folder: Path) -> list[str]:
     ]
 
 
-def states(clone: Clone, run: str) -> subprocess.CompletedProcess[str]:
-    """Return what `prefect flow-run inspect` says."""
-    return clone.run("prefect", "flow-run", "inspect", run)
+def group(leader: int) -> list[str]:
+    """Return the names of the living processes of a process group."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.name())
+    return found

@@ -252,13 +252,37 @@ def test_a_broken_settings_file_names_itself(tmp_path, monkeypatch):
         server.api_url(tmp_path)
 
 
-def test_a_stale_pid_file_is_removed_and_no_stranger_is_stopped(tmp_path):
-    service = Service(tmp_path, "mlflow", ())
+def test_a_stale_pid_file_does_no_harm_and_no_stranger_is_stopped(tmp_path):
+    stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    service = Service(tmp_path, "mlflow", ("sleep", "60"))
     service.note.parent.mkdir(parents=True)
-    service.note.write_text(json.dumps({"pid": os.getpid(), "created": 1.0, "port": 0}))
-    assert server.running(service) is None  # this process is alive, and was not begun in 1970
-    assert not service.note.exists()
-    assert server.stop([service]) == []
+    try:
+        service.note.write_text(json.dumps({"pid": stranger.pid, "created": 1.0, "port": 0}))
+        assert server.running(service) is None  # it is alive, and was not begun in 1970
+        assert server.stop([service]) == []
+        assert stranger.poll() is None
+        assert not service.note.exists()
+        service.note.write_text(json.dumps({"pid": stranger.pid, "created": 1.0, "port": 0}))
+        assert server.start(service, {})
+        assert server.running(service) not in (None, stranger.pid)
+        assert server.stop([service]) == ["mlflow"]
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_what_a_killed_service_left_in_its_group_is_ended(tmp_path):
+    code = "import subprocess,time; subprocess.Popen(['sleep', '60']); print(flush=True)"
+    service = Service(tmp_path, "deployments", (sys.executable, "-c", f"{code}; time.sleep(60)"))
+    assert server.start(service, {})
+    pid = server.running(service)
+    wait_for(lambda: service.log.read_text() == "\n", seconds=10)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert server.running(service) is None
+    assert naps.group(pid) == ["sleep"]  # its child lives on
+    assert server.stop([service]) == ["deployments"]
+    assert naps.group(pid) == []
 
 
 def test_a_service_that_dies_at_once_says_why(tmp_path):

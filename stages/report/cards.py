@@ -86,7 +86,7 @@ def _details(model: Model) -> str:
     if model.artifact.params.get("initial") == "random":
         shape = code(f"models/{model.artifact.params.get('base')}")
         lines.append(f"Shape and tokenizer are those of {shape}; the weights began at random.")
-    licences = ", ".join(plain(one) for one in model.licences) or "unknown"
+    licences = ", ".join(code(one) for one in model.licences) or "unknown"
     lines.append(
         f"Licences of the material it is made of: {licences}. Names that begin with `deveno-` are "
         "entries of the project: `deveno-<folder>-<entry>`."
@@ -136,4 +136,4 @@ def _citation(model: Model) -> str:
             f"run `dvc repro {model.artifact.address}`",
         )
     digest = canonical.file_digest(path)
-    return f"Cite the model by its weights, {code(model.weights)}, SHA-256 {code(digest)}."
+    return f"Cite the model by its weights, {code(model.weights)}, {code(f'sha256:{digest}')}."

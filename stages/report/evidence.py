@@ -175,7 +175,7 @@ def _case(row: Node) -> list[str]:
 def evaluation(one: Artifact) -> str:
     """Return the scores of one evaluation, its baselines, differences and labels."""
     told = one.json("scores.json")
-    notes = [plain(str(note.value)) for note in told.get("notes") or []]
+    notes = [f"{plain(str(note.value))} ({source(note)})" for note in told.get("notes") or []]
     others = [row for row in told["scores"] if row.get("baseline")]
     heads = ["Score", "Value", "Interval", "n", "Signature", "From"]
     split = plain(str(one.params.get("split", "test")))

@@ -1,4 +1,4 @@
-"""The one module of `core` that shapes output bytes: canonical JSON, number format, digests.
+"""The one module of `core` that shapes output bytes: canonical JSON, CSV of curves, digests.
 
 Every file that Deveno writes as JSON passes through here, so that equal content means equal bytes:
 keys sorted, UTF-8 unescaped, two spaces, one final newline, no NaN or infinity (they are not JSON).
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,17 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def curves_csv(curves: Mapping[str, Sequence[tuple[int, float]]], names: Sequence[str]) -> str:
+    """Return stepped metrics as CSV: one row per step, empty where a curve has no point."""
+    steps = sorted({step for name in names for step, _ in curves.get(name, [])})
+    columns = [dict(curves.get(name, [])) for name in names]
+    rows = [",".join(["step", *names])]
+    for step in steps:
+        cells = [repr(column[step]) if step in column else "" for column in columns]
+        rows.append(",".join([str(step), *cells]))
+    return "\n".join(rows) + "\n"
 
 
 def digest(value: Any) -> str:

@@ -228,7 +228,7 @@ class Execution:
         texts = {metrics: canonical.dumps(self.log.metrics)}
         if stage.curves:
             plot = self.root / "plots" / stage.name / f"{key}.csv"
-            texts[plot] = curves_csv(self.log.curves, stage.curves)
+            texts[plot] = canonical.curves_csv(self.log.curves, stage.curves)
         folders = {self.out / name: self.root / path for name, path in self.entry.writes.items()}
         publication.publish(folders, texts, self.scratch / "replaced")
         for left in self.scratch.iterdir():
@@ -328,17 +328,6 @@ def outcome_of(error: BaseException) -> dict[str, Any]:
     else:
         return {"status": "crash"}
     return {"status": status, "error": {"what": error.what, "where": error.where, "do": error.todo}}
-
-
-def curves_csv(curves: dict[str, list[tuple[int, float]]], names: tuple[str, ...]) -> str:
-    """Return stepped metrics as CSV: one row per step, empty where a curve has no point."""
-    steps = sorted({step for name in names for step, _ in curves.get(name, [])})
-    columns = [dict(curves.get(name, [])) for name in names]
-    rows = [",".join(["step", *names])]
-    for step in steps:
-        cells = [repr(column[step]) if step in column else "" for column in columns]
-        rows.append(",".join([str(step), *cells]))
-    return "\n".join(rows) + "\n"
 
 
 def _lock(stream: TextIO, name: str) -> None:

@@ -203,13 +203,14 @@ def _change(sources: Sources, export: Artifact) -> Child:
             title = title[0].lower() + title[1:]
             changes.append(
                 element(
-                    "div",
+                    "span",
                     figure(row["difference"], style),
                     element("small", " [", interval(row["interval"], style), "]"),
                     element("small", f" {title}", _class="name"),
+                    _class="line",
                 )
             )
-    return element("div", changes) if changes else "not scored"
+    return changes or "not scored"
 
 
 def _parity(one: Artifact) -> Markup:

@@ -109,7 +109,7 @@ def table(
     def cell(name: str, place: int, child: Child) -> Markup:
         return element(
             name,
-            child,
+            element("span", child) if stacked and name == "td" else child,
             _class=None if place < left else "n",
             scope="col" if name == "th" else None,
             data_label=heads[place] if stacked and name == "td" else None,

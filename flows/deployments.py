@@ -17,6 +17,7 @@ from flows.pipeline import pipeline
 from stages.core import recipes, workspace
 
 NIGHTLY_CRON = "0 3 * * *"
+WHERE = "Computes the commit at HEAD in .deveno/worktrees/{}; your workspace is not touched."
 AT_ONCE = 1
 """Flow runs side by side: each walk takes all cores, and benchmarks want quiet."""
 
@@ -30,7 +31,7 @@ def deployments(home: Path) -> list[RunnerDeployment]:
 def _pipeline(home: Path, recipe: str) -> RunnerDeployment:
     return pipeline.to_deployment(
         name=recipe,
-        description=recipes.description(home, recipe),
+        description=f"{recipes.description(home, recipe)} {WHERE.format(recipe)}",
         parameters={"recipe": recipe},
         concurrency_limit=ConcurrencyLimitConfig(limit=1),
         entrypoint_type=EntrypointType.MODULE_PATH,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
@@ -40,7 +40,7 @@ def nightly(
         return Cancelled(message="skipped: another benchmark holds the lock")
     lock.close()  # the walk takes it for the benchmarks themselves
     try:
-        with worktree.opened(home, FOLDER, recipe) as folder:
+        with worktree.opened(home, FOLDER, recipe, get_run_logger().info) as folder:
             steps = worktree.steps(folder, targets or ["benchmark"], force=True)
             return deployed(folder, steps, "nightly", recipe)
     except MachineError as error:

@@ -73,7 +73,7 @@ def pipeline(recipe: str = "", targets: list[str] | None = None, force: bool = F
         with _stopped_by_signals(_walks[-1]):
             return submitted(_walks[-1])
     home = workspace.home(workspace.root(Path.cwd()))
-    with worktree.opened(home, recipe or "pipeline", recipe) as folder:
+    with worktree.opened(home, recipe or "pipeline", recipe, get_run_logger().info) as folder:
         steps = worktree.steps(folder, targets or [], force)
         return deployed(folder, steps, "pipeline", recipe)
 

@@ -1,4 +1,8 @@
-"""Worktrees: a deployment and a night compute in their own, never in the user's workspace."""
+"""Worktrees: a deployment and a night compute in their own, never in the user's workspace.
+
+What they compute is the commit at HEAD with the recipe's parameters; `data/external/` comes as it
+lies there. Uncommitted changes are not part of it, and the run's log names them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from flows.walk import Step
@@ -19,11 +23,16 @@ from stages.core.errors import DevenoError, MachineError
 
 EXTERNAL = "data/external"
 """What users drop in; git does not know it, so it is linked into the worktree."""
+KEPT = ("dvc.lock", "metrics", "plots")
+"""What git tracks and entries write: the worktree's own stays, else every run restores it anew."""
 
 
 @contextlib.contextmanager
-def opened(home: Path, name: str, recipe: str) -> Iterator[Path]:
-    """Give the worktree of that name at HEAD, with the shared cache and the recipe in force."""
+def opened(home: Path, name: str, recipe: str, tell: Callable[[str], None]) -> Iterator[Path]:
+    """Give the worktree of that name at HEAD, with the shared cache and the recipe in force.
+
+    `tell` is called with what it computes.
+    """
     folder = home / ".deveno" / "worktrees" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as stream:
@@ -35,6 +44,7 @@ def opened(home: Path, name: str, recipe: str) -> Iterator[Path]:
                 f".deveno/worktrees/{name}",
                 "wait for it, or cancel it with `prefect flow-run cancel`",
             ) from None
+        tell(described(home))
         _at_head(home, folder)
         _share(home, folder)
         if recipe:
@@ -49,19 +59,32 @@ def steps(folder: Path, targets: Sequence[str], force: bool) -> list[Step]:
     return [Step.from_row(row) for row in rows]
 
 
+def described(home: Path) -> str:
+    """Return which commit a worktree computes, and what of the workspace is not part of it."""
+    commit = _git(home, "log", "-1", "--format=%h %s")
+    rows = _git(home, "status", "--porcelain", "--untracked-files=no", "--no-renames").splitlines()
+    changed = [row.strip().partition(" ")[2].strip() for row in rows]
+    changed = [name for name in changed if not name.startswith((*KEPT, "machine.yaml"))]
+    if not changed:
+        return f"commit {commit}"
+    more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+    return f"commit {commit}; not part of it, for uncommitted: {', '.join(changed[:5])}{more}"
+
+
 def _at_head(home: Path, folder: Path) -> None:
-    """Bring the worktree to the home's HEAD; its own dvc.lock stays, for it knows what is there."""
+    """Bring the worktree to the home's HEAD; what its entries wrote stays."""
     head = _git(home, "rev-parse", "HEAD")
-    lock = folder / "dvc.lock"
     if not (folder / ".git").exists():
         shutil.rmtree(folder, ignore_errors=True)
         _git(home, "worktree", "prune")
         _git(home, "worktree", "add", "--detach", str(folder), head)
         return
-    kept = lock.read_bytes() if lock.exists() else None
+    changed = _git(folder, "diff", "--name-only", "-z", "HEAD", "--", *KEPT).split("\0")
+    own = [folder / name for name in changed if name] + [folder / "dvc.lock"]
+    kept = {path: path.read_bytes() for path in own if path.is_file()}
     _git(folder, "checkout", "--force", "--detach", head)
-    if kept is not None:
-        canonical.write_bytes(lock, kept)
+    for path, data in kept.items():
+        canonical.write_bytes(path, data)
 
 
 def _share(home: Path, folder: Path) -> None:
@@ -78,22 +101,30 @@ def _share(home: Path, folder: Path) -> None:
 
 def _mirror(source: Path, target: Path) -> None:
     """Make the files below target those below source, by hard links where that is possible."""
-    if not source.is_dir():
-        return
-    names = {path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file()}
-    for path in sorted(target.rglob("*")):
-        if path.is_file() and path.relative_to(target) not in names:
+    found = {name: path for name, path in _files(source).items() if path.is_file()}
+    for name, path in _files(target).items():
+        if name not in found:
             path.unlink()
-    for name in sorted(names):
+    for name, path in sorted(found.items()):
         goal = target / name
-        if goal.exists() and goal.samefile(source / name):
+        real = path.resolve()
+        if goal.exists() and goal.samefile(real):
             continue
         goal.parent.mkdir(parents=True, exist_ok=True)
         goal.unlink(missing_ok=True)
         try:
-            os.link(source / name, goal)
+            os.link(real, goal)
         except OSError:
-            shutil.copy2(source / name, goal)
+            shutil.copy2(real, goal)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Return the files below a folder by their relative name; links to folders are followed."""
+    return {
+        str(Path(place, name).relative_to(folder)): Path(place, name)
+        for place, _, names in os.walk(folder, followlinks=True)
+        for name in names
+    }
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -142,6 +142,9 @@ def make(folder: Path, recipe: str = "quick") -> Clone:
     (folder / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     clone.deveno("sync")
     clone.deveno("use", recipe, "--force")
+    # As where HEAD publishes the metrics of another recipe with a key of that name.
+    (folder / "metrics/nap").mkdir(parents=True)
+    (folder / "metrics/nap/b.json").write_text("{}\n", encoding="utf-8")
     clone.run("git", "add", "-A")
     clone.run("git", "commit", "-q", "-m", "start")
     return clone

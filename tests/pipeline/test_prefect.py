@@ -24,7 +24,7 @@ from stages.core.errors import MachineError
 from tests.pipeline import naps
 from tests.pipeline.conftest import Clone
 
-LONG_S = 60.0
+LONG_S = 180.0
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,13 @@ def tasks(home: Clone, run: str) -> dict[str, tuple[str, str]]:
     return {row["name"]: (row["state"]["type"], row["state"]["message"] or "") for row in rows}
 
 
+def logs(home: Clone, run: str) -> list[str]:
+    """Return what a run logged, once the server has it."""
+    body = {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200}
+    wait_for(lambda: any("Finished" in row["message"] for row in ask(home, "logs/filter", body)))
+    return [row["message"] for row in ask(home, "logs/filter", body)]
+
+
 def executed(home: Clone, name: str) -> int:
     return len(list((home.root / ".deveno/journal" / name).glob("*.jsonl")))
 
@@ -104,6 +111,9 @@ def test_a_deployment_runs_in_its_own_worktree_and_dvc_is_the_only_cache(served)
     mine = served.root / "params.yaml"
     mine.write_text(mine.read_text() + "# my own change\n")
     before = mine.read_bytes()
+    dropped = served.root / "data/external"
+    dropped.mkdir(parents=True)
+    (dropped / "texto.txt").write_text("Unu.\n")
     first = trigger(served, "pipeline/quick")
     assert finished(served, first)["type"] == "COMPLETED"
     told = tasks(served, first)
@@ -112,14 +122,19 @@ def test_a_deployment_runs_in_its_own_worktree_and_dvc_is_the_only_cache(served)
     tree = served.root / ".deveno/worktrees/quick"
     assert (tree / "data/naps/b/slept.txt").exists()
     assert not (served.root / "data/naps").exists()
+    assert (tree / "data/external/texto.txt").read_text() == "Unu.\n"
+    said = logs(served, first)
+    assert any(row.endswith("start; not part of it, for uncommitted: params.yaml") for row in said)
     assert mine.read_bytes() == before
     mine.write_bytes(before.replace(b"# my own change\n", b""))
     last = journal.last(served.root, "nap", "b")  # at home, though it ran in the worktree
     assert last.start["flow"] == {"id": first, "name": "pipeline", "recipe": "quick"}
     assert last.start["workspace"] == str(tree)
 
+    (dropped / "texto.txt").unlink()
     second = trigger(served, "pipeline/quick")
     assert finished(served, second)["message"] == "everything is fresh: nothing to run"
+    assert not (tree / "data/external/texto.txt").exists()
 
     (tree / "data/naps/b/slept.txt").unlink()
     count = executed(served, "nap@b")
@@ -133,11 +148,10 @@ def test_a_deployment_runs_in_its_own_worktree_and_dvc_is_the_only_cache(served)
 
 @pytest.mark.tools
 def test_a_cancelled_run_leaves_no_process(served):
-    run = trigger(served, "pipeline/slow")
-    wait_for(lambda: any(naps.LONG in row and "sleep" in row for row in naps.sleepers(served.root)))
+    run = started(served)
     served.run("prefect", "flow-run", "cancel", run)
     assert finished(served, run)["type"] == "CANCELLED"
-    wait_for(lambda: naps.sleepers(served.root) == [], seconds=20)
+    wait_for(lambda: naps.sleepers(served.root) == [], seconds=60)
     told = tasks(served, run)
     assert told["nap@a"][0] == "COMPLETED"
     assert told["nap@long"][0] != "COMPLETED"
@@ -180,6 +194,33 @@ def test_a_second_up_starts_nothing_and_a_plain_run_uses_the_server(served):
     assert not (served.root / ".deveno/servers/prefect-run.log").exists()
 
 
+def started(home: Clone) -> str:
+    """Start the run that nobody waits for and see it sleep."""
+    run = trigger(home, "pipeline/slow")
+    wait_for(lambda: any(naps.LONG in row and "sleep" in row for row in naps.sleepers(home.root)))
+    return run
+
+
+@pytest.mark.tools
+def test_a_crash_costs_no_deployment_its_slot_and_down_cancels(served):
+    """What ran when the servers were killed is told by the next `up`, and may be run again."""
+    lost = started(served)
+    for name in ("deployments", "prefect"):
+        os.killpg(server.running(Service(served.root, name, ())), signal.SIGKILL)
+    wait_for(lambda: not server.answers(f"{address(served)}/health"))
+    assert "closed       pipeline/slow" in served.deveno("up").stdout
+    assert state(served, lost)["type"] == "CRASHED"
+    assert naps.sleepers(served.root) == []
+    again = started(served)  # at once: the slot is free
+    assert served.deveno("down").stdout.startswith("cancelled: pipeline/slow\nstopped: ")
+    assert naps.processes("", served.root) == []
+    with sqlite3.connect(served.root / ".deveno/prefect/prefect.db") as database:
+        rows = dict(database.execute("select id, state_type from flow_run"))
+        slots = database.execute("select sum(active_slots) from concurrency_limit_v2").fetchone()
+    assert rows[again] == "CANCELLED"
+    assert slots == (0,)
+
+
 def copy_database(source: Clone, target: Clone) -> None:
     """Give a home the tables of another, for a server takes long to make them."""
     folder = target.root / ".deveno/prefect"
@@ -209,8 +250,8 @@ def test_a_run_without_a_server_brings_its_own_and_dies_whole(served, tmp_path):
             wait_for(lambda: naps.LONG in " ".join(naps.sleepers(home.root)))
         finally:
             one.send_signal(number)
-        text, _ = one.communicate(timeout=30)
-        wait_for(lambda: naps.processes("", home.root) == [], seconds=20)
+        text, _ = one.communicate(timeout=90)
+        wait_for(lambda: naps.processes("", home.root) == [], seconds=60)
     assert one.returncode == 75  # it may go on
     assert "cancelled nap@long" in text
     assert "Traceback" not in text

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from stages.core import fingerprint, journal, plan, references
+from stages.core import (
+    dvcfile,
+    fingerprint,
+    journal,
+    plan,
+    recipes,
+    references,
+    yamlfile,
+)
 from tests.pipeline.conftest import make_clone
+from tests.pipeline.tracked import all_published, curve, runs, wait_for
 
-pytestmark = pytest.mark.tools
-HASHED = ("benchmark", "report")
+pytestmark = [pytest.mark.tools, pytest.mark.usefixtures("plain_tracking")]
+TIMED = ("benchmark", "report")
 """The stages whose outputs hold times."""
+NOTICE = """
+import os, sys
+with open(os.environ["NOTICED"], "a") as stream:
+    stream.write(" ".join(sys.orig_argv) + chr(10))
+"""
+"""A sitecustomize by which every Python process says that it began."""
 
 
 def test_the_line_ran_and_every_fingerprint_equals_that_of_the_lock(line):
@@ -22,6 +40,22 @@ def test_the_line_ran_and_every_fingerprint_equals_that_of_the_lock(line):
     for name, entry in graph.items():
         before = journal.last(line.root, entry.stage.name, entry.key).start["fingerprint"]
         assert before == fingerprint.digest(fingerprint.from_lock(locks[name])), name
+        now = fingerprint.Fingerprints(line.root).of(entry)
+        assert now == before, name
+
+
+def test_no_stage_changed_what_another_made(line):
+    """What each consumer found is what the producer left, for every pair of entries."""
+    locks = fingerprint.locks(line.root)
+    made = {path: md5 for lock in locks.values() for path, md5 in plan.outs(lock).items()}
+    found = [
+        (path, md5)
+        for lock in locks.values()
+        for path, md5 in fingerprint.from_lock(lock)["deps"].items()
+        if path in made
+    ]
+    assert len(found) >= 20
+    assert [path for path, md5 in found if made[path] != md5] == []
 
 
 def test_every_stage_wrote_exactly_what_it_declares(line):
@@ -41,10 +75,34 @@ def test_every_stage_wrote_exactly_what_it_declares(line):
 def test_nothing_is_left_to_do(line):
     assert {row["action"] for row in line.plan().values()} == {"skip"}
     assert "up to date" in line.run("dvc", "repro").stdout
-    assert "up to date" in line.run("dvc", "status").stdout
-    shown = line.deveno("run")
+    assert "up to date" in line.run("dvc", "status", "dvc.yaml").stdout
+
+
+def test_with_nothing_to_run_no_other_process_starts(line, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(NOTICE)
+    noted = tmp_path / "noted.txt"
+    extra = {"PYTHONPATH": str(tmp_path), "NOTICED": str(noted), "DEVENO_TRACKING": "on"}
+    before = line.executions()
+    shown = line.deveno("run", **extra)
     assert "nothing to run" in shown.stdout
+    (only,) = noted.read_text().splitlines()  # itself: no server, no dvc, no publisher
+    assert only.endswith("-m stages run")
     assert not (line.root / ".deveno/prefect").exists()
+    assert line.executions() == before
+    noted.unlink()
+    shutil.rmtree(line.root / "data/corpora/pairs")
+    line.run("dvc", "repro", "-s", "refine@pairs", **extra)  # and it would have been noticed
+    assert "dvc repro -s refine@pairs" in noted.read_text()
+
+
+def test_a_plan_takes_under_a_second_of_cpu(line):
+    code = (
+        "import time; from pathlib import Path; from stages.core import plan;"
+        "plan.make(Path.cwd());"
+        "print(time.process_time())"
+    )
+    best = min(float(line.run("python", "-c", code).stdout) for _ in range(2))
+    assert best < 1.0
 
 
 def test_our_graph_is_dvcs(line):
@@ -69,38 +127,50 @@ def test_a_deleted_output_comes_back_without_computing(line):
     before = line.executions()
     shutil.rmtree(line.root / "models/pretrained/eo")
     shutil.rmtree(line.root / "data/tokens/eo")
-    planned = line.plan()
-    assert {name for name, row in planned.items() if row["action"] == "restore"} == {
-        "pretrain@eo", "encode@eo",
-    }  # fmt: skip
+    shutil.rmtree(line.root / "reports/evaluate/lm")
+    gone = {"pretrain@eo", "encode@eo", "evaluate@lm"}
+    actions = {name: row["action"] for name, row in line.plan().items()}
+    assert actions == {name: "restore" if name in gone else "skip" for name in actions}
     line.run("dvc", "repro")
     assert line.executions() == before
     assert (line.root / "models/pretrained/eo/model.safetensors").exists()
 
 
-def test_code_that_a_stage_does_not_import_re_runs_nothing(line):
-    stranger, packing = line.root / "stages/cli/trying.py", line.root / "stages/lm/packing.py"
-    texts = {path: path.read_text() for path in (stranger, packing)}
-    stranger.write_text(texts[stranger] + "# a comment\n")
-    assert {row["action"] for row in line.plan().values()} == {"skip"}
-    packing.write_text(texts[packing] + "# a comment\n")
-    planned = line.plan()
-    assert planned["encode@eo"]["action"] == "run"
-    assert any(
-        "code stages/lm/packing.py changed" in reason for reason in planned["encode@eo"]["reasons"]
-    )
-    assert planned["acquire@eo"]["action"] == "skip"
-    assert planned["finetune@pos"]["action"] == "run"  # below the pretraining that is below it
-    for path, text in texts.items():
+@contextlib.contextmanager
+def edited(path: Path, old: str, new: str) -> Iterator[None]:
+    """Change a file for a while."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    try:
+        yield
+    finally:
         path.write_text(text)
 
 
+def test_a_comment_where_a_stage_does_not_import_re_runs_nothing(line):
+    docstring = '"""'
+    with edited(line.root / "stages/cli/trying.py", docstring, f"# a comment\n{docstring}"):
+        assert {row["action"] for row in line.plan().values()} == {"skip"}
+        assert "up to date" in line.run("dvc", "status", "dvc.yaml").stdout
+    graph = references.load(line.root)
+    with edited(line.root / "stages/lm/packing.py", docstring, f"# a comment\n{docstring}"):
+        planned = line.plan()
+    reason = "code stages/lm/packing.py changed"
+    changed = {name for name, row in planned.items() if reason in row["reasons"]}
+    closures = {name: body["deps"] for name, body in dvcfile.instances(line.root).items()}
+    assert changed == {
+        name for name in graph if "stages/lm/packing.py" in closures[name.split("@")[0]]
+    }
+    assert {"encode@eo", "pretrain@eo"} <= changed
+    stale = {name for name, row in planned.items() if row["action"] == "run"}
+    assert stale == references.descendants(graph, changed)
+    assert planned["acquire@eo"]["action"] == "skip"
+
+
 def test_a_package_bump_is_named(line):
-    path = line.root / "environment.yaml"
-    text = path.read_text()
-    path.write_text(text.replace('torch: "2', 'torch: "3'))
-    planned = line.plan()
-    path.write_text(text)
+    with edited(line.root / "environment.yaml", 'torch: "2', 'torch: "3'):
+        planned = line.plan()
     assert any(reason.startswith("package torch") for reason in planned["pretrain@eo"]["reasons"])
     assert planned["acquire@eo"]["action"] == "skip"
 
@@ -111,6 +181,9 @@ def test_an_experiment_re_runs_exactly_the_descendants(line):
     line.run("dvc", "exp", "run", "-S", "pretrain.eo.learning_rate=0.002")
     ran = {name for name, count in line.executions().items() if count > before.get(name, 0)}
     assert ran == references.descendants(graph, {"pretrain@eo"})
+    written = yamlfile.plain(yamlfile.read(line.root / "params.yaml"))
+    assert written["pretrain"]["eo"]["learning_rate"] == 0.002
+    assert recipes.complete(written, "params.yaml") == written
     line.run("git", "checkout", "params.yaml")
     planned = line.plan()
     assert {row["action"] for row in planned.values()} == {"skip", "restore"}
@@ -121,10 +194,38 @@ def test_an_experiment_re_runs_exactly_the_descendants(line):
 
 
 def test_an_experiment_in_a_copy_works_and_logs_at_home(line):
+    """The copy is deleted when it ends; the journal and the run in MLflow are at home."""
     before = line.executions()
-    line.run("dvc", "exp", "run", "--temp", "-S", "evaluate.lm.seed=3")
+    line.run("dvc", "exp", "run", "--temp", "-S", "evaluate.lm.seed=3", DEVENO_TRACKING="on")
     ran = {name for name, count in line.executions().items() if count > before[name]}
     assert ran == {"evaluate@lm", "report@smoke"}
+    wait_for(lambda: all_published(line.root), 90)
+    (scored,) = [r for r in runs(line.root) if r.data.tags.get("deveno.dvc_experiment")
+                 and r.info.run_name == "evaluate@lm"]  # fmt: skip
+    assert scored.info.status == "FINISHED"
+    assert scored.data.params["seed"] == "3"
+    assert sorted(line.root.rglob("mlflow.db")) == [line.root / "mlflow.db"]
+
+
+def test_two_pretraining_runs_compare_in_mlflow(line):
+    """After the experiments above, as `mlflow ui` in the root shows them."""
+    first, second = runs(line.root, "attributes.run_name = 'pretrain@eo'")
+    differing = {
+        name: (value, second.data.params.get(name))
+        for name, value in first.data.params.items()
+        if second.data.params.get(name) != value
+    }
+    assert set(first.data.params) == set(second.data.params)
+    assert list(differing) == ["learning_rate"]
+    assert differing["learning_rate"][1] == "0.002"
+    curves = [curve(line.root, run, "loss_nats") for run in (first, second)]
+    assert [step for step, _ in curves[0]] == [step for step, _ in curves[1]]
+    assert len(curves[0]) > 3
+    assert curves[0] != curves[1]
+    for run in (first, second):
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["system/rss_mib"] > 50
+        assert "system/cpu_percent" in run.data.metrics
 
 
 def test_a_removed_entry_leaves_no_orphan(line):
@@ -137,18 +238,34 @@ def test_a_removed_entry_leaves_no_orphan(line):
     line.deveno("run")
     assert not (line.root / "reports/evaluate/lm").exists()
     assert "evaluate@lm" not in fingerprint.locks(line.root)
-    assert "up to date" in line.run("dvc", "status").stdout
+    assert "up to date" in line.run("dvc", "status", "dvc.yaml").stdout
     params.write_text(text)
     before = line.executions()
     line.run("dvc", "repro", "evaluate@lm")
     assert line.executions() == before
 
 
+def comparable(lock: dict, timed: set[str]) -> dict:
+    """Return an entry of dvc.lock without the hashes of what holds times."""
+    kept = fingerprint.from_lock(lock)
+    kept["deps"] = {path: md5 for path, md5 in kept["deps"].items() if path not in timed}
+    return {**kept, "outs": {p: md5 for p, md5 in plan.outs(lock).items() if p not in timed}}
+
+
 def test_deveno_run_in_parallel_makes_the_same_bytes(line, tmp_path):
-    other = make_clone(tmp_path / "elsewhere" / "another clone".replace(" ", "-"), "smoke", "12345")
+    """Another folder, another hash seed, in parallel under Prefect: every hash of dvc.lock."""
+    other = make_clone(tmp_path / "elsewhere" / "another-clone", "smoke", "12345")
     other.deveno("run")
     ours, theirs = fingerprint.locks(line.root), fingerprint.locks(other.root)
     assert set(ours) == set(theirs)
+    timed = {path for name, lock in ours.items() for path in plan.outs(lock)
+             if name.split("@")[0] in TIMED}  # fmt: skip
+    timed |= {"reports/benchmark", "metrics/benchmark"}  # the folders that hold them
     for name in ours:
-        if name.split("@")[0] not in HASHED:
-            assert ours[name]["outs"] == theirs[name]["outs"], name
+        assert comparable(ours[name], timed) == comparable(theirs[name], timed), name
+    assert "up to date" in other.run("dvc", "repro").stdout
+    other.deveno("publish", str(other.root), DEVENO_TRACKING="on")
+    (flow,) = runs(other.root, "tags.`deveno.flow` = 'true'")
+    below = runs(other.root, f"tags.`mlflow.parentRunId` = '{flow.info.run_id}'")
+    assert {run.info.run_name for run in below} == set(ours)
+    assert {run.info.status for run in [flow, *below]} == {"FINISHED"}

@@ -7,9 +7,14 @@ MediaWiki's XML dumps. Narrow: they give plain text, not every detail of the mar
 from __future__ import annotations
 
 import re
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stages.core.errors import ArtifactError
 from stages.lm.reading import Document, Pair, Reading
@@ -43,7 +48,7 @@ def read_tatoeba(path: Path, source: str, reading: Reading) -> Iterator[Document
 
 def _tatoeba_row(path: Path, number: int, line: str) -> tuple[str, str, str]:
     cells = line.split("\t")
-    if len(cells) < 3 or not cells[0].isdigit():
+    if len(cells) < 3 or not _is_number(cells[0]):
         raise ArtifactError(
             f"line {number} of {path.name} is not `id<TAB>language<TAB>text`: {line[:60]!r}",
             f"{path}:{number}",
@@ -55,31 +60,63 @@ def _tatoeba_row(path: Path, number: int, line: str) -> tuple[str, str, str]:
 def join_tatoeba(
     links: Path, sources: Path, targets: Path, source: str, reading: Reading
 ) -> Iterator[Pair]:
-    """Yield the pairs that a links file (`id<TAB>id`) joins; memory holds the linked texts only."""
-    linked: list[tuple[int, int]] = []
+    """Yield the pairs that a links file (`id<TAB>id`) joins, by the ids of both sides.
+
+    Memory holds the linked texts alone, packed, and sixteen bytes for each link.
+    """
+    linked = array("q")
     for number, line in text_lines(links, reading.encoding):
         cells = line.split("\t")
-        if len(cells) < 2 or not (cells[0].isdigit() and cells[1].isdigit()):
+        if len(cells) < 2 or not (_is_number(cells[0]) and _is_number(cells[1])):
             raise ArtifactError(
                 f"line {number} of {links.name} is not `id<TAB>id`: {line[:60]!r}",
                 f"{links}:{number}",
                 "fetch the links again",
             )
-        linked.append((int(cells[0]), int(cells[1])))
-    left = _tatoeba_texts(sources, {pair[0] for pair in linked}, reading)
-    right = _tatoeba_texts(targets, {pair[1] for pair in linked}, reading)
-    for first, second in sorted(set(linked)):
-        if first in left and second in right:
-            yield Pair(f"tatoeba:{first}-{second}", left[first], right[second], source)
+        linked.append(int(cells[0]))
+        linked.append(int(cells[1]))
+    if not linked:
+        return
+    pairs = np.unique(np.frombuffer(linked, dtype=np.int64).reshape(-1, 2), axis=0)
+    left = _Packed(sources, np.unique(pairs[:, 0]), reading)
+    right = _Packed(targets, np.unique(pairs[:, 1]), reading)
+    for row in pairs:
+        first, second = int(row[0]), int(row[1])
+        one, two = left.text(first), right.text(second)
+        if one is not None and two is not None:
+            yield Pair(f"tatoeba:{first}-{second}", one, two, source)
 
 
-def _tatoeba_texts(path: Path, wanted: set[int], reading: Reading) -> dict[int, str]:
-    texts = {}
-    for number, line in text_lines(path, reading.encoding):
-        identity, _, text = _tatoeba_row(path, number, line)
-        if int(identity) in wanted:
-            texts[int(identity)] = text
-    return texts
+def _is_number(cell: str) -> bool:
+    return cell.isascii() and cell.isdigit() and len(cell) <= 18
+
+
+class _Packed:
+    """The texts of an export that are wanted, in one buffer instead of a string for each."""
+
+    def __init__(self, path: Path, wanted: NDArray[np.int64], reading: Reading) -> None:
+        self._ids = array("q", wanted.tobytes())
+        self._start = array("q", bytes(8 * len(self._ids)))
+        self._size = array("q", [-1]) * len(self._ids)
+        self._data = bytearray()
+        for number, line in text_lines(path, reading.encoding):
+            identity, _, text = _tatoeba_row(path, number, line)
+            if (at := self._place(int(identity))) is not None:
+                data = text.encode("utf-8", "surrogatepass")
+                self._start[at], self._size[at] = len(self._data), len(data)
+                self._data += data
+
+    def _place(self, identity: int) -> int | None:
+        at = bisect_left(self._ids, identity)
+        return at if at < len(self._ids) and self._ids[at] == identity else None
+
+    def text(self, identity: int) -> str | None:
+        """Return the text, or None where the export has none under this id."""
+        at = self._place(identity)
+        if at is None or self._size[at] < 0:
+            return None
+        start = self._start[at]
+        return self._data[start : start + self._size[at]].decode("utf-8", "surrogatepass")
 
 
 def read_mediawiki(path: Path, source: str, reading: Reading) -> Iterator[Document]:

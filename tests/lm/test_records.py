@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pyarrow as pa
 import pytest
@@ -55,6 +56,33 @@ def test_tatoeba_links_that_are_not_links(tmp_path):
     with pytest.raises(ArtifactError) as caught:
         list(read_file(RawFile(links.path, "links.csv", "tatoeba", links.reading, both)))
     assert caught.value.what == "line 2 of links.csv is not `id<TAB>id`: '1,2'"
+
+
+def test_tatoeba_links_are_joined_once_each_by_id(tmp_path):
+    left = file(tmp_path, "epo_sentences.tsv", "30\tepo\tTri ĉi.\n2\tepo\tDu.\n9\tepo\tNeligita.\n")
+    right = file(tmp_path, "eng_sentences.tsv", "7\teng\tSeven.\n5\teng\tFive.\n")
+    rows = "30\t7\n2\t5\n30\t5\n30\t7\n2\t404\n404\t5\n"
+    links = file(tmp_path, "links.csv", rows, format="tatoeba", yields="pairs")
+    both = (left.path, right.path)
+    joined = list(read_file(RawFile(links.path, "links.csv", "tatoeba", links.reading, both)))
+    assert [(p.id, p.source_text, p.target_text) for p in joined] == [
+        ("tatoeba:2-5", "Du.", "Five."),
+        ("tatoeba:30-5", "Tri ĉi.", "Five."),
+        ("tatoeba:30-7", "Tri ĉi.", "Seven."),
+    ]
+
+
+def test_tatoeba_join_holds_little_more_than_the_texts(tmp_path):
+    count, text = 30_000, "Jen frazo de mezuma longo, kiel ili estas. "
+    left = file(tmp_path, "epo_sentences.tsv", "".join(f"{n}\tepo\t{text}\n" for n in range(count)))
+    rows = "".join(f"{n}\t{count - 1 - n}\n" for n in range(count))
+    links = file(tmp_path, "links.csv", rows, format="tatoeba", yields="pairs")
+    source = RawFile(links.path, "links.csv", "tatoeba", links.reading, (left.path, left.path))
+    tracemalloc.start()
+    assert sum(1 for _ in read_file(source)) == count
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3.5 * 2 * count * len(text)  # A string object for each text takes it to 6.2.
 
 
 @pytest.mark.parametrize(

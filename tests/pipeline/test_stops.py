@@ -19,6 +19,7 @@ import pytest
 from stages.core import journal
 from tests.pipeline import naps
 from tests.pipeline.conftest import Clone
+from tests.pipeline.tracked import all_published, curve, runs, wait_for
 
 pytestmark = pytest.mark.tools
 COUNT = '''
@@ -50,6 +51,7 @@ COUNT = '''
         for number in range(first, params.upto):
             time.sleep(0.05)
             kept.write_text(str(number + 1))
+            log.metric("reached_count", number, step=number)
             if log.stopping:
                 raise Resumable("counting was stopped", f"at {number + 1}", "run it again")
         if params.then == "refuse":
@@ -67,6 +69,7 @@ RECIPE = """
       short: {upto: 1}
       long: {upto: 4000}
       shared: {upto: 20}
+      live: {upto: 4001}
       refused: {upto: 1, then: refuse}
       crashed: {upto: 1, then: crash}
 """
@@ -186,3 +189,28 @@ def test_two_processes_of_one_fingerprint_compute_one_after_the_other(counters):
     late, early = journal.executions(counters.root, "count", "shared")
     assert late.start["time"] >= early.end["time"]
     assert (counters.root / "data/counts/shared/count.txt").read_text() == "20"
+
+
+def test_a_curve_grows_in_mlflow_while_the_stage_runs(counters, plain_tracking):
+    extra = {"DEVENO_TRACKING": "on", "DEVENO_FLOW_RUN": ""}
+    process = start(counters, "python", "-m", "stages", "execute", "count", "live", **extra)
+
+    def points() -> int:
+        assert process.poll() is None
+        if not (counters.root / "mlflow.db").exists():
+            return 0
+        found = runs(counters.root, "attributes.run_name = 'count@live'")
+        return len(curve(counters.root, found[0], "reached_count")) if found else 0
+
+    wait_for(lambda: points() >= 2, 90)
+    before = points()
+    wait_for(lambda: points() > before)
+    (run,) = runs(counters.root, "attributes.run_name = 'count@live'")
+    assert run.info.status == "RUNNING"
+    assert run.data.params == {"upto": "4001", "then": "end"}
+    process.terminate()
+    assert process.wait(timeout=30) == 75
+    wait_for(lambda: all_published(counters.root))
+    (run,) = runs(counters.root, "attributes.run_name = 'count@live'")
+    assert run.info.status == "KILLED"
+    assert run.data.tags["deveno.outcome"] == "resumable"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.core import canonical, dvcfile, references, yamlfile
+from stages.core import canonical, dvcfile, machine, references, yamlfile
 from stages.core.errors import ArtifactError, DeclarationError
 from stages.core.hashes import Hashes
 from stages.core.references import PARAMS, Entry
@@ -85,10 +85,16 @@ class Fingerprints:
         found: dict[str, Any] = {}
         for file, wanted in names.items():
             if file not in self._files:
-                self._files[file] = yamlfile.plain(yamlfile.read(self.root / file))
+                self._files[file] = self._read(file)
             values = {name: _lookup(self._files[file], name) for name in wanted}
             found[file] = {name: value for name, value in values.items() if value is not None}
         return found
+
+    def _read(self, file: str) -> dict[str, Any]:
+        """Return a file of values; of the machine its facts now, as every run writes them first."""
+        if file == machine.MACHINE:
+            return machine.declared()
+        return dict(yamlfile.plain(yamlfile.read(self.root / file)))
 
 
 def _lookup(data: Any, dotted: str) -> Any:

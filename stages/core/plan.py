@@ -14,13 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.core import fingerprint, journal, references, workspace, yamlfile
+from stages.core import (
+    environment,
+    fingerprint,
+    journal,
+    machine,
+    references,
+    workspace,
+    yamlfile,
+)
 from stages.core.errors import MachineError
 from stages.core.fingerprint import Fingerprints
 from stages.core.hashes import Hashes, combined
 from stages.core.references import Entry, Graph
 
 SKIP, RESTORE, RUN = "skip", "restore", "run"
+KINDS = {environment.ENVIRONMENT: "package", machine.MACHINE: "machine"}
+"""What values of other files than params.yaml are called in reasons."""
 SPARE = 1.2
 """Free disk asked for, as a multiple of what past runs wrote (output and cache copy)."""
 
@@ -237,7 +247,7 @@ def _dependency(path: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> s
 
 
 def _values(file: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
-    kind = "package" if file == "environment.yaml" else "param"
+    kind = KINDS.get(file, "param")
     flat_now, flat_then = flatten(now), flatten(then)
     return [
         f"{kind} {name}: {flat_then.get(name, 'absent')} -> {flat_now.get(name, 'absent')}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.core import fingerprint, journal, plan, prune, references, yamlfile
+from stages.core import fingerprint, journal, machine, plan, prune, references, yamlfile
 from stages.core.errors import MachineError
 from stages.core.fingerprint import Fingerprints
 from stages.core.hashes import Hashes
@@ -140,6 +140,20 @@ def test_a_frozen_stage_is_left_alone_unless_its_output_is_gone(done):
     assert reasons(done)["copy@b"] == ["it is frozen in dvc.yaml"]
     shutil.rmtree(done / "data/copied/b")
     assert actions(done)["copy@b"] == plan.RESTORE
+
+
+def test_figures_of_another_machine_are_stale_and_planning_writes_nothing(done, monkeypatch):
+    edit(done / "dvc.yaml", "['gather.${key}', copy]",
+         "['gather.${key}', copy, {machine.yaml: [cpu]}]")  # fmt: skip
+    machine.refresh(done)
+    text = (done / "machine.yaml").read_text()
+    record(done)
+    assert actions(done) == dict.fromkeys(ALL, plan.SKIP)
+    cpu = machine.facts()["cpu_model"]
+    monkeypatch.setattr(machine, "_cpu", lambda: ("Other CPU", ["avx2"]))
+    assert reasons(done)["gather@all"] == [f"machine cpu: {cpu} -> Other CPU"]
+    assert actions(done)["copy@b"] == plan.SKIP
+    assert (done / "machine.yaml").read_text() == text
 
 
 def test_a_short_disk_is_refused_before_anything_runs(done, monkeypatch):

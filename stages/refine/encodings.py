@@ -35,13 +35,14 @@ _SUSPECT = re.compile(
 )
 _CONTROL = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
-    "\u00ad\u200b\u200e\u200f\u2060\ufeff\ufff9-\ufffb]"
+    "\u00ad\u200b\u200e\u200f\u2060\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 _LINE_END = re.compile("\r\n?|\x85|\u2028|\u2029")
 REPLACEMENT = "\ufffd"
 
 _SUPERS = dict(zip("cghjsuCGHJSU", "ĉĝĥĵŝŭĈĜĤĴŜŬ", strict=True))
-_X_WORD = re.compile(r"[^\W\d_]*[cghjsuCGHJSU][xX][^\W\d_]*")
+# The look-behind keeps a very long word (base64) from being tried at each of its letters.
+_X_WORD = re.compile(r"(?<![^\W\d_])[^\W\d_]*[cghjsuCGHJSU][xX][^\W\d_]*")
 _X_PAIR = re.compile(r"([cghjsuCGHJSU])[xX]")
 _ENDING = re.compile(r"(?:[oa]j?n?|en?|i|[aiou]s|u)$")
 _PARTICLE_TEXT = """

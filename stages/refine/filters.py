@@ -37,7 +37,7 @@ _FURNITURE = re.compile(
     |\bshare\ (?:this|on)\b|\b(?:kun)?dividu\ (?:ĉi|tiun|sur|per)\b
     |\bfollow\ us\ on\b|\bsekvu\ nin\ (?:sur|ĉe)\b|\bensalutu\b|\bregistriĝu\ (?:nun|ĉi)
     |\blog\ in\b.{0,20}\b(?:sign\ up|register)\b
-    |^\s*(?:read\ more|legu\ pli|back\ to\ top|reen\ al\ (?:la\ )?supro|ĉefpaĝo)\W*$
+    |^[^\S\n]*(?:read\ more|legu\ pli|back\ to\ top|reen\ al\ (?:la\ )?supro|ĉefpaĝo)\W*$
     |\benable\ javascript|\b[ŝs]altu\ java|lorem\ ipsum|\bpowered\ by\ \w+\W*$
     |\bskip\ to\ content|\b(?:iri|salti|saltu)\ al\ la\ enhavo""",
     re.I | re.X | re.M,

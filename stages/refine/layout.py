@@ -33,7 +33,8 @@ _BLANKS = re.compile(r"[^\S\n]+")
 _EDGES = re.compile(r" *\n *")
 _GAPS = re.compile(r"\n{3,}")
 
-_SENTENCE = re.compile(r"[^.!?…\n]+[.!?…]+[»”\"')\]]*[^\S\n]*")
+# What ends without a full stop matches too, without the group: else it is tried at each letter.
+_SENTENCE = re.compile(r"[^.!?…\n]+([.!?…]+[»”\"')\]]*[^\S\n]*)?")
 MIN_NUMBERED_LINES = 5
 MIN_REPEATS = 4
 """From so many times in a row on, a sentence is repeated by accident: refrains stop at three."""
@@ -159,6 +160,8 @@ def collapse_repeats(text: str) -> str:
     parts: list[str] = []
     held, times, start, end, at = "", 0, 0, 0, 0
     for match in _SENTENCE.finditer(text):
+        if match[1] is None:
+            continue
         sentence = match[0].strip()
         if sentence == held and not text[end : match.start()].strip():
             times, end = times + 1, match.end()

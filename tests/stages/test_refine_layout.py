@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from stages.refine import encodings, layout
+from stages.refine import encodings, filters, layout
 
 ESPERANTO = "Ĉiuj ŝipoj aĝas, ĵus aŭdis ĥoro."
 
@@ -181,3 +183,17 @@ def test_blanks_and_pieces():
     assert layout.tidy_blanks("  a \t b\n\n\n\n c ") == "a b\n\nc"
     assert layout.paragraphs("a\nb\n\n \n\nc") == ["a\nb", "c"]
     assert layout.lines("a\n\n b ") == ["a", "b"]
+
+
+def test_texts_without_an_end_take_no_longer_than_their_length():
+    started = time.process_time()
+    for text in ("la domo " * 100_000, "vorto" * 100_000, "\n" * 200_000 + "La domo."):
+        assert layout.collapse_repeats(text) is text
+        assert encodings.x_to_unicode(text) is text
+        assert filters.furniture(text, True) is text
+    # Trying again at each letter takes minutes.
+    assert time.process_time() - started < 20
+
+
+def test_half_of_a_surrogate_pair_is_no_text():
+    assert encodings.strip_controls("do\ud800mo \U0001f600") == "domo \U0001f600"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from stages.acquire.sources import FilesSource, ReadingRule
@@ -49,12 +50,7 @@ def glob(root: Path, patterns: Sequence[str], where: str) -> list[str]:
     """Return the files that any pattern finds, relative, sorted; hidden ones never count."""
     found = set()
     for pattern in patterns:
-        if Path(pattern).is_absolute() or ".." in Path(pattern).parts or not pattern:
-            raise SourceError(
-                f"the pattern {pattern!r} leads outside the root",
-                where,
-                "write patterns relative to the root, without `..`",
-            )
+        _check(pattern, where)
         # A trailing `**` finds folders only before Python 3.13; here it means all that is below.
         for path in root.glob(f"{pattern}/*" if pattern.endswith("**") else pattern):
             relative = path.relative_to(root)
@@ -63,10 +59,47 @@ def glob(root: Path, patterns: Sequence[str], where: str) -> list[str]:
     return sorted(found)
 
 
+def _check(pattern: str, where: str) -> None:
+    if Path(pattern).is_absolute() or ".." in Path(pattern).parts or not pattern:
+        raise SourceError(
+            f"the pattern {pattern!r} leads outside the root",
+            where,
+            "write patterns relative to the root, without `..`",
+        )
+    odd = [part for part in Path(pattern).parts if "**" in part and part != "**"]
+    if odd:
+        raise SourceError(
+            f"`**` stands beside other characters in the pattern {pattern!r}",
+            where,
+            "write it as a part of its own (`**/*.txt`)",
+        )
+
+
+def matching(names: Iterable[str], patterns: Sequence[str], where: str) -> set[str]:
+    """Return those of the names that `glob` would find: nothing is looked up on disk.
+
+    To leave out `site-packages/**/*` must not mean to walk through it.
+    """
+    for pattern in patterns:
+        _check(pattern, where)
+    shapes = [list(Path(pattern).parts) for pattern in patterns]
+    return {name for name in names if any(_fits(name.split("/"), shape) for shape in shapes)}
+
+
+def _fits(parts: list[str], shape: list[str]) -> bool:
+    """Tell whether a path's parts are as a glob's: `**` stands for any folders, last for all."""
+    if not shape or not parts:
+        return not shape and not parts
+    if shape[0] == "**":
+        return len(shape) == 1 or any(_fits(parts[n:], shape[1:]) for n in range(len(parts)))
+    return fnmatchcase(parts[0], shape[0]) and _fits(parts[1:], shape[1:])
+
+
 def find(source: FilesSource, root: Path, log: Log) -> list[str]:
     """Return the paths a source names; some patterns may find nothing, all of them may not."""
     where = f"acquire: source.patterns below {source.root or root}"
-    idle = [pattern for pattern in source.patterns if not glob(root, [pattern], where)]
+    by_pattern = {pattern: glob(root, [pattern], where) for pattern in source.patterns}
+    idle = [pattern for pattern, found in by_pattern.items() if not found]
     if len(idle) == len(source.patterns):
         raise SourceError(
             f"no file matches {', '.join(idle) or 'an empty list of patterns'}",
@@ -76,10 +109,8 @@ def find(source: FilesSource, root: Path, log: Log) -> list[str]:
     if idle:
         log.text("idle_patterns", f"no file matches {', '.join(idle)}")
     exclude = [*source.exclude, *(PYTHON_EXCLUDED if source.root == "python" else ())]
-    names = sorted(
-        set(glob(root, source.patterns, where))
-        - set(glob(root, exclude, "acquire: source.exclude"))
-    )
+    held = {name for found in by_pattern.values() for name in found}
+    names = sorted(held - matching(held, exclude, "acquire: source.exclude"))
     if not names:
         raise SourceError(
             "the source is empty: no file is left after `exclude`",

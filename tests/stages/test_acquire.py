@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.acquire import local
+from stages.acquire.sources import FilesSource
 from stages.acquire.stage import AcquireParams, acquire
 from stages.core.canonical import file_digest
 from stages.core.errors import ArtifactError, SourceError
@@ -129,6 +131,32 @@ def test_python_root_is_the_standard_library(tmp_path):
     manifest = raw_manifest(raw)
     assert manifest["source"]["root"] == "python"
     assert str(Path(json.__file__).parent.parent) not in (raw / "manifest.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [*local.PYTHON_EXCLUDED, "**/*", "*", "*.py", "a/**", "**", "**/t?sts/*", "a/**/d/*.py",
+     "./a/*", "**/[!t]*/*.py", "**/LICEN[CS]E*", "a/b", "**/a/**/*.txt", "a/*/d", "**/site-packages/**/*"],
+)  # fmt: skip
+def test_leaving_out_by_name_is_leaving_out_by_glob(tmp_path, pattern):
+    names = ["top.py", "LICENSE", "LICENCE.txt", "a/b", "a/tests/x.py", "a/c/d/e.py", "a/d/f.py",
+             "site-packages/torch/x.py", "b/site-packages/y.py", "tests/z.py", "test/q/r.txt",
+             "b/LICENSE.md", "a/c/__pycache__/m.pyc", "c/a/n.txt", "site-packages/o",
+             "dist-packages/p.py", "a/e/d"]  # fmt: skip
+    put(tmp_path, dict.fromkeys(names, "x"))
+    found = local.glob(tmp_path, [pattern], "here")
+    assert local.matching(names, [pattern], "here") == set(found)
+    assert found
+
+
+def test_what_is_left_out_is_not_walked_through(tmp_path, monkeypatch):
+    walked = []
+    monkeypatch.setattr(local, "glob", lambda root, patterns, where: walked.append(patterns) or [
+        "a.py", "site-packages/b.py"
+    ])  # fmt: skip
+    source = FilesSource(root="python", patterns=["*.py"], pack=True)
+    assert local.find(source, tmp_path, Log()) == ["a.py"]
+    assert walked == [["*.py"]]
 
 
 def test_root_may_be_absolute_and_its_content_pinned(tmp_path):

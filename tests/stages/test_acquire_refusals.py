@@ -79,6 +79,12 @@ def test_pattern_outside_the_root(tmp_path, pattern):
     assert error.what == f"the pattern {pattern!r} leads outside the root"
 
 
+def test_two_stars_stand_alone(tmp_path):
+    error = refused(tmp_path, {"a.txt": "x"}, patterns=["**.txt"])
+    assert error.what == "`**` stands beside other characters in the pattern '**.txt'"
+    assert error.todo == "write it as a part of its own (`**/*.txt`)"
+
+
 def test_name_without_a_format(tmp_path):
     error = refused(tmp_path, {"a.dat": "x"})
     assert error.what == "the name a.dat does not tell its format"

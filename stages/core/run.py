@@ -145,8 +145,8 @@ class Execution:
             self.journal = self._opened()
             tracking.ensure_publisher(workspace.home(self.root))  # curves are live
             self.log = Log(self._sink, self.scratch)
-            self._on_stop()
             try:
+                self._on_stop()
                 self._compute()
             except BaseException as error:
                 return self._failed(error)
@@ -185,7 +185,6 @@ class Execution:
         self.out.mkdir(parents=True)
         pin(self.entry.threads, portable=not stage.machine_bound)
         paths = {name: self.root / path for name, path in self.entry.reads.items()}
-        before = {path: self.hashes.of(path) for path in self.entry.reads.values()}
         paths |= {name: self.out / name for name in stage.writes}
         started = time.perf_counter()
         try:
@@ -193,13 +192,7 @@ class Execution:
         finally:
             self.stage_s = time.perf_counter() - started
         self._check_outputs()
-        for path, value in before.items():
-            if self.hashes.of(path, fresh=True) != value:
-                raise ArtifactError(
-                    f"{path} changed while {self.entry.name} ran",
-                    f"it is an input of {self.entry.name}",
-                    "let nothing else write there, and run again",
-                )
+        self._check_unchanged()
         self._settle()
         self._publish()
 
@@ -221,6 +214,20 @@ class Execution:
                 f"stages/{self.entry.stage.name}/stage.py",
                 "write exactly the declared outputs, none of them empty",
             )
+
+    def _check_unchanged(self) -> None:
+        """Refuse if an input, the code or a value is not what it was: DVC records what is now."""
+        now = Fingerprints(self.root).lock(self.entry)
+        places = [(path, value, self.lock["deps"][path]) for path, value in now["deps"].items()]
+        for file, then in self.lock["params"].items():
+            places.append((file, now["params"].get(file), then))
+        for path, value, then in places:
+            if value != then:
+                raise ArtifactError(
+                    f"{path} changed while {self.entry.name} ran",
+                    f"{self.entry.name} depends on it",
+                    "put it back to go on from the last checkpoint, or run again with the change",
+                )
 
     def _publish(self) -> None:
         stage, key = self.entry.stage, self.entry.key

@@ -191,6 +191,36 @@ def test_an_input_that_changes_is_noticed(place, monkeypatch):
     assert not (place / "data/copied").exists()
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("stages/copy.py", "# code", "# edited"),
+        ("params.yaml", "saluton", "edited"),
+        ("environment.yaml", '"0"', '"1"'),
+    ],
+)
+def test_code_and_values_that_change_meanwhile_are_noticed(
+    place, monkeypatch, capfd, file, old, new
+):
+    """DVC hashes after the run: the lock would say that the new code made the old output."""
+    (place / "dvc.yaml").write_text(
+        (place / "dvc.yaml").read_text().replace(
+            "params: ['source.${key}']", "params: ['source.${key}', {environment.yaml: [pydantic]}]"
+        )
+    )  # fmt: skip
+    monkeypatch.setattr(run.environment, "check", lambda *a: None)
+
+    def function(params, raw, log):
+        raw.mkdir()
+        (raw / "x").write_text("x")
+        (place / file).write_text((place / file).read_text().replace(old, new))
+
+    faulty(monkeypatch, function)
+    assert run.execute("source", "a") == 2
+    assert capfd.readouterr().err.startswith(f"error: {file} changed while source@a ran\n")
+    assert not (place / "data/raw").exists()
+
+
 def test_a_second_execution_of_a_fingerprint_waits_for_the_first(place, monkeypatch):
     order = []
     release = threading.Event()

@@ -218,7 +218,8 @@ class Execution:
     def _check_unchanged(self) -> None:
         """Refuse if an input, the code or a value is not what it was: DVC records what is now."""
         now = Fingerprints(self.root).lock(self.entry)
-        places = [(path, value, self.lock["deps"][path]) for path, value in now["deps"].items()]
+        before = self.lock["deps"]
+        places = [(path, value, before.get(path)) for path, value in now["deps"].items()]
         for file, then in self.lock["params"].items():
             places.append((file, now["params"].get(file), then))
         for path, value, then in places:

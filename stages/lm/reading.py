@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +42,16 @@ KINDS: dict[str, Kind] = {
     "binary": "nothing",
 }
 """What each format yields unless `yields` says otherwise."""
+
+OTHERS: dict[str, tuple[Kind, ...]] = {
+    "jsonl": ("labelled", "pairs"),
+    "parquet": ("labelled", "pairs"),
+    "conllu": ("documents",),
+    "conll": ("documents",),
+    "tsv": ("documents",),
+    "tatoeba": ("pairs",),
+}
+"""What else `yields` may ask of a format."""
 
 _SUFFIXES: dict[str, Format] = {
     ".txt": "text",
@@ -136,14 +145,23 @@ class Reading(Params):
     def _known(cls, value: str) -> str:
         if value != "auto":
             try:
-                codecs.lookup(value)
-            except LookupError:
+                "".encode(value)  # Not every codec is one of text: `base64` is not.
+            except (LookupError, TypeError):
                 raise ValueError(f"no encoding is called {value!r}") from None
         return value
 
     def kind(self, format: str) -> Kind:
         """Return the kind of record that a file of the format yields."""
-        return KINDS[format] if self.yields == "auto" or format == "binary" else self.yields
+        if self.yields in ("auto", KINDS[format]) or format == "binary":
+            return KINDS[format]
+        if self.yields not in OTHERS.get(format, ()):
+            possible = (KINDS[format], *OTHERS.get(format, ()))
+            raise ArtifactError(
+                f"a {format} file cannot yield {self.yields}",
+                "reading: yields",
+                f"set it to {' or '.join(possible)}, or declare the file's format",
+            )
+        return self.yields
 
 
 def format_of(name: str, reading: Reading) -> str:

@@ -281,12 +281,27 @@ def _string(row: Mapping[str, Any], field: str, place: str) -> str:
     value = row.get(field)
     if value is None and rest and isinstance(row.get(head), Mapping):
         value = row[head].get(rest)  # `translation.eo`: the layout of parallel sets on the hub.
+    if value is None and field in row:
+        raise ArtifactError(
+            f"the field {field!r} is null", place, "leave the record out, or give it a text"
+        )
     if value is None:
         raise _missing(row, field, place)
     if not isinstance(value, str):
         raise ArtifactError(
             f"the field {field!r} holds {value!r:.60}, not a text", place, "name a field of texts"
         )
+    return _whole(value, field, place)
+
+
+def _whole(value: str, field: str, place: str) -> str:
+    """Return a text that has bytes; JSON may spell half of a surrogate pair, which has none."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ArtifactError(
+            f"the field {field!r} holds half of a surrogate pair", place, "repair the record"
+        ) from error
     return value
 
 
@@ -298,7 +313,9 @@ def _strings(row: Mapping[str, Any], field: str, place: str) -> list[str]:
         raise ArtifactError(
             f"the field {field!r} holds {value!r:.60}, not a list", place, "name a field of lists"
         )
-    return [str(item) for item in value]
+    found = [str(item) for item in value]
+    _whole("".join(found), field, place)
+    return found
 
 
 def _json_rows(file: RawFile) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -307,7 +324,7 @@ def _json_rows(file: RawFile) -> Iterator[tuple[int, Mapping[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ArtifactError(
                 f"line {number} of {file.path.name} is not JSON ({error})",
                 f"{file.path}:{number}",
@@ -336,7 +353,15 @@ def _parquet_rows(file: RawFile) -> Iterator[tuple[int, Mapping[str, Any]]]:
     extra = [name for name in ("id", "source", "lemmas", "feats", "document") if name in names]
     number = 0
     for batch in tables.iter_file(file.path, list(dict.fromkeys([*columns, *extra]))):
-        for row in batch.to_pylist():
+        try:
+            rows = batch.to_pylist()
+        except UnicodeDecodeError as error:
+            raise ArtifactError(
+                f"a text of {file.path.name} is not UTF-8: byte 0x{error.object[error.start]:02x}",
+                f"{file.path}: row {number + 1} or later",
+                "write the file again; Parquet texts are UTF-8",
+            ) from error
+        for row in rows:
             number += 1
             yield number, row
 

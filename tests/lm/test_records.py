@@ -6,7 +6,9 @@ import json
 import tracemalloc
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from stages.core.errors import ArtifactError
 from stages.lm.dumps import plain_wikitext
@@ -130,6 +132,55 @@ def test_json_lines_and_their_errors(tmp_path):
         ('{"tokens": ["a"]}', "no field 'tags'; the record has tokens"),
     ]:
         assert refused(tmp_path, "a.jsonl", line, yields="labelled").what == what
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('{"text": "\\ud800a"}', "the field 'text' holds half of a surrogate pair"),
+        ('{"text": null}', "the field 'text' is null"),
+        ('{"text": ' + "[" * 99_999, "line 1 of a.jsonl is not JSON (maximum recursion depth"),
+    ],
+)
+def test_json_that_is_no_text(tmp_path, line, what):
+    error = refused(tmp_path, "a.jsonl", line + "\n")
+    assert error.what.startswith(what)
+    assert error.where.endswith("a.jsonl:1")
+
+
+def test_half_a_surrogate_in_a_token(tmp_path):
+    line = '{"tokens": ["a", "\\udc00"], "tags": ["X", "X"]}\n'
+    error = refused(tmp_path, "a.jsonl", line, yields="labelled")
+    assert error.what == "the field 'tokens' holds half of a surrogate pair"
+
+
+def test_parquet_whose_texts_are_not_utf8(tmp_path):
+    limits, data = b"\0\0\0\0\2\0\0\0", b"a\xff"
+    texts = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(limits), pa.py_buffer(data)])
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet")
+    with pytest.raises(ArtifactError) as caught:
+        list(read_file(RawFile(tmp_path / "a.parquet", "a.parquet", "parquet", Reading())))
+    assert caught.value.what == "a text of a.parquet is not UTF-8: byte 0xff"
+
+
+@pytest.mark.parametrize(
+    ("name", "yields", "possible"),
+    [
+        ("a.txt", "pairs", "documents"),
+        ("a.conllu", "pairs", "labelled or documents"),
+        ("a.tsv", "labelled", "pairs or documents"),
+    ],
+)
+def test_formats_yield_what_they_can(tmp_path, name, yields, possible):
+    error = refused(tmp_path, name, "x\ty\n", yields=yields)
+    assert error.what == f"a {name[2:].replace('txt', 'text')} file cannot yield {yields}"
+    assert error.todo == f"set it to {possible}, or declare the file's format"
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "base64", "utf-99"])
+def test_encodings_that_are_none(encoding):
+    with pytest.raises(ValidationError, match=f"no encoding is called '{encoding}'"):
+        Reading(encoding=encoding)
 
 
 def test_parquet_reads_only_what_is_named(tmp_path):

@@ -4,6 +4,7 @@
 
 The command runs in its own process group. On SIGTERM or SIGINT, or when standard input is closed
 (the starter is gone, even by SIGKILL), the group gets SIGTERM, the grace period, then SIGKILL.
+A second signal ends the grace period at once.
 Processes that the command leaves behind in its group are ended too. Exit code: the command's.
 Standard library only and no imports of ours: it starts in some twenty milliseconds.
 """
@@ -45,17 +46,21 @@ def main(arguments: list[str]) -> int:
             with contextlib.suppress(BlockingIOError):
                 if not os.read(descriptor, 4096) and descriptor == 0:
                     asked.append(signal.SIGTERM)
-    end(child, grace_s if asked else LEFT_OVER_S)
+    end(child, grace_s if asked else LEFT_OVER_S, asked)
     code = child.wait()
     return code if code >= 0 else 128 - code
 
 
-def end(child: subprocess.Popen[bytes], grace_s: float) -> None:
-    """End a process group: SIGTERM, the grace period, SIGKILL; returns when it is empty."""
+def end(child: subprocess.Popen[bytes], grace_s: float, asked: list[int]) -> None:
+    """End a process group: SIGTERM, the grace period, SIGKILL; returns when it is empty.
+
+    `asked` grows with every signal.
+    """
     deadline = time.monotonic() + grace_s
+    before = max(1, len(asked))
     send(child, signal.SIGTERM)
     while alive(child):
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or len(asked) > before:
             send(child, signal.SIGKILL)
         time.sleep(0.02)
 

@@ -228,6 +228,16 @@ def test_a_deaf_command_is_killed_after_the_grace_period(tmp_path):
     assert alive(pids) == []
 
 
+def test_a_second_signal_ends_the_grace_period(tmp_path):
+    guard, pids = tree(tmp_path, "deaf", grace_s=60)
+    guard.terminate()
+    time.sleep(0.3)
+    assert alive(pids[:1]) == pids[:1]  # the child of the deaf one is not deaf
+    guard.terminate()
+    assert guard.wait(timeout=10) == 128 + signal.SIGKILL
+    assert alive(pids) == []
+
+
 def test_a_starter_that_dies_takes_the_tree_with_it(tmp_path):
     guard, pids = tree(tmp_path, "polite")
     guard.stdin.close()  # what a SIGKILL of the starter does

@@ -14,6 +14,7 @@ from stages.core.log import Log
 from stages.export import graph, parity, quantization
 from stages.export.stage import DynamicInt8, ExportParams
 from stages.lm.device import prepare
+from stages.lm.models import longest
 from stages.lm.onnx import OnnxModel
 
 COPIED = (
@@ -75,9 +76,7 @@ def _parity(
     started = time.perf_counter()
     session = OnnxModel(exported, params.threads)
     log.observe("load_ms", 1000 * (time.perf_counter() - started))
-    positions = int(config.get("max_position_embeddings", 512))
-    offset = pad + 1 if config.get("model_type") in ("roberta", "xlm-roberta", "camembert") else 0
-    sizes = (int(config["vocab_size"]), pad, min(128, positions - offset))
+    sizes = (int(config["vocab_size"]), pad, longest(source.model.config))
     with torch.no_grad():
         rows = parity.compare(source, session.answers, sizes, params.seed)
     relative = None if isinstance(params.quantize, DynamicInt8) else params.parity_relative

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from stages.lm.tokens import Special
@@ -14,6 +15,7 @@ def configuration(chosen: Architecture, vocab_size: int, special: Special) -> An
         "bos_token_id": special.begin,
         "eos_token_id": special.end,
         "pad_token_id": special.pad,
+        "initializer_range": _spread(chosen.hidden_size),
     }
     if isinstance(chosen, Roberta):
         return _roberta(chosen, vocab_size, ids)
@@ -23,7 +25,15 @@ def configuration(chosen: Architecture, vocab_size: int, special: Special) -> An
     return _llama(chosen, vocab_size, ids)
 
 
-def _roberta(chosen: Roberta, vocab_size: int, ids: dict[str, int]) -> Any:
+def _spread(width: int) -> float:
+    """Return the standard deviation of new weights: 0.02 at width 768, and as 1 / sqrt(D).
+
+    At 0.02 the layers of a small model hardly change what they are given, and learn late.
+    """
+    return round(0.02 * math.sqrt(768 / width), 4)
+
+
+def _roberta(chosen: Roberta, vocab_size: int, ids: dict[str, Any]) -> Any:
     from transformers import RobertaConfig
 
     return RobertaConfig(
@@ -42,7 +52,7 @@ def _roberta(chosen: Roberta, vocab_size: int, ids: dict[str, int]) -> Any:
     )
 
 
-def _gpt2(chosen: Gpt2, vocab_size: int, ids: dict[str, int]) -> Any:
+def _gpt2(chosen: Gpt2, vocab_size: int, ids: dict[str, Any]) -> Any:
     from transformers import GPT2Config
 
     # CodeParrot's scale_attn_by_inverse_layer_idx needs no other kernel; its upcast does not
@@ -62,7 +72,7 @@ def _gpt2(chosen: Gpt2, vocab_size: int, ids: dict[str, int]) -> Any:
     )
 
 
-def _llama(chosen: Llama, vocab_size: int, ids: dict[str, int]) -> Any:
+def _llama(chosen: Llama, vocab_size: int, ids: dict[str, Any]) -> Any:
     from transformers import LlamaConfig
 
     return LlamaConfig(

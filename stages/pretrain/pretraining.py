@@ -19,6 +19,7 @@ from stages.lm.classify import Filler
 from stages.lm.models import Pieces
 from stages.lm.objectives import Task
 from stages.lm.tokens import MANIFEST, Batch, Tokens
+from stages.pretrain import beginning
 from stages.pretrain.architecture import configuration
 from stages.pretrain.stage import PretrainParams
 
@@ -44,7 +45,10 @@ def run(
     models.check_length(net.config, train.sequence_length, f"tokens {tokens.name}")
     make = objective(params, train)
     log.metric("parameters", models.parameter_count(net))
-    checks = check(params, net, make, train)
+    ids = beginning.counted(train, params.seed) if begins_counted(params) else None
+    if ids is not None:
+        beginning.prepare(net, ids, train.special.all, params.seed)
+    checks = check(params, net, make, train, ids)
     held_out = HeldOut(params, make, valid, byte_lengths(tokenizer, train))
     progress = loop.train(
         loop.Run(
@@ -85,6 +89,11 @@ def run(
     }
     canonical.write_json(model / "training.json", report)
     checkpoint.clear(log.scratch)
+
+
+def begins_counted(params: PretrainParams) -> bool:
+    """Say whether this run begins with counted weights."""
+    return params.base == "none" and params.beginning == "counted"
 
 
 def check_inputs(params: PretrainParams, train: Tokens, words: Any, tokenizer: Path) -> None:
@@ -175,9 +184,16 @@ def _pieces(batch: Batch, longest: int = 0) -> Pieces:
 
 
 def check(
-    params: PretrainParams, net: Any, make: objectives.Objective, train: Tokens
+    params: PretrainParams,
+    net: Any,
+    make: objectives.Objective,
+    train: Tokens,
+    ids: torch.Tensor | None = None,
 ) -> dict[str, Any]:
-    """Run every check before compute; returns what they measured."""
+    """Run every check before compute; returns what they measured.
+
+    The loss is held against ln V before the output's bias learns the frequencies of `ids`.
+    """
     rows = train.order(0, min(16, train.rows), params.seed)
     batch = train.gather_flat(rows)
     starts = batch["segment_starts"]
@@ -200,6 +216,8 @@ def check(
     if params.base == "none":
         found["initial_loss_nats"] = sanity.initial_loss(net, whole, params.initial_loss_tolerance)
         found["guessing_nats"] = math.log(train.vocab_size)
+    if ids is not None:
+        beginning.begin_at_frequencies(net, ids)
     sanity.asymmetric(net)
     sanity.raw_logits(net, make(pieces, params.seed, 0))
     sanity.repeatable(net, make(pieces, params.seed, 0))

@@ -85,6 +85,9 @@ class PretrainParams(OptimisationParams):
     """A model to go on with (`pretrained/<key>`), or `none` for new weights."""
     model: Annotated[Roberta | Gpt2 | Llama, Field(discriminator="kind")] = Roberta()
     """The architecture (of new weights; a base brings its own)."""
+    beginning: Literal["counted", "random"] = "counted"
+    """New weights: `counted` lets the training text's counts of neighbours and frequencies shape
+    token vectors, first heads and output bias; `random` leaves all as transformers draws it."""
     objective: Annotated[Masked | Causal, Field(discriminator="kind")] = Masked()
     """What the model predicts."""
     steps: int = Field(900, ge=1)

@@ -26,7 +26,7 @@ def models(tmp_path_factory):
     torch.manual_seed(0)
     config = RobertaConfig(
         vocab_size=300, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=64, max_position_embeddings=66, type_vocab_size=1, pad_token_id=1,
+        intermediate_size=64, max_position_embeddings=142, type_vocab_size=1, pad_token_id=1,
         bos_token_id=0, eos_token_id=2, num_labels=5, initializer_range=0.3,
     )  # fmt: skip
     RobertaForTokenClassification(config).save_pretrained(folder / "tagger")
@@ -44,7 +44,11 @@ def test_a_tagger_exports_and_opens_with_onnxruntime_alone(models, tmp_path):
     folder, log = run(models, tmp_path)
     facts = json.loads((folder / "export.json").read_text())
     assert facts["task"] == "token-classification"
-    assert [row["case"] for row in facts["parity"]][0] == "one token"
+    lengths = {row["case"]: row["lengths"] for row in facts["parity"]}
+    assert lengths["one token"] == [1]
+    assert lengths["odd length"] == [7]
+    assert lengths["longest"] == [140], "every position that the model has, not a round number"
+    assert lengths["padded batch"] == [140, 46, 1]
     assert log.observed["parity_relative_difference"] < 1e-4
     code = (
         "import onnxruntime, numpy, sys;"

@@ -57,8 +57,14 @@ def test_exact_duplicates(made):
     generated, refined = made
     planted = {row["id"] for row in generated.of_kind("exact-duplicate")}
     found = {name for name, rule in refined.reasons().items() if rule == "exact_duplicate"}
+    # Two near-duplicates of one original may come out of the same edit: they are equal by chance.
+    texts: dict[str, str] = {}
+    for row in generated.of_kind("near-duplicate"):
+        text = generated.by_id[row["id"]]["text"]
+        if texts.setdefault(text, row["id"]) != row["id"]:
+            planted.add(row["id"])
     assert found == planted
-    assert planted
+    assert len(planted) > len(generated.of_kind("exact-duplicate")) * 0.9 > 10
 
 
 def test_near_duplicates(made):

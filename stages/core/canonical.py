@@ -56,8 +56,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def curves_csv(curves: Mapping[str, Sequence[tuple[int, float]]], names: Sequence[str]) -> str:
-    """Return stepped metrics as CSV: one row per step, empty where a curve has no point."""
-    steps = sorted({step for name in names for step, _ in curves.get(name, [])})
+    """Return stepped metrics as CSV: one row per step of the first curve, the one that is drawn.
+
+    DVC's plots draw an empty cell as 0, so steps between two evaluations are the journal's alone.
+    """
+    first = curves.get(names[0], []) if names else []
+    steps = sorted({step for step, _ in first})
     columns = [dict(curves.get(name, [])) for name in names]
     rows = [",".join(["step", *names])]
     for step in steps:

@@ -53,6 +53,8 @@ _LABEL = re.compile(
 _MENU_SIGN = re.compile(r"[|>»•·/]")
 JUDGED_CHARACTERS, JUDGED_WORDS, JUDGED_SYMBOLS, JUDGED_LANGUAGE_WORDS = 20, 5, 3, 4
 """Shares are not judged on less than this: `Do...` and `Nepardonpetinde.` are sentences."""
+JUDGED_PARAGRAPH_WORDS = 6
+"""A shorter paragraph among others, such as the heading `Zipego en la kradeto.`, is not judged."""
 FURNITURE_CHARACTERS = 200
 """A longer line is prose that happens to speak of cookies."""
 FURNITURE_FRACTION = 0.5
@@ -278,6 +280,8 @@ def _bind_paragraphs(settings: Filters) -> Step:
 
 
 def _is_foreign(paragraph: str, settings: Filters) -> bool:
+    if len(_WORD.findall(paragraph)) < JUDGED_PARAGRAPH_WORDS:
+        return False
     found = other_language(paragraph, settings.languages, 3 * settings.language_evidence_nats)
     return found not in ("", "und")
 

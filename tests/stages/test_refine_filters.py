@@ -90,8 +90,8 @@ def test_private_data_is_redacted(text, wanted):
 
 def test_foreign_paragraphs_are_removed_and_short_ones_stay():
     foreign = "The old man reads a long letter in the city. A young teacher sees an old picture."
-    text = f"La domo\n\n{PROSE}\n\n{foreign}\n\n{PROSE} Fino."
-    assert reason(text, languages=["eo"]) == f"La domo\n\n{PROSE}\n\n{PROSE} Fino."
+    text = f"Zipego en la kradeto.\n\n{PROSE}\n\n{foreign}\n\n{PROSE} Fino."
+    assert reason(text, languages=["eo"]) == f"Zipego en la kradeto.\n\n{PROSE}\n\n{PROSE} Fino."
     assert reason(text, languages=["eo"], foreign_paragraphs="keep") == text
 
 

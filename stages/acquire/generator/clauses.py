@@ -355,8 +355,8 @@ def predicate(
     return made
 
 
-def statement(b: Builder, depth: int = 0, tense: str = "") -> Clause:
-    """Return a whole clause."""
+def statement(b: Builder, depth: int = 0, tense: str = "", spoken: str = "") -> Clause:
+    """Return a whole clause; `spoken` is the English tense where it differs."""
     doer, group = subject(b, depth)
     made = predicate(b, group, doer, depth)
-    return clause(b, doer, made, tense or _tense(b), b.chance(0.1))
+    return clause(b, doer, made, tense or _tense(b), b.chance(0.1), spoken)

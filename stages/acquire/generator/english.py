@@ -50,8 +50,9 @@ ADVERBS = {
 BETTER = {"good": "better", "bad": "worse", "fast": "faster", "hard": "harder", "long": "longer"}
 WAYS = _set(
     """
-ancient big black blue brown bulky cowardly different distant drunk everyday fat foreign friendly
-full-time glass golden gray green half-full high-quality huge hot ill international-language iron
+ancient big black blue brown bulky cowardly different difficult distant drunk everyday fat foreign
+friendly full-time glass golden gray green half-full high-quality huge hot ill
+international-language iron
 known liquid lively local low main many-colored many-sided nationwide old orange own pink purple
 recent red reddish bluish silken silver single small square steep stone tired unknown violet
 watery wet white wooden wool world-wide yellow young

@@ -123,9 +123,13 @@ def copula() -> Predicate:
 
 
 def clause(
-    b: Builder, subject: Phrase, predicate: Predicate, tense: str, negative: bool = False
-) -> Clause:
-    """Return a clause from subject and predicate, in the past if its circumstances ask for it."""
+    b: Builder, subject: Phrase, predicate: Predicate, tense: str, negative: bool = False,
+    spoken: str = "",
+) -> Clause:  # fmt: skip
+    """Return a clause from subject and predicate, in the past if its circumstances ask for it.
+
+    `spoken` is the tense of the English where it differs: `if I took` for `se mi prenus`.
+    """
     if predicate.past and tense in ("as", "os"):
         tense = "is"
     if tense == "us":
@@ -143,8 +147,9 @@ def clause(
             eo = [*subject.eo, *after, *verb]
         elif order < 0.02 and not after and not subject.pronoun:
             eo = [*verb, *subject.eo]
-    auxiliary_en, rest = predicate.head.group(tense, subject, negative, False)
-    asked, asked_rest = predicate.head.group(tense, subject, negative, True)
+    spoken = spoken or tense
+    auxiliary_en, rest = predicate.head.group(spoken, subject, negative, False)
+    asked, asked_rest = predicate.head.group(spoken, subject, negative, True)
     # "not" opens the rest of the verb; the adverb comes after it.
     cut = 1 if negative else 0
     tail = [*rest[:cut], *predicate.middle, *rest[cut:], *predicate.en]

@@ -129,7 +129,7 @@ def _adverbial(b: Builder) -> Clause:
 
 def _condition(b: Builder) -> Clause:
     b.note("conditional", "subordinate-clause")
-    main, side = statement(b, 1, "us"), statement(b, 1, "us")
+    main, side = statement(b, 1, "us"), statement(b, 1, "us", spoken="is")
     eo = [fixed("se", "SCONJ"), *side.eo, mark(","), *main.eo]
     if b.chance(0.3):
         eo = [fixed("se", "SCONJ"), *side.eo, mark(","), fixed("tiam", "ADV"), *main.eo]

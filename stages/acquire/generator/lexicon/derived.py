@@ -137,7 +137,7 @@ DERIVED_ADJECTIVES: dict[tuple[str, str], str] = {
 malgrand small; malnov old; malbon bad; malbel ugly; malsam different; malfort weak;
 nekonat unknown; malproksim distant; fremdland foreign; samspec similar; nekutim unusual;
 hejm domestic; mondskal world-wide; tutmond world-wide; bonkvalit high-quality;
-eksterordinar extraordinary; ĉiutag everyday; nunjar this_year's;
+eksterordinar extraordinary; ĉiutag everyday; nunjar present-year;
 """,
     ("person", "society"): """
 maljun old; malriĉ poor; malsan ill; malfeliĉ unhappy; malĝoj sad; malsaĝ unwise;

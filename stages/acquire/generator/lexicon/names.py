@@ -55,7 +55,7 @@ japan Japanese; ĉin Chinese; dan Danish; sved Swedish; norveg Norwegian; finn F
 Hungarian; portugal Portuguese; grek Greek; turk Turkish; arab Arabic; hebre Hebrew; latin Latin;
 nederland Dutch; ĉeĥ Czech; slovak Slovak; bulgar Bulgarian; serb Serbian; kroat Croatian; ukrain
 Ukrainian; irland Irish; kimr Welsh; malt Maltese; eŭrop European; uson American; pers Persian;
-korea Korean; vjetnam Vietnamese;
+kore Korean; vjetnam Vietnamese;
 """
 
 UNITS = """

@@ -14,6 +14,7 @@ import signal
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ def unfinished(url: str) -> list[dict[str, Any]]:
     return list(
         _ask(url, "flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": UNFINISHED}}}})
     )
+
+
+def polled(url: str, deployment: str) -> float:
+    """Return when somebody last asked for work of a deployment; -1 where there is none yet."""
+    try:
+        with direct.open(f"{url}/deployments/name/{deployment}", timeout=ANSWER_S) as answer:
+            moment = json.load(answer)["last_polled"]
+    except OSError:
+        return -1.0
+    return datetime.fromisoformat(moment).timestamp() if moment else -1.0
 
 
 def living(home: Path) -> dict[str, int]:

@@ -222,6 +222,7 @@ class Walk:
             **kept,
             "PATH": os.pathsep.join([own, kept.get("PATH", os.defpath)]),
             "DVC_NO_ANALYTICS": "1",
+            "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime reports by default
             "DEVENO_FLOW_RUN": self.run,
             "DEVENO_FLOW_NAME": self.name,
             "DEVENO_RECIPE": self.recipe,

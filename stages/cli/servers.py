@@ -65,13 +65,15 @@ def _serve_deployments(home: Path, url: str, new_server: bool) -> None:
     from flows import runs, server
 
     service = server.deployments_service(home)
+    since = 0.0
     if new_server or server.running(service) is None:
         server.stop([service], _patience_s())
         for name in runs.close_lost(home, url):
             print(f"closed       {name}: it had no process any more")
+        since = time.time()
         server.start(service, server.environment(home, url))
     names = [f"pipeline/{name}" for name in recipes.names(home)] + ["nightly/benchmark"]
-    _wait_deployments(home, url, names)
+    _wait_deployments(home, url, names, since)
     print(f"deployments  {', '.join(names)}")
 
 
@@ -96,12 +98,13 @@ def _mlflow(home: Path) -> Service | None:
     return server.mlflow_service(home, address, port)
 
 
-def _wait_deployments(home: Path, url: str, names: list[str]) -> None:
-    from flows import server
+def _wait_deployments(home: Path, url: str, names: list[str], since: float) -> None:
+    """Wait until every deployment is known and was asked for work after a moment."""
+    from flows import runs, server
 
     service = server.deployments_service(home)
     deadline = time.monotonic() + server.HEALTHY_S
-    while not all(server.answers(f"{url}/deployments/name/{name}") for name in names):
+    while not all(runs.polled(url, name) >= since for name in names):
         if server.running(service) is None or time.monotonic() > deadline:
             raise MachineError(
                 "the deployments were not registered",

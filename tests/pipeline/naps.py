@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from stages.core import yamlfile
 from tests.pipeline.conftest import BIN, ROOT, Clone
 
 COPIED = (
@@ -123,6 +125,7 @@ def make(folder: Path, recipe: str = "quick") -> Clone:
     port = free_port()
     settings = (ROOT / "prefect.toml").read_text(encoding="utf-8").replace(":4200", f":{port}")
     (folder / "prefect.toml").write_text(settings, encoding="utf-8")
+    _write_prefect_yaml(folder)
     user = folder.parent / f"{folder.name}-user"
     user.mkdir()
     environment = {
@@ -148,6 +151,16 @@ def make(folder: Path, recipe: str = "quick") -> Clone:
     clone.run("git", "add", "-A")
     clone.run("git", "commit", "-q", "-m", "start")
     return clone
+
+
+def _write_prefect_yaml(folder: Path) -> None:
+    """Write the work pools' file as it is, with these recipes in place of the real ones."""
+    file = yamlfile.plain(yamlfile.read(ROOT / "prefect.yaml"))
+    pipeline = next(row for row in file["deployments"] if row["name"] == "smoke")
+    night = next(row for row in file["deployments"] if row["name"] == "benchmark")
+    own = [{**pipeline, "name": name, "parameters": {"recipe": name}} for name in RECIPES]
+    text = json.dumps({**file, "deployments": [*own, night]})  # JSON is YAML
+    (folder / "prefect.yaml").write_text(text, encoding="utf-8")
 
 
 def processes(mark: str, folder: Path) -> list[str]:

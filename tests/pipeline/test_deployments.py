@@ -32,4 +32,4 @@ def test_prefect_yaml_lists_the_same_for_work_pools():
     (night,) = [row for row in rows if row["entrypoint"] == "flows/nightly.py:nightly"]
     assert night["schedules"] == [{"cron": NIGHTLY_CRON}]
     assert night["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
-    assert all(row["work_pool"] == {"name": "local"} for row in rows)
+    assert {row["work_pool"]["name"] for row in rows} == {"local"}

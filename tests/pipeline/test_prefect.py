@@ -202,6 +202,30 @@ def started(home: Clone) -> str:
 
 
 @pytest.mark.tools
+def test_a_work_pool_deploys_runs_and_cancels(served):
+    """What prefect.yaml says at its top, with nobody serving: deploy, work, cancel."""
+    server.stop([Service(served.root, "deployments", ())])
+    served.run("prefect", "work-pool", "create", "local", "--type", "process")
+    served.run("prefect", "deploy", "--all")
+    with (served.root.parent / "worker.log").open("wb") as log:
+        worker = subprocess.Popen(
+            ["prefect", "worker", "start", "--pool", "local"], cwd=served.root,
+            env=served.environment, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        run = started(served)
+        assert ask(served, f"flow_runs/{run}")["work_pool_name"] == "local"
+        served.run("prefect", "flow-run", "cancel", run)
+        assert finished(served, run)["type"] == "CANCELLED"
+        wait_for(lambda: naps.sleepers(served.root) == [])
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)  # on SIGTERM it may wait for ever
+        worker.wait()
+    assert (served.root / ".deveno/worktrees/slow/data/naps/a").exists()
+    assert "up after" in served.deveno("up").stdout  # and they are served again
+
+
+@pytest.mark.tools
 def test_a_crash_costs_no_deployment_its_slot_and_down_cancels(served):
     """What ran when the servers were killed is told by the next `up`, and may be run again."""
     lost = started(served)

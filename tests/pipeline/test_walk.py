@@ -170,6 +170,7 @@ def test_an_entry_runs_under_this_interpreter_and_not_in_an_outer_run(tmp_path, 
     assert "DVC_ROOT" not in given
     assert "MLFLOW_RUN_ID" not in given
     assert given["DEVENO_FLOW_RUN"] == "r-2"
+    assert given["ORT_DISABLE_TELEMETRY"] == given["DVC_NO_ANALYTICS"] == "1"
     assert given["DEVENO_FLOW_NAME"] == "nightly"
 
 

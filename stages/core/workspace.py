@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from stages.core.errors import MachineError
@@ -12,10 +11,11 @@ BORROWED = ("/.dvc/tmp/", "/.deveno/worktrees/")
 
 
 def root(start: Path | None = None) -> Path:
-    """Return the workspace: $DVC_ROOT where DVC set it, else the nearest parent with a dvc.yaml."""
-    named = os.environ.get("DVC_ROOT")
-    if named and start is None and (Path(named) / "dvc.yaml").exists():
-        return Path(named).resolve()
+    """Return the workspace: the nearest folder from here upwards with dvc.yaml and stages/.
+
+    $DVC_ROOT is no guide: in an experiment's copy (`--temp`, `--queue`) DVC points it at the
+    repository that the copy was made of, and the stage would compute there.
+    """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").exists() and (folder / "stages").is_dir():

@@ -25,7 +25,7 @@ ON_STOP = run.Execution._on_stop
 def place(tmp_path, monkeypatch):
     toys.install(monkeypatch)
     root = toys.workspace_at(tmp_path / "clone", PARAMS)
-    monkeypatch.setenv("DVC_ROOT", str(root))
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("DEVENO_TRACKING", "off")
     monkeypatch.chdir(root)
     monkeypatch.setattr(run.parent, "die_with_dvc", lambda: None)
@@ -274,6 +274,16 @@ def test_a_signature_that_differs_from_the_declaration_is_refused():
         @declare.stage(version=1, reads={}, writes={"raw": "data/raw/${key}"})
         def wrong(params: toys.SourceParams, log: Log) -> None:
             """Do nothing."""
+
+
+def test_the_workspace_is_where_we_stand_and_not_where_dvc_root_points(tmp_path, monkeypatch):
+    """Under `dvc exp run --temp` it points at the repository that the copy was made of."""
+    main = toys.workspace_at(tmp_path / "main", PARAMS)
+    copied = toys.workspace_at(main / ".dvc/tmp/exps/tmp1", PARAMS)
+    monkeypatch.setenv("DVC_ROOT", str(main))
+    monkeypatch.chdir(copied / "data")
+    assert workspace.root() == copied
+    assert workspace.home(workspace.root()) == main
 
 
 def test_homes_of_borrowed_workspaces(tmp_path):

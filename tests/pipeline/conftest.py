@@ -61,15 +61,15 @@ class Clone:
         }
 
 
-def make_clone(folder: Path, recipe: str, hash_seed: str = "0") -> Clone:
-    """Copy the tracked files of this checkout into a git repository and choose a recipe."""
+def make_clone(folder: Path, recipe: str, hash_seed: str = "0", origin: Path = ROOT) -> Clone:
+    """Copy the tracked files of a checkout into a git repository and choose a recipe."""
     folder.mkdir(parents=True)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, check=True,
+        cwd=origin, capture_output=True, check=True,
     )  # fmt: skip
     for name in listed.stdout.decode().split("\0"):
-        source = ROOT / name
+        source = origin / name
         if name and source.is_file() and name not in ("dvc.lock",):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

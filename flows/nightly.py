@@ -12,7 +12,7 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import worktree
@@ -42,6 +42,8 @@ def nightly(
     try:
         with worktree.opened(home, FOLDER, recipe, get_run_logger().info) as folder:
             steps = worktree.steps(folder, targets or ["benchmark"], force=True)
+            if not steps:  # forced entries are never fresh
+                return Completed(message="no benchmark in the parameters at HEAD")
             return deployed(folder, steps, "nightly", recipe)
     except MachineError as error:
         if "another run works" in error.what:

@@ -94,6 +94,18 @@ def tasks(home: Clone, run: str) -> dict[str, tuple[str, str]]:
     return {row["name"]: (row["state"]["type"], row["state"]["message"] or "") for row in rows}
 
 
+def nights_missed(home: Clone) -> list[str]:
+    """Leave two nights to be run late, as a server does that slept; return the runs."""
+    deployment = ask(home, "deployments/name/nightly/benchmark")["id"]
+    runs = []
+    for hours in (33, 9):
+        moment = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
+        planned = {"type": "SCHEDULED", "state_details": {"scheduled_time": moment}}
+        row = ask(home, f"deployments/{deployment}/create_flow_run", {"state": planned})
+        runs.append(row["id"])
+    return runs
+
+
 def logs(home: Clone, run: str) -> list[str]:
     """Return what a run logged, once the server has it."""
     body = {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200}
@@ -169,6 +181,10 @@ def test_the_night_measures_again_and_skips_while_another_measures(served):
     assert skipped["message"] == "skipped: another benchmark holds the lock"
     held.close()
     before = executed(served, "benchmark@pos")  # DVC could restore it; the night does not
+    missed = [finished(served, run) for run in nights_missed(served)]
+    assert [one["type"] for one in missed] == ["CANCELLED"] * 2
+    assert any(one["message"].endswith("h ago, more than 6 h") for one in missed)
+    assert executed(served, "benchmark@pos") == before
     run = trigger(served, "nightly/benchmark")
     assert finished(served, run)["type"] == "COMPLETED"
     assert executed(served, "benchmark@pos") == before + 1

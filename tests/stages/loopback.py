@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +21,13 @@ BODY = os.urandom(300_000)
 TEXT = "".join(f"Linio numero {n}.\n" for n in range(20_000)).encode()
 
 
+class _Http(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """Say nothing of connections that the client dropped."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Server:
     """A loopback server; `act` decides what each request gets, `seen` remembers the requests."""
 
@@ -27,7 +35,7 @@ class Server:
         self.files = files
         self.seen: list[tuple[str, str | None]] = []
         self.act: Callable[[Handler, bytes], None] = serve
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = _Http(("127.0.0.1", 0), Handler)
         self.http.owner = self
         self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True)
         self.thread.start()

@@ -23,6 +23,8 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@mkdir -p data/external
+	@# An empty folder of own files is what git says it is: else `dvc status` calls it lost.
+	@test -n "$$(ls -A data/external)" || $(BIN)/dvc commit -q -f data/external.dvc
 	@touch $(STAMP)
 
 run: setup  ## run the pipeline in force and name its report

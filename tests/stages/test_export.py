@@ -89,8 +89,8 @@ def test_two_processes_write_the_same_bytes(models, tmp_path):
         code = (
             "from pathlib import Path; from stages.core.log import Log;"
             "from stages.export.stage import *;"
-            f"export(ExportParams(model='x', quantize=DynamicInt8()), Path({str(models / 'tagger')!r}),"
-            f" Path({str(out)!r}), Log())"
+            "export(ExportParams(model='x', quantize=DynamicInt8()),"
+            f" Path({str(models / 'tagger')!r}), Path({str(out)!r}), Log())"
         )
         environment = {"PYTHONHASHSEED": seed, "PATH": "", "OMP_NUM_THREADS": "1"}
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)

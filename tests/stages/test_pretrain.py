@@ -293,18 +293,6 @@ def test_parts_of_a_batch_see_every_row_once(masked: tuple[Path, Path]):
         assert sorted(seen) == sorted(rows.tolist())
 
 
-def test_the_first_phase_sees_short_pieces_and_the_second_whole_ones(masked: tuple[Path, Path]):
-    train = Tokens(masked[0])
-    make = objectives.Masked(4, train.special.all, 400)
-    params = PARAMS.model_copy(update={"short_length": 8, "short_share": 0.5})
-    (short,) = pretraining.step_tasks(params, make, train, 7)
-    (whole,) = pretraining.step_tasks(params, make, train, 8)
-    assert short.pieces.groups[0][2] == 8
-    assert whole.pieces.groups[0][2] == 32
-    rows = train.gather_flat(train.order(7, 4, PARAMS.seed))["input_ids"]
-    assert len(short.pieces.ids) == len(rows), "nothing is dropped by the cut"
-
-
 # --- refusals ------------------------------------------------------------------------------------
 
 

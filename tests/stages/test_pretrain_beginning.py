@@ -10,9 +10,9 @@ import torch
 
 from stages.lm import models, objectives
 from stages.lm.tokens import Tokens
-from stages.pretrain import beginning
+from stages.pretrain import beginning, pretraining
 from stages.pretrain.architecture import configuration
-from stages.pretrain.stage import Gpt2, Roberta
+from stages.pretrain.stage import Gpt2, PretrainParams, Roberta
 from tests import training
 
 SIZE = {"hidden_size": 64, "layers": 2, "heads": 4, "feed_forward_size": 64, "positions": 32}
@@ -113,3 +113,16 @@ def test_a_model_without_positions_or_bias_takes_the_vectors_only(train: Tokens)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     beginning.begin_at_frequencies(net, beginning.counted(train, 3))
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+def test_the_first_phase_sees_short_pieces_and_the_second_whole_ones(train: Tokens):
+    make = objectives.Masked(train.special.mask, train.special.all, train.vocab_size)
+    params = PretrainParams(
+        tokens="x", tokenizer="x", steps=16, batch_rows=4, short_length=8, short_share=0.5
+    )
+    (short,) = pretraining.step_tasks(params, make, train, 7)
+    (whole,) = pretraining.step_tasks(params, make, train, 8)
+    assert short.pieces.groups[0][2] == 8
+    assert whole.pieces.groups[0][2] == 32
+    rows = train.gather_flat(train.order(7, 4, params.seed))["input_ids"]
+    assert len(short.pieces.ids) == len(rows), "nothing is dropped by the cut"

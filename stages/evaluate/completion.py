@@ -34,7 +34,8 @@ def score_completions(
     if not prompts:
         board.note("No held-out file holds a function at its top level: nothing was completed.")
         return
-    texts = [prompt["head"] for prompt in prompts]
+    # Without the line's end: tokens of code hold it together with the indent that follows.
+    texts = [prompt["head"].rstrip("\n") for prompt in prompts]
     found: list[str] = []
     for text in texts:
         found += model.continue_greedily([text], task.completion_tokens)
@@ -46,6 +47,7 @@ def score_completions(
         "search": "greedy",
         "tokens": task.completion_tokens,
         "cut": "first-column",
+        "prompt_end": "colon",
         "check": "ast",
         "data": rows_digest(prompts),
     }
@@ -56,7 +58,7 @@ def score_completions(
         {
             "id": prompt["id"],
             "prompt": prompt["head"],
-            "completion": text[len(prompt["head"]) :],
+            "completion": text[len(prompt["head"].rstrip("\n")) :],
             "parses": good,
         }
         for prompt, text, good in zip(prompts, whole, passed, strict=True)

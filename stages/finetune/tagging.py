@@ -64,15 +64,29 @@ def run(params: FinetuneParams, base: Path, corpus: Path, model: Path, log: Log)
     log.metric("words_cut", batches.encoder.cut_words)
     models.save(net, model)
     tokenizers.copy(base, model, models.longest(net.config))
-    report = {
+    report = told(params, (train, valid), batches, progress, checks)
+    canonical.write_json(model / "training.json", report)
+    checkpoint.clear(log.scratch)
+
+
+def told(
+    params: FinetuneParams,
+    used: tuple[Sentences, Sentences],
+    batches: Batches,
+    progress: loop.Progress,
+    checks: dict[str, float | int],
+) -> dict[str, Any]:
+    """Return training.json: what was learned from, and how the weights were chosen."""
+    train, valid = used
+    return {
         "task": params.task,
         "initial": params.initial,
-        "labels": labels,
+        "labels": train.labels,
         "train_sentences": len(train),
         "train_words": train.words,
         "valid_sentences": len(valid),
         "valid_words": valid.words,
-        "valid_unseen_labels": sentences.unseen(valid, labels),
+        "valid_unseen_labels": sentences.unseen(valid, train.labels),
         "sentences_split": batches.encoder.split_sentences,
         "words_cut": batches.encoder.cut_words,
         "steps": progress.step,
@@ -89,8 +103,6 @@ def run(params: FinetuneParams, base: Path, corpus: Path, model: Path, log: Log)
             ],
         },
     }
-    canonical.write_json(model / "training.json", report)
-    checkpoint.clear(log.scratch)
 
 
 def open_model(params: FinetuneParams, base: Path, labels: list[str]) -> Any:

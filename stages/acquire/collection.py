@@ -34,7 +34,7 @@ def collect(params: AcquireParams, folder: Path, raw: Path, log: Log) -> None:
         "licence": params.licence,
         "licence_reason": params.licence_reason,
         "origin": params.origin or _origin(source, params.folder),
-        "synthetic": isinstance(source, GeneratorParams),
+        "synthetic": params.synthetic or isinstance(source, GeneratorParams),
     }
     with told_plainly(raw):
         raw.mkdir(parents=True, exist_ok=True)

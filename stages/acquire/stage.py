@@ -36,6 +36,9 @@ class AcquireParams(Params):
     """Why material without a licence may be used; needed where `licence` is null."""
     origin: str | None = None
     """Who made it and where it is found; null says what the source's parameters tell."""
+    synthetic: bool = False
+    """Whether the material was generated, or trained on what was: the report marks what stands on
+    it. The embedded generator's is always marked."""
     check: bool = True
     """Whether every file is read once, so that damage is told here and by place."""
 

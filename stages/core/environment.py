@@ -13,6 +13,8 @@ from stages.core.errors import DeclarationError, MachineError
 LOCK = "requirements.lock"
 ENVIRONMENT = "environment.yaml"
 OWN = "deveno"
+DRIVERS = ("nvidia-", "cuda-", "triton")
+"""Libraries that torch's builds for GPUs bring along: not locked, for the CPU build has none."""
 
 
 def normalised(name: str) -> str:
@@ -93,6 +95,8 @@ def _requirements(name: str) -> tuple[str, ...]:
             continue
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             child = normalised(requirement.name)
+            if child.startswith(DRIVERS):
+                continue
             try:
                 metadata.version(child)
             except metadata.PackageNotFoundError:

@@ -57,3 +57,15 @@ def test_another_machine_rewrites_machine_yaml_and_the_same_one_does_not(tmp_pat
     monkeypatch.setattr(machine, "_cpu", lambda: ("Other CPU", ["avx2"]))
     assert machine.refresh(tmp_path) == ["machine.yaml"]
     assert machine.yamlfile.read(tmp_path / "machine.yaml")["cpu"] == "Other CPU"
+
+
+def test_what_a_gpu_build_of_torch_brings_along_is_not_asked_of_the_lock(monkeypatch):
+    wanted = {"torch": ["numpy", "nvidia-cublas-cu13", "triton; python_version > '3'"]}
+    monkeypatch.setattr(environment.metadata, "requires", lambda name: wanted.get(name, []))
+    monkeypatch.setattr(environment.metadata, "version", lambda name: "1.0")
+    monkeypatch.setattr(environment, "distributions", lambda: {"torch": ["torch"]})
+    environment._requirements.cache_clear()
+    try:
+        assert environment.closure({"torch"}) == {"torch", "numpy"}
+    finally:
+        environment._requirements.cache_clear()

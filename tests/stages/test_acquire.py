@@ -21,6 +21,15 @@ from stages.lm.records import raw_documents, raw_labelled, raw_manifest, raw_pai
 from tests.stages.acquire_material import WORD, put, refused, take
 
 
+def test_files_made_of_generated_material_are_marked(tmp_path):
+    raw = tmp_path / "raw"
+    params = AcquireParams.model_validate(
+        {"licence": "CC0-1.0", "source": {"kind": "files"}, "synthetic": True}
+    )
+    acquire(params, put(tmp_path / "in", {"a.txt": "Unu.\n"}), raw, Log())
+    assert json.loads((raw / "manifest.json").read_text())["synthetic"] is True
+
+
 def test_files_come_as_they_are_and_are_described(tmp_path):
     packed = gzip.compress(b"Saluton!\n", mtime=0)
     raw, log = take(

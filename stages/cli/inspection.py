@@ -133,7 +133,10 @@ def one(graph: references.Graph, name: str) -> str:
 def use_recipe(options: argparse.Namespace) -> int:
     """Write a recipe's params.yaml and bring the generated files in step."""
     root = workspace.root()
+    before = recipes.experiment(root)
     kept = recipes.use(root, options.recipe, options.force)
+    if before:
+        print(f"the values that were in force are kept: `dvc exp apply {before}` brings them back")
     if kept:
         print(f"kept your params.yaml as {kept.name}")
     changed = dvcfile.sync(root)

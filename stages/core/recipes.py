@@ -82,18 +82,41 @@ def use(root: Path, name: str, force: bool = False) -> Path | None:
 
 
 def _is_ours(root: Path, path: Path) -> bool:
-    """Return whether params.yaml holds nothing of the user's: as committed, or as a recipe is."""
+    """Return whether params.yaml is kept elsewhere: in git, by a recipe or an experiment."""
     shown = subprocess.run(
         ["git", "show", f"HEAD:./{PARAMS}"], cwd=root, capture_output=True, check=False
     )
     now = path.read_bytes()
-    if shown.returncode == 0 and shown.stdout == now:
+    if (shown.returncode == 0 and shown.stdout == now) or experiment(root):
         return True
     try:
         current = yamlfile.plain(yamlfile.read(path))
         return any(complete(read(root, name), name) == current for name in names(root))
     except Exception:  # a recipe or file that does not parse is no proof that nothing is lost
         return False
+
+
+def experiment(root: Path) -> str | None:
+    """Return the DVC experiment that holds params.yaml as it is now, or None.
+
+    `dvc exp run -S` leaves its values in the workspace; `dvc exp apply NAME` brings them back.
+    """
+    if not (root / PARAMS).exists():
+        return None
+    now = (root / PARAMS).read_bytes()
+    listed = subprocess.run(
+        ["git", "for-each-ref", "--sort=-committerdate", "--format=%(refname)", "refs/exps"],
+        cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    for reference in listed.stdout.split():
+        if reference.startswith("refs/exps/exec/"):
+            continue  # what DVC is at, not what it keeps
+        shown = subprocess.run(
+            ["git", "show", f"{reference}:./{PARAMS}"], cwd=root, capture_output=True, check=False
+        )
+        if shown.returncode == 0 and shown.stdout == now:
+            return reference.rsplit("/", 1)[-1]
+    return None
 
 
 def active(root: Path) -> str | None:

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 from flows import server
@@ -87,6 +88,54 @@ def test_own_files_go_through_acquire_and_use_refuses_to_lose_changes(line):
     assert manifest["files"][0]["size_bytes"] > 0
     shell(line.root, "dvc exp run -q --temp -S 'acquire.texts.origin=me' acquire@texts")
     (line.root / "params.yaml").write_text(params)
+
+
+def test_the_hour_in_its_order(line, tmp_path):
+    """Each line as README has it, on the smoke recipe; only what would take minutes is narrowed."""
+    root = line.root
+    report = shell(root, "deveno run --compare").stdout
+    assert "report: reports/pages/smoke/index.html" in report
+    shell(root, "deveno try pos-int8 'Mi estas viro kaj estas varma tago.'")
+    shell(root, "dvc exp run -q -S pretrain.eo.learning_rate=2e-3")
+    assert "learning_rate: 0.002" in (root / "params.yaml").read_text()
+
+    (root.parent / "my-texts").mkdir()
+    train = pyarrow.parquet.read_table(root / "data/corpora/eo/train-00000.parquet")
+    for number, text in enumerate(train.column("text").to_pylist()[:80]):
+        (root.parent / "my-texts" / f"{number}.txt").write_text(text, encoding="utf-8")
+    chain = "cp ../my-texts/*.txt data/external/ && deveno use esperanto_files && dvc repro -q"
+    used = shell(root, f"mkdir -p data/external && {chain} refine@eo").stdout
+    assert "dvc exp apply" in used  # an experiment holds the values that `use` replaced
+    corpus = json.loads((root / "data/corpora/eo/corpus.json").read_text())
+    assert sum(split["documents"] for split in corpus["splits"].values()) > 60
+    shell(root, "deveno use smoke")
+
+    settings, port = root / "prefect.toml", server.free_port()
+    settings.write_text(settings.read_text().replace(":4200", f":{port}"))
+    ports = {"DEVENO_MLFLOW_PORT": str(server.free_port())}
+    try:
+        shell(root, "deveno up && prefect deployment run 'pipeline/smoke'", **ports)
+        deadline = time.monotonic() + 600
+        while (state := _last_state(port)) not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+            assert time.monotonic() < deadline, state
+            time.sleep(1)
+        assert state == "COMPLETED"
+        assert (root / ".deveno/worktrees/smoke/models/exported/pos-int8/model.onnx").exists()
+        nightly = shell(root, "prefect deployment inspect nightly/benchmark", **ports).stdout
+        assert "cron" in nightly
+    finally:
+        shell(root, "deveno down", check=False, **ports)
+        settings.write_text(settings.read_text().replace(f":{port}", ":4200"))
+
+
+def _last_state(port: int) -> str:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/flow_runs/filter", b'{"sort": "EXPECTED_START_TIME_DESC"}',
+        {"Content-Type": "application/json"},
+    )  # fmt: skip
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        runs = json.load(answer)
+    return next((run["state_type"] for run in runs if run["name"] == "pipeline/smoke"), "none")
 
 
 def test_mlflow_ui_finds_the_store_at_the_root(line, tmp_path):

@@ -188,12 +188,14 @@ def answerer(folder: Path) -> Answer:
 
 
 def _tagger(folder: Path) -> Answer:
-    from stages.lm import classify
+    from stages.lm import classify, onnx
+    from stages.lm.words import words as split_words
 
-    tagger = classify.load(folder)
+    exported = (folder / onnx.FILE).exists()
+    tagger = onnx.OnnxTagger(folder) if exported else classify.load(folder)
 
     def answer(texts: list[str]) -> list[Any]:
-        split = [classify.words(text) for text in texts]
+        split = [split_words(text) for text in texts]
         tagged = tagger.tag(split)
         return [
             [{"word": word, "tag": tag, "score": round(score, 4)} for word, (tag, score) in

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.errors import ArtifactError
-from stages.evaluate.material import open_corpus, rows_digest
+from stages.evaluate.material import Corpus, open_corpus, rows_digest
 from stages.evaluate.rules import MajorityTagger, SuffixTagger
 from stages.evaluate.scoreboard import DIGITS, Measure, Scoreboard, Systems
 from stages.evaluate.stage import TokenClassification
@@ -65,13 +65,7 @@ def score(task: TokenClassification, systems: Systems, corpus: Path, board: Scor
         board.score(measure, counts, gold.n)
     _note_gaps(gold, said, params.model, board)
     rivals: list[tuple[str, Tags]] = []
-    rules: dict[str, MajorityTagger | SuffixTagger] = {
-        "majority-tag": MajorityTagger(material.each("train")),
-        f"suffix-{task.suffix_characters}": SuffixTagger(
-            material.each("train"), task.suffix_characters
-        ),
-    }
-    for name, rule in rules.items():
+    for name, rule in _rules(task, material, board).items():
         rivals.append((name, rule.tag(gold.words)))
     for name, folder in systems.rivals():
         other = open_tagger(folder, params.threads, params.batch_size)
@@ -86,6 +80,21 @@ def score(task: TokenClassification, systems: Systems, corpus: Path, board: Scor
     }
     board.extra["labels"] = _label_table(counts, gold)
     board.keep(_samples(gold, said))
+
+
+def _rules(
+    task: TokenClassification, material: Corpus, board: Scoreboard
+) -> dict[str, MajorityTagger | SuffixTagger]:
+    """Return the rules that the training split teaches; an empty one teaches none."""
+    if next(iter(material.each("train")), None) is None:
+        board.note("The corpus has no training split: no rule can be learnt from it as a baseline.")
+        return {}
+    return {
+        "majority-tag": MajorityTagger(material.each("train")),
+        f"suffix-{task.suffix_characters}": SuffixTagger(
+            material.each("train"), task.suffix_characters
+        ),
+    }
 
 
 def _gold(rows: list[dict[str, Any]], known: Sequence[str]) -> Gold:

@@ -197,16 +197,16 @@ def load(folder: Path, head: Head, labels: Sequence[str] | None = None, seed: in
         raise ArtifactError(
             f"the model cannot be opened: {fault}", str(folder), "run the entry that makes it again"
         ) from fault
-    _check_loaded(info, folder, head)
+    _check_loaded(info, folder, new_head=labels is not None)
     return without_padding(model)
 
 
-def _check_loaded(info: dict[str, Any], folder: Path, head: Head) -> None:
+def _check_loaded(info: dict[str, Any], folder: Path, new_head: bool) -> None:
     """Refuse weights that are missing outside a new classification head, or of another shape."""
     lacking = sorted(
         str(name)
         for name in info["missing_keys"]
-        if head != "token-classification" or not str(name).startswith("classifier")
+        if not (new_head and str(name).startswith("classifier"))
     )
     wrong = sorted(str(row[0]) for row in info["mismatched_keys"])
     if lacking or wrong:

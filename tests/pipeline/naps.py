@@ -8,7 +8,11 @@ import os
 import shutil
 import socket
 import textwrap
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -93,6 +97,17 @@ RECIPES = {
     """,
 }
 LONG = "987.25"
+
+
+def answered(request: urllib.request.Request) -> Any:
+    """Return what a server answers as JSON; a busy one (503) is asked again, as Prefect does."""
+    for patience in (1, 3, 9):
+        with contextlib.suppress(urllib.error.HTTPError):
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        time.sleep(patience)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
 
 
 def free_port() -> int:

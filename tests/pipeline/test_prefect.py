@@ -59,8 +59,7 @@ def ask(home: Clone, path: str, body: dict | None = None):
     request = urllib.request.Request(
         f"{address(home)}/{path}", data, {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.load(answer)
+    return naps.answered(request)
 
 
 def trigger(home: Clone, deployment: str) -> str:

@@ -14,6 +14,8 @@ from stages.core.log import Log
 from stages.evaluate import tagging
 from stages.evaluate.rules import MajorityTagger, SuffixTagger
 from stages.evaluate.stage import EvaluateParams, evaluate
+from stages.lm.classify import Tagger
+from stages.lm.onnx import OnnxTagger
 from tests.stages import evaluate_material as material
 
 TRAIN = material.labelled_rows(80, seed=1)
@@ -226,6 +228,21 @@ def test_the_exported_tagger_tags_as_the_trained_one(trained, exported):
     assert [len(row) for row in torch_tags] == [len(row) for row in words]
     assert len({tag for row in torch_tags for tag in row}) > 1
     assert open_tagger(exported, 1, 1).tag(words) == torch_tags
+
+
+def test_the_exported_tagger_is_as_sure_as_the_trained_one(trained, exported):
+    words = [row["tokens"] for row in TEST[:8]]
+    ours = Tagger.load(trained).tag(words)
+    theirs = OnnxTagger(exported).tag(words)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert [tag for tag, _ in mine] == [tag for tag, _ in other]
+        assert [share for _, share in mine] == pytest.approx([p for _, p in other], abs=1e-4)
+
+
+def test_without_a_training_split_no_rule_pretends_to_be_a_baseline(run):
+    scores, _, _ = run(train=[])
+    assert not [row for row in scores["scores"] if row.get("baseline")]
+    assert any("no training split" in note for note in scores["notes"])
 
 
 def test_a_graph_with_other_answers_is_told(exported, tmp_path):

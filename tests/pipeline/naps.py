@@ -103,9 +103,12 @@ def answered(request: urllib.request.Request) -> Any:
     """Return what a server answers as JSON; a busy one (503) is asked again, as Prefect does."""
     for patience in (1, 3, 9):
         with contextlib.suppress(urllib.error.HTTPError):
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
+            return _json(request)
         time.sleep(patience)
+    return _json(request)
+
+
+def _json(request: urllib.request.Request) -> Any:
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)
 

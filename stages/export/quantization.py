@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,7 @@ def quantized(model: Any, params: DynamicInt8) -> Any:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     kinds = ["MatMul", "Gemm", "Attention", *(["Gather"] if params.embeddings else [])]
-    logging.getLogger().setLevel(logging.ERROR)  # its advice to preprocess goes to the root logger
-    with tempfile.TemporaryDirectory(prefix="deveno-quantize-") as folder:
+    with _quiet_root(), tempfile.TemporaryDirectory(prefix="deveno-quantize-") as folder:
         target = Path(folder) / "quantized.onnx"
         quantize_dynamic(
             model,
@@ -30,6 +31,18 @@ def quantized(model: Any, params: DynamicInt8) -> Any:
             op_types_to_quantize=kinds,
         )
         return cleaned(onnx.load(target))
+
+
+@contextlib.contextmanager
+def _quiet_root() -> Iterator[None]:
+    """Keep the quantizer's advice to preprocess, which it gives the root logger, to itself."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def coverage(model: Any) -> dict[str, Any]:

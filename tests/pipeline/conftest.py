@@ -81,10 +81,11 @@ def make_clone(folder: Path, recipe: str, hash_seed: str = "0", origin: Path = R
         "DEVENO_TRACKING": "off",
         "DVC_NO_ANALYTICS": "1",
         "DO_NOT_TRACK": "1",
-        "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@localhost",
-        "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@localhost",
     }  # fmt: skip
-    Path(environment["HOME"]).mkdir(exist_ok=True)
+    home = Path(environment["HOME"])
+    home.mkdir(exist_ok=True)
+    # Experiments are commits: DVC refuses them to somebody whom git does not know.
+    (home / ".gitconfig").write_text("[user]\n\tname = test\n\temail = test@localhost\n")
     clone = Clone(folder, environment)
     clone.run("git", "init", "-q", "-b", "main")
     clone.deveno("use", recipe, "--force")

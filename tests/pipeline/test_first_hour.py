@@ -75,19 +75,22 @@ def test_own_files_go_through_acquire_and_use_refuses_to_lose_changes(line):
     (line.root / "data/external/mine.txt").write_text(TEXTS, encoding="utf-8")
     params = (line.root / "params.yaml").read_text()
     (line.root / "params.yaml").write_text(params + "# my own note\n")
-    changed = (line.root / "params.yaml").read_text().replace("seed: 7", "seed: 8")
-    (line.root / "params.yaml").write_text(changed)
-    shown = shell(line.root, "deveno use esperanto_files", check=False)
-    assert shown.returncode == 2
-    assert "not committed" in shown.stderr
-    assert (line.root / "params.yaml").read_text() == changed
-    shell(line.root, "deveno use esperanto_files --force")
-    assert (line.root / "params.1.yaml.kept").read_text() == changed
-    shell(line.root, "dvc repro -q acquire@texts")
-    manifest = json.loads((line.root / "data/raw/texts/manifest.json").read_text())
-    assert manifest["files"][0]["size_bytes"] > 0
-    shell(line.root, "dvc exp run -q --temp -S 'acquire.texts.origin=me' acquire@texts")
-    (line.root / "params.yaml").write_text(params)
+    try:
+        changed = (line.root / "params.yaml").read_text().replace("seed: 7", "seed: 8")
+        (line.root / "params.yaml").write_text(changed)
+        shown = shell(line.root, "deveno use esperanto_files", check=False)
+        assert shown.returncode == 2
+        assert "not committed" in shown.stderr
+        assert (line.root / "params.yaml").read_text() == changed
+        shell(line.root, "deveno use esperanto_files --force")
+        assert (line.root / "params.1.yaml.kept").read_text() == changed
+        shell(line.root, "dvc repro -q acquire@texts")
+        manifest = json.loads((line.root / "data/raw/texts/manifest.json").read_text())
+        assert manifest["files"][0]["size_bytes"] > 0
+        shell(line.root, "dvc exp run -q --temp -S 'acquire.texts.origin=me' acquire@texts")
+    finally:
+        (line.root / "params.yaml").write_text(params)
+        (line.root / "data/external/mine.txt").unlink()
 
 
 def test_the_hour_in_its_order(line, tmp_path):

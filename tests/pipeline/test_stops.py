@@ -19,7 +19,7 @@ import pytest
 from stages.core import journal
 from tests.pipeline import naps
 from tests.pipeline.conftest import Clone
-from tests.pipeline.tracked import all_published, curve, runs, wait_for
+from tests.pipeline.tracked import all_published, curve, is_there, runs, wait_for
 
 pytestmark = pytest.mark.tools
 COUNT = '''
@@ -197,7 +197,7 @@ def test_a_curve_grows_in_mlflow_while_the_stage_runs(counters, plain_tracking):
 
     def points() -> int:
         assert process.poll() is None
-        if not (counters.root / "mlflow.db").exists():
+        if not is_there(counters.root):
             return 0
         found = runs(counters.root, "attributes.run_name = 'count@live'")
         return len(curve(counters.root, found[0], "reached_count")) if found else 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 from stages.core import tracking
@@ -38,6 +40,18 @@ def publish(home: Path) -> None:
     while one.step():
         time.sleep(0.01)
     assert not one.pending()
+
+
+def is_there(home: Path) -> bool:
+    """Say whether the publisher has made the store, without a client that would make it too."""
+    if not (home / "mlflow.db").exists():
+        return False
+    try:
+        with closing(sqlite3.connect(f"file:{home / 'mlflow.db'}?mode=ro", uri=True)) as store:
+            names = store.execute("SELECT name FROM experiments").fetchall()
+    except sqlite3.OperationalError:  # no such table yet
+        return False
+    return ("deveno",) in names
 
 
 def client(home: Path):

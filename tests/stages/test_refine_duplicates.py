@@ -148,8 +148,8 @@ def test_same_work_pairs_of_real_books(shared_data):
         "different_work_found": 0,
     }
     for row in rows:
-        # Normalisation cuts markers and joins lines, so a shingle here and there differs.
-        assert abs(row["exact_jaccard"] - row["jaccard_of_table"]) < 0.001
+        # Refine cuts frames, plates and markers that the table counts, so a few shingles differ.
+        assert abs(row["exact_jaccard"] - row["jaccard_of_table"]) < 0.005
         assert abs(row["estimated_jaccard"] - row["exact_jaccard"]) < 0.1
 
 

@@ -207,7 +207,8 @@ class Planner:
         if recorded and not changes(now, recorded):
             candidates.append(dict(made))
         body = self.prints.bodies[entry.stage.name]
-        stored = run_cache(self.cache, now, out_paths(entry, body))
+        _, deps, _ = fingerprint.resolved(entry, body)
+        stored = run_cache(self.cache, now, deps, out_paths(entry, body))
         if stored:
             candidates.append(outs(stored))
         for candidate in candidates:
@@ -295,10 +296,15 @@ def cache_folder(root: Path) -> Path:
     return root / ".dvc" / "cache"
 
 
-def run_cache(cache: Path, now: fingerprint.Lock, paths: list[str]) -> dict[str, Any] | None:
-    """Return what DVC's run cache holds for a lock (dvc.stage.cache._get_stage_hash)."""
-    deps = [{"path": path, "hash": "md5", "md5": value} for path, value in now["deps"].items()]
-    key_of = {"cmd": now["cmd"], "deps": deps, "params": now["params"], "outs": paths}
+def run_cache(
+    cache: Path, now: fingerprint.Lock, deps: list[str], paths: list[str]
+) -> dict[str, Any] | None:
+    """Return what DVC's run cache holds for a lock (dvc.stage.cache._get_stage_hash).
+
+    `deps` may name a path twice, as DVC's own list does where two optional inputs say `none`.
+    """
+    rows = [{"path": path, "hash": "md5", "md5": now["deps"][path]} for path in sorted(deps)]
+    key_of = {"cmd": now["cmd"], "deps": rows, "params": now["params"], "outs": paths}
     if not now["params"]:
         del key_of["params"]
     key = hashlib.sha256(json.dumps(key_of, sort_keys=True).encode()).hexdigest()

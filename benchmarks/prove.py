@@ -249,9 +249,7 @@ def main() -> int:
     folder = options.keep or Path(tempfile.mkdtemp(prefix="deveno-prove-"))
     folder.mkdir(parents=True, exist_ok=True)
     prover = Prover(folder.resolve())
-    rows: dict[int, dict[str, Any]] = {}
-    if RESULT.exists():
-        rows = {row["line"]: row for row in json.loads(RESULT.read_text(encoding="utf-8"))["lines"]}
+    passed_all = True
     for number in map(int, options.lines.split(",")):
         function = lines(prover)[number]
         load, started, spent = os.getloadavg()[0], time.monotonic(), _cpu_s()
@@ -259,17 +257,27 @@ def main() -> int:
             told, figure, passed = function()
         except Exception as error:
             told, figure, passed = f"line {number}", f"{type(error).__name__}: {error}", False
-        rows[number] = {
+        passed_all &= passed
+        row = {
             "line": number, "claim": str(function.__doc__).strip(), "command": told,
             "figure": figure, "pass": passed, "commit": prover.commit,
             "wall_s": round(time.monotonic() - started, 1), "cpu_s": round(_cpu_s() - spent, 1),
             "load_average_before": round(load, 2),
         }  # fmt: skip
-        ordered = [rows[key] for key in sorted(rows)]
-        from stages.core import canonical
+        record(row)
+    return 0 if passed_all else 1
 
-        canonical.write_json(RESULT, {"lines": ordered, "cores": os.cpu_count()})
-    return 0 if all(row["pass"] for row in rows.values()) else 1
+
+def record(row: dict[str, Any]) -> None:
+    """Put one line into the result; others may be proved by a process beside this one."""
+    from stages.core import canonical
+
+    rows = {}
+    if RESULT.exists():
+        rows = {one["line"]: one for one in json.loads(RESULT.read_text(encoding="utf-8"))["lines"]}
+    rows[row["line"]] = row
+    ordered = [rows[number] for number in sorted(rows)]
+    canonical.write_json(RESULT, {"lines": ordered, "cores": os.cpu_count()})
 
 
 if __name__ == "__main__":

@@ -246,6 +246,9 @@ def test_a_removed_entry_leaves_no_orphan(line):
     before = line.executions()
     line.run("dvc", "repro", "evaluate@lm")
     assert line.executions() == before
+    line.run("dvc", "repro")  # the page that lists it again
+    after = line.executions()
+    assert {name for name in after if after[name] > before[name]} <= {"report@smoke"}
 
 
 def comparable(lock: dict, timed: set[str]) -> dict:

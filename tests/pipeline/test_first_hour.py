@@ -14,6 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from flows import server
+from tests.pipeline import naps
 from tests.pipeline.conftest import ROOT
 
 pytestmark = pytest.mark.tools
@@ -117,9 +118,10 @@ def test_the_hour_in_its_order(line, tmp_path):
     settings.write_text(settings.read_text().replace(":4200", f":{port}"))
     ports = {"DEVENO_MLFLOW_PORT": str(server.free_port())}
     try:
-        shell(root, "deveno up && prefect deployment run 'pipeline/smoke'", **ports)
+        told = shell(root, "deveno up && prefect deployment run 'pipeline/smoke'", **ports).stdout
+        (run,) = [row.split()[-1] for row in told.splitlines() if "UUID:" in row]
         deadline = time.monotonic() + 600
-        while (state := _last_state(port)) not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+        while (state := _state(port, run)) not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
             assert time.monotonic() < deadline, state
             time.sleep(1)
         assert state == "COMPLETED"
@@ -131,14 +133,9 @@ def test_the_hour_in_its_order(line, tmp_path):
         settings.write_text(settings.read_text().replace(f":{port}", ":4200"))
 
 
-def _last_state(port: int) -> str:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/api/flow_runs/filter", b'{"sort": "EXPECTED_START_TIME_DESC"}',
-        {"Content-Type": "application/json"},
-    )  # fmt: skip
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        runs = json.load(answer)
-    return next((run["state_type"] for run in runs if run["name"] == "pipeline/smoke"), "none")
+def _state(port: int, run: str) -> str:
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}/api/flow_runs/{run}")
+    return str(naps.answered(asked)["state_type"])
 
 
 def test_mlflow_ui_finds_the_store_at_the_root(line, tmp_path):

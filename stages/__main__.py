@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -11,7 +12,11 @@ def main() -> int:
     if len(arguments) == 3 and arguments[0] == "execute":
         from stages.core.run import execute
 
-        return execute(arguments[1], arguments[2])
+        code = execute(arguments[1], arguments[2])
+        # Everything is published and closed; taking torch apart would cost a second per entry.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     if len(arguments) == 2 and arguments[0] == "publish":
         from pathlib import Path
 

@@ -152,10 +152,9 @@ def test_what_fsmt_cannot_hold_is_refused_by_its_field(
     tmp_path: Path, field: str, value: object
 ) -> None:
     raw = material.release(tmp_path / "raw", layout="old", **{field: 3})
-    tree = torch.load(raw / "files" / "model.pt", weights_only=False)
-    material.save(
-        raw / "files" / "model.pt", tree["model"], {**vars(tree["args"]), field: value}, "old"
-    )
+    tree = pickles.load(raw / "files" / "model.pt")
+    settings = {**pickles.plain(tree["args"]), field: value}
+    material.save(raw / "files" / "model.pt", tree["model"], settings, "old")
     error = refused(raw)
     assert field in error.what
     assert str(value) in error.what

@@ -1,0 +1,98 @@
+"""Verbs that say why and what differs: explain, compare."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+from stages.cli.inspection import Add, one
+from stages.core import explanation, plan, references, workspace
+
+SHOWN = 12
+"""Reasons shown of one entry; `--json` has all."""
+
+
+def add_verbs(add: Add) -> None:
+    """Register the verbs of this file."""
+    explain = add("explain", explain_one, "why an entry is stale, and why it ran the last time")
+    explain.add_argument("entry", metavar="ENTRY")
+    explain.add_argument("--json", action="store_true", help="as JSON")
+
+
+def explain_one(options: argparse.Namespace) -> int:
+    """Print why an entry is stale, the first cause above it, and why it ran the last time."""
+    root = workspace.root()
+    name = one(references.load(root), options.entry)
+    now = explanation.now(plan.make(root, [name]), name)
+    last = explanation.last(root, name)
+    if options.json:
+        print(json.dumps(_as_json(name, now, last), indent=2, ensure_ascii=False))
+        return 0
+    print("\n".join([*_told_now(name, now), *_told_last(last)]))
+    return 0
+
+
+def _as_json(name: str, now: explanation.Now, last: explanation.Last) -> dict[str, Any]:
+    ran = last.execution
+    return {
+        "entry": name,
+        "now": {
+            "action": now.action,
+            "reasons": now.reasons,
+            "causes": [vars(cause) for cause in now.causes],
+        },
+        "last": {
+            "state": last.state,
+            "fingerprint": last.fingerprint,
+            "present": last.present,
+            "execution": ran.id if ran else None,
+            "outcome": ran.outcome if ran else None,
+            "started": ran.start.get("time") if ran else None,
+            "reasons": last.reasons,
+            "made_by": last.made_by,
+            "restored": last.restored_at,
+        },
+    }
+
+
+def _told_now(name: str, now: explanation.Now) -> list[str]:
+    if now.action == plan.SKIP:
+        return [f"{name} is fresh: {'; '.join(now.reasons)}"]
+    verb = "the cache can restore it" if now.action == plan.RESTORE else "it will run"
+    rows = [f"{name} is stale, {verb}", *_some(now.reasons)]
+    for place, cause in enumerate(now.causes):
+        word = "another cause" if place else "first cause"
+        rows.append(f"{word}: {' -> '.join(cause.way)}")
+        rows += _some(cause.reasons) if cause.entry != name else ["  its own, as said"]
+    return rows
+
+
+def _told_last(last: explanation.Last) -> list[str]:
+    ran, rows = last.execution, []
+    if ran is not None:
+        spent = (ran.end or {}).get("durations", {})
+        took = f", {spent['process_s']:.1f} s" if "process_s" in spent else ""
+        began = _clock(float(ran.start.get("time", 0.0)))
+        rows.append(f"last time it ran: {began}, {ran.outcome}{took} ({ran.id}), because")
+        rows += _some(last.reasons)
+    if last.state == "never":
+        return [*rows, "it never ran here, and dvc.lock does not know it"]
+    if last.state == "restored":
+        when = f" {_clock(last.restored_at)}" if last.restored_at else ""
+        maker = f"made here by {last.made_by}" if last.made_by else "it never ran here"
+        what = "the recorded output was restored" if last.present else "dvc.lock records an output"
+        rows.append(f"{what}{when}, fingerprint {last.fingerprint}: {maker}")
+        if not last.present:
+            rows.append("that output is not here now")
+    return rows
+
+
+def _some(reasons: list[str]) -> list[str]:
+    more = [f"  (+{len(reasons) - SHOWN} more)"] if len(reasons) > SHOWN else []
+    return [f"  {reason}" for reason in reasons[:SHOWN]] + more
+
+
+def _clock(time_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_s))

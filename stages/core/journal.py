@@ -14,7 +14,6 @@ import fcntl
 import json
 import logging
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stages.core import machine
+from stages.core import energy, machine, snapshots
 
 Event = dict[str, Any]
 
@@ -65,6 +64,7 @@ class Journal:
         self._warned = self._torn = False
         self._descriptor: int | None = None
         self._stop = threading.Event()
+        self._counter_uj = energy.counter_uj()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
@@ -84,30 +84,36 @@ class Journal:
         version: int,
         params: Mapping[str, Any],
         workspace: Path,
-        inputs: Mapping[str, str] | None = None,
-        packages: Mapping[str, str] | None = None,
+        lock: Mapping[str, Any] | None = None,
+        reasons: Sequence[str] = (),
         sample_s: float = SAMPLE_S,
     ) -> Journal:
         """Open the journal of an execution that begins now and start sampling CPU and memory.
 
-        `inputs` maps the path of each dependency to DVC's md5 of it, where it is known.
+        `lock` is the entry's resolved lock ({cmd, deps: {path: md5}, params}), `reasons` say in
+        words why it runs. Uncommitted work is kept as a commit of its own (`snapshots`).
         """
         previous = last(home, stage, key)
         resumes = None
         if previous and previous.outcome in UNFINISHED:
             resumes = previous.id if previous.start.get("fingerprint") == fingerprint else None
+        known = dict(lock or {})
+        values = dict(known.get("params") or {})
         start = {
             "stage": stage,
             "key": key,
             "fingerprint": fingerprint,
             "version": version,
             "params": dict(params),
-            "commit": _commit(workspace),
+            **snapshots.take(workspace),
+            "reasons": list(reasons),
             "dvc_exp_name": os.environ.get("DVC_EXP_NAME"),
             "flow": flow_from_environment(),
             "workspace": str(workspace),
-            "inputs": dict(inputs or {}),
-            "packages": dict(packages or {}),
+            "cmd": known.get("cmd"),
+            "inputs": dict(known.get("deps") or {}),
+            "values": values,
+            "packages": dict(values.get("environment.yaml") or {}),
             "machine": machine.facts(),
             "resumes": resumes,
         }
@@ -122,7 +128,7 @@ class Journal:
         start = {
             "flow": {"id": run, "name": name, "recipe": recipe},
             "workspace": str(workspace),
-            "commit": _commit(workspace),
+            **snapshots.take(workspace),
         }
         return cls(folder(home) / FLOWS / f"{_stamp()}-{run}.jsonl", start)
 
@@ -157,10 +163,15 @@ class Journal:
             "cpu_s": round(machine.cpu_s(), 3),
             "peak_rss_mib": round(machine.peak_rss_mib(), 1),
         }
+        used = energy.estimate(machine.cpu_s()).row()
+        counter = energy.counter_uj()
+        if counter is not None and self._counter_uj is not None and counter >= self._counter_uj:
+            used["package_energy_wh"] = round((counter - self._counter_uj) / 3.6e9, 4)
         end = {
             "event": "end",
             "outcome": outcome,
             "durations": {**measured, **(durations or {})},
+            "energy": used,
             "outputs": [dict(row) for row in outputs],
             "error": list(error),
         }
@@ -374,14 +385,3 @@ def _plain(value: Any) -> Any:
 
 def _stamp() -> str:
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-
-
-def _commit(workspace: Path) -> str | None:
-    try:
-        shown = subprocess.run(
-            ["git", "-C", str(workspace), "rev-parse", "HEAD"],
-            capture_output=True, text=True, timeout=10, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return shown.stdout.strip() or None

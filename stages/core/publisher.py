@@ -266,6 +266,13 @@ class Publisher:
                 store.link(run, store.model(row["path"], row["md5"], run, tags))
         if outcome == "ok":
             self._score(run, execution, store)
+            from stages.core.records import record_of
+
+            told = record_of(journal.Execution(
+                execution.id, execution.path, execution.start, end, execution.alive
+            ))  # fmt: skip
+            if told is not None:
+                _keep_text(store, run, "record.json", canonical.dumps(told))
         if end.get("error"):
             store.tag(run, {"deveno.error": "\n".join(end["error"])})
         store.finish(run, outcome, end["time"])
@@ -309,13 +316,18 @@ def points(events: list[Event], kinds: tuple[str, ...] = ("metric", "observe")) 
 
 
 def _keep(store: Store, run: str, event: Mapping[str, Any]) -> None:
-    """Keep a text or a table; an artifact store that refuses is no reason to hold the numbers."""
+    """Keep a text or a table."""
+    if event["event"] == "text":
+        _keep_text(store, run, f"texts_{event['name']}.txt", str(event["text"]))
+    else:
+        rows = json.dumps(event["rows"], ensure_ascii=False, indent=1)
+        _keep_text(store, run, f"tables_{event['name']}.json", rows)
+
+
+def _keep_text(store: Store, run: str, name: str, text: str) -> None:
+    """Keep a small file; an artifact store that refuses is no reason to hold the numbers."""
     try:
-        if event["event"] == "text":
-            store.text(run, f"texts_{event['name']}.txt", str(event["text"]))
-        else:
-            rows = json.dumps(event["rows"], ensure_ascii=False, indent=1)
-            store.text(run, f"tables_{event['name']}.json", rows)
+        store.text(run, name, text)
     except Exception as error:
         store.check()  # a dead server is another matter: then all of it is sent again
-        _logger.warning("%s of run %s is not kept: %s", event["name"], run, _first_line(error))
+        _logger.warning("%s of run %s is not kept: %s", name, run, _first_line(error))

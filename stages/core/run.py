@@ -27,8 +27,10 @@ from stages.core import (
     environment,
     hashes,
     journal,
+    lockfiles,
     machine,
     parent,
+    plan,
     publication,
     references,
     registry,
@@ -164,9 +166,17 @@ class Execution:
             version=stage.version,
             params=self.entry.params.model_dump(mode="json"),
             workspace=self.root,
-            inputs=lock["deps"],
-            packages=lock["params"].get(environment.ENVIRONMENT, {}),
+            lock=lock,
+            reasons=self._reasons(),
         )
+
+    def _reasons(self) -> list[str]:
+        """Return in words why this runs: what differs from what dvc.lock says of the last time."""
+        path = self.root / "dvc.lock"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        recorded = lockfiles.split(text).get(self.entry.name)
+        found = plan.changes(self.lock, recorded.body if recorded else None)
+        return found or ["nothing it depends on changed: it was forced, or its outputs were gone"]
 
     def _sink(self, event: Event) -> None:
         if self.journal is not None:

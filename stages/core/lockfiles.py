@@ -1,0 +1,177 @@
+"""What dvc.lock and DVC's run cache hold, read quickly: entries split as text, parsed when asked.
+
+A repository's history holds the same entries many times over. So a lock file is cut into entries
+by its indentation, equal texts count once, paths and hashes are read line by line, and only the
+parameters of an entry that is really shown go through the YAML reader. An entry that is not in
+DVC's own style (edited by hand) goes through it whole.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.core import yamlfile
+from stages.core.errors import DevenoError
+
+NAME = re.compile(r"^  (\S.*):$", re.MULTILINE)
+ROW = re.compile(r"(?P<first>- )?(?P<name>path|hash|md5|size|nfiles|isexec): (?P<value>\S.*)")
+
+
+@dataclass(frozen=True)
+class Text:
+    """One entry as a lock file spells it, without its name and indentation."""
+
+    text: str
+
+    @functools.cached_property
+    def fields(self) -> tuple[str, dict[str, str], dict[str, str], dict[str, int]]:
+        """The command, dependencies and outputs by path (their md5), and sizes of the outputs."""
+        return _scanned(self.text) or _parsed(self.body)
+
+    @functools.cached_property
+    def body(self) -> dict[str, Any]:
+        """The whole entry, through the YAML reader."""
+        try:
+            return dict(yamlfile.plain(yamlfile.parse(self.text, "dvc.lock")))
+        except DevenoError:
+            return {}
+
+    @functools.cached_property
+    def params(self) -> dict[str, Any]:
+        """The recorded values per file."""
+        rows = block(self.text, "params")
+        if not rows:
+            return {}
+        try:
+            return dict(yamlfile.plain(yamlfile.parse(rows, "dvc.lock")).get("params") or {})
+        except DevenoError:
+            return {}
+
+
+def split(text: str) -> dict[str, Text]:
+    """Return the entries of a dvc.lock by name; a damaged file gives what of it can be read."""
+    start = text.find("stages:\n")
+    if start < 0:
+        return {}
+    body = text[start + len("stages:\n") :]
+    marks = list(NAME.finditer(body))
+    found = {}
+    for mark, after in zip(marks, [*marks[1:], None], strict=True):
+        end = after.start() if after else len(body)
+        rows = body[mark.end() + 1 : end].splitlines()
+        kept = [row[4:] for row in rows if row.startswith("    ")]
+        found[mark[1].strip("'\"")] = Text("\n".join(kept) + "\n")
+    return found
+
+
+def block(text: str, name: str) -> str:
+    """Return a top-level block of an entry with its heading; empty if there is none."""
+    start = 0 if text.startswith(f"{name}:\n") else text.find(f"\n{name}:\n") + 1
+    if not start and not text.startswith(f"{name}:\n"):
+        return ""
+    end = re.compile(r"^[a-z]", re.MULTILINE).search(text, start + len(name))
+    return text[start : end.start()] if end else text[start:]
+
+
+def _scanned(text: str) -> tuple[str, dict[str, str], dict[str, str], dict[str, int]] | None:
+    """Return the fields line by line, or None where a line is not in DVC's own style."""
+    command = re.match(r"cmd: ([^\n'\"|>&*!%@`{\[].*)\n(?! )", text)
+    if command is None:
+        return None
+    deps = _rows(block(text, "deps"))
+    outs = _rows(block(text, "outs"))
+    if deps is None or outs is None:
+        return None
+    hashes = {row["path"]: row.get("md5", "") for row in deps}
+    made = {row["path"]: row.get("md5", "") for row in outs}
+    sizes = {row["path"]: int(row["size"]) for row in outs if row.get("size", "").isdigit()}
+    return command[1], hashes, made, sizes
+
+
+def _rows(text: str) -> list[dict[str, str]] | None:
+    rows: list[dict[str, str]] = []
+    for line in text.splitlines()[1:]:
+        match = ROW.fullmatch(line.removeprefix("  ") if line.startswith("  ") else line)
+        if match is None or match["value"][0] in "'\"|>&*!%@`":
+            return None
+        if match["first"]:
+            rows.append({})
+        if not rows:
+            return None
+        rows[-1][match["name"]] = match["value"]
+    return rows
+
+
+def _parsed(body: Mapping[str, Any]) -> tuple[str, dict[str, str], dict[str, str], dict[str, int]]:
+    def column(name: str) -> dict[str, str]:
+        return {
+            str(row["path"]): str(row.get("md5") or "")
+            for row in body.get(name) or []
+            if isinstance(row, dict) and "path" in row
+        }
+
+    sizes = {
+        str(row["path"]): int(row["size"])
+        for row in body.get("outs") or []
+        if isinstance(row, dict) and isinstance(row.get("size"), int)
+    }
+    return str(body.get("cmd") or ""), column("deps"), column("outs"), sizes
+
+
+def history(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield (commit, text of dvc.lock) for every commit that changed it, newest first.
+
+    All branches, tags, DVC's experiments and our snapshots count; nothing where git is missing.
+    """
+    listed = git(root, "log", "--all", "--full-history", "--format=%H", "--", "dvc.lock")
+    commits = listed.split()
+    if not commits:
+        return
+    prefix = git(root, "rev-parse", "--show-prefix").strip()
+    asked = "".join(f"{commit}:{prefix}dvc.lock\n" for commit in commits).encode()
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), "cat-file", "--batch"],
+            input=asked, capture_output=True, check=False,
+        ).stdout  # fmt: skip
+    except OSError:
+        return
+    at = 0
+    for commit in commits:
+        end = answer.find(b"\n", at)
+        head = answer[at:end].split()
+        at = end + 1
+        if len(head) == 3 and head[1] == b"blob":
+            size = int(head[2])
+            yield commit, answer[at : at + size].decode("utf-8", errors="replace")
+            at += size + 1
+
+
+def git(root: Path, *arguments: str) -> str:
+    """Return what a git command printed; an empty text where it failed or git is missing."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def run_cache(cache: Path) -> Iterator[tuple[str, Text]]:
+    """Yield (name of the record, entry) of DVC's run cache, newest first."""
+    files = [path for path in (cache / "runs").glob("*/*/*") if not path.name.endswith(".tmp")]
+    stamped = []
+    for path in files:
+        try:
+            stamped.append((path.stat().st_mtime, path, path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError):
+            continue
+    for _, path, text in sorted(stamped, key=lambda row: (-row[0], row[1])):
+        yield f"{path.parent.name[:12]}", Text(text)

@@ -65,7 +65,7 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from stages.cli import comparing, inspection, running, servers, trying
+    from stages.cli import ancestry, comparing, inspection, running, servers, trying
 
     parser = Parser(
         prog="deveno", description="From raw text to a benchmarked model, every file made again."
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     inspection.add_verbs(add)
+    ancestry.add_verbs(add)
     running.add_verbs(add)
     trying.add_verbs(add)
     servers.add_verbs(add)

@@ -129,6 +129,8 @@ class Records:
         self.by_entry: dict[str, list[Record]] = {}
         self.executions: dict[str, list[journal.Execution]] = {}
         """Finished executions by fingerprint, newest first."""
+        self._readers: dict[tuple[str, str], list[Record]] = {}
+        self._parents: set[str] = set()
         self._known: dict[Any, Record] = {}
         self._doubtful: list[tuple[journal.Execution, Record]] = []
         self._listings: dict[str, list[tuple[str, str]] | None] = {}
@@ -183,6 +185,9 @@ class Records:
         self.by_entry.setdefault(record.entry, []).append(record)
         for path, md5 in record.outs.items():
             self.by_out.setdefault((path, md5), []).append(record)
+            self._parents.add(path.rpartition("/")[0])
+        for path, md5 in record.deps.items():
+            self._readers.setdefault((path, md5), []).append(record)
 
     def _executions(self) -> Iterator[journal.Execution]:
         """Yield every finished execution of every entry, newest first."""
@@ -285,20 +290,24 @@ class Records:
 
     def consumers(self, record: Record) -> list[Record]:
         """Return the records that read an output of this one, the newest of each entry first."""
-        outs = {path: md5 for path, md5 in record.outs.items() if md5}
+        found = [r for path, md5 in record.outs.items() for r in self._readers.get((path, md5), [])]
+        for path in record.outs:
+            for (dep, _), readers in self._of_parents.get(path.rpartition("/")[0], {}).items():
+                found += [one for one in readers if self._lists(one, record, dep)]
+        return list(dict.fromkeys(found))
 
-        def reads(other: Record) -> bool:
-            plain = any(other.deps.get(path) == md5 for path, md5 in outs.items())
-            return plain or (other is not record and self._lists(other, record))
+    @functools.cached_property
+    def _of_parents(self) -> dict[str, dict[tuple[str, str], list[Record]]]:
+        """Readers of parent folders, which read whatever lies in them, by folder."""
+        found: dict[str, dict[tuple[str, str], list[Record]]] = {}
+        for (path, md5), readers in self._readers.items():
+            if path in self._parents:
+                found.setdefault(path, {})[(path, md5)] = readers
+        return found
 
-        return [other for other in self.all if reads(other)]
-
-    def _lists(self, reader: Record, made: Record) -> bool:
-        """Return whether a reader of parent folders reads a record's output."""
-        parents = [
-            path for path in reader.inputs if any(o.startswith(path + "/") for o in made.outs)
-        ]
-        return any(made in self._inside(reader, path, reader.deps[path]) for path in parents)
+    def _lists(self, reader: Record, made: Record, folder: str) -> bool:
+        """Return whether a reader of a parent folder read a record's output there."""
+        return made in self._inside(reader, folder, reader.deps[folder])
 
     def _inside(self, record: Record, folder: str, md5: str) -> list[Record]:
         """Return whose outputs a parent folder held when a reader of many entries ran.

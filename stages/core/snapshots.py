@@ -7,6 +7,7 @@ or file of the user is touched, the same work gives the same commit, and git kee
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import subprocess
@@ -139,17 +140,23 @@ _md5_of: dict[str, str] = {}
 
 def holds(root: Path, commit: str, wanted: Mapping[str, str]) -> bool:
     """Return whether the files of a commit have the given MD5s."""
-    prefix = lockfiles.git(root, "rev-parse", "--show-prefix").strip()
-    listed = lockfiles.git(root, "ls-tree", "-r", "-z", "--full-tree", commit)
-    blobs = {}
-    for row in listed.split("\0"):
-        head, _, name = row.partition("\t")
-        if name:
-            blobs[name] = head.split()[2]
+    prefix, blobs = _tree(root, commit)
     if any(prefix + path not in blobs for path in wanted):
         return False
     _read_blobs(root, [blobs[prefix + path] for path in wanted])
     return all(_md5_of.get(blobs[prefix + path]) == md5 for path, md5 in wanted.items())
+
+
+@functools.cache
+def _tree(root: Path, commit: str) -> tuple[str, dict[str, str]]:
+    """Return where the workspace is in its repository, and git's id of each file of a commit."""
+    prefix = lockfiles.git(root, "rev-parse", "--show-prefix").strip()
+    blobs = {}
+    for row in lockfiles.git(root, "ls-tree", "-r", "-z", "--full-tree", commit).split("\0"):
+        head, _, name = row.partition("\t")
+        if name:
+            blobs[name] = head.split()[2]
+    return prefix, blobs
 
 
 def _read_blobs(root: Path, names: list[str]) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core import energy, machine, snapshots
+from stages.core.drain import Drain
 
 Event = dict[str, Any]
 
@@ -60,18 +61,12 @@ class Journal:
     def __init__(self, path: Path, start: Mapping[str, Any]) -> None:
         self.path = path
         self.execution = f"{path.parent.name}/{path.stem}"
-        self._lock = threading.Lock()
-        self._warned = self._torn = False
-        self._descriptor: int | None = None
+        self._warned = False
         self._stop = threading.Event()
         self._counter_uj = energy.counter_uj()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # readers hold theirs for microseconds
-        except OSError as error:
-            self._warn(error)
+        self._lines = Drain(path, self._warn)
         self.append({"event": "start", "execution": self.execution, "pid": os.getpid(), **start})
+        self._lines.flush()  # whoever looks for an execution reads this line
 
     @classmethod
     def open(
@@ -133,13 +128,11 @@ class Journal:
         return cls(folder(home) / FLOWS / f"{_stamp()}-{run}.jsonl", start)
 
     def append(self, event: Mapping[str, Any]) -> None:
-        """Append one event with the time; any thread may, and a failure is only a warning."""
-        try:
-            text = json.dumps({"time": round(time.time(), 4), **event}, default=_plain)
-            with self._lock:
-                self._write(text.encode("ascii") + b"\n")
-        except (OSError, ValueError, TypeError) as error:
-            self._warn(error)
+        """Append one event with the time; any thread may, none waits, a failure is a warning.
+
+        It is in the file some 0.1 s later; the event must not be changed after the call.
+        """
+        self._lines.put(event)
 
     def close(
         self,
@@ -176,22 +169,7 @@ class Journal:
             "error": list(error),
         }
         self.append(end)
-        with self._lock:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
-
-    def _write(self, data: bytes) -> None:
-        if self._descriptor is None:
-            return
-        if self._torn:  # end the half line of an earlier failure, so that only it is lost
-            data = b"\n" + data
-        written = 0
-        try:
-            while written < len(data):
-                written += os.write(self._descriptor, data[written:])
-        finally:
-            self._torn = (self._torn and not written) or 0 < written < len(data)
+        self._lines.close()
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:
@@ -376,11 +354,6 @@ def _parse(row: bytes) -> Event | None:
     except ValueError:
         return None
     return event if isinstance(event, dict) else None
-
-
-def _plain(value: Any) -> Any:
-    item = getattr(value, "item", None)  # numbers of numpy and torch
-    return item() if callable(item) else str(value)
 
 
 def _stamp() -> str:

@@ -57,20 +57,26 @@ class Log:
 
     def metric(self, name: str, value: float, *, step: int | None = None) -> None:
         """Report a deterministic number; with `step` it is a point of a curve."""
-        number = _number(name, value)
+        # A training thread waits for this, so it is written flat: 2 us (benchmarks/overhead.py).
+        number = value if type(value) is float and value - value == 0 else _number(name, value)
         self.metrics[name] = number
         if step is not None:
-            self.curves.setdefault(name, []).append((int(step), float(number)))
-        self._emit("metric", name=name, value=number, step=step)
+            curve = self.curves.get(name)
+            if curve is None:
+                curve = self.curves[name] = []
+            curve.append((int(step), float(number)))
+        if self._sink is not None:
+            self._sink({"event": "metric", "name": name, "value": number, "step": step})
 
     def observe(self, name: str, value: float, *, step: int | None = None) -> None:
         """Report a time, rate or size of this run on this machine; it never enters an output."""
-        self.observed[name] = float(value)
-        self._emit("observe", name=name, value=float(value), step=step)
+        number = self.observed[name] = float(value)
+        if self._sink is not None:
+            self._sink({"event": "observe", "name": name, "value": number, "step": step})
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Report a small table (at most some hundred rows)."""
-        self.tables[name] = list(rows)
+        self.tables[name] = [dict(row) for row in rows]  # written later: no row may change
         self._emit("table", name=name, rows=self.tables[name])
 
     def text(self, name: str, text: str) -> None:

@@ -147,7 +147,7 @@ class Execution:
         with self._locked():
             self.journal = self._opened()
             tracking.ensure_publisher(workspace.home(self.root))  # curves are live
-            self.log = Log(self._sink, self.scratch)
+            self.log = Log(self.journal.append, self.scratch)
             try:
                 self._on_stop()
                 self._compute()

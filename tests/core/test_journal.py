@@ -36,6 +36,7 @@ WRITER = """
     opened = Journal.open(home, "pretrain", "eo", fingerprint="f" * 64, version=1, params={},
                           workspace=home)
     opened.append({"event": "metric", "name": "loss_nats", "value": 1.5, "step": 0})
+    time.sleep(0.3)  # a kill loses at most the last 0.2 s
     print("ready", flush=True)
     time.sleep(60)
 """
@@ -116,36 +117,113 @@ def test_a_torn_last_line_is_skipped_until_it_is_whole(tmp_path):
     assert tail.read() == [{"event": "metric", "name": "loss_nats"}]
     with opened.path.open("ab") as stream:
         stream.write(b'{"event": "met')
-    os.close(opened._descriptor)  # as a crash does
-    opened._descriptor = None
+    descriptor, opened._lines.descriptor = opened._lines.descriptor, None
+    os.close(descriptor)  # as a crash does
     execution = journal.last(tmp_path, "pretrain", "eo")
     assert execution.outcome == "interrupted"
     assert [event["event"] for event in execution.events()] == ["start", "metric"]
 
 
-def test_a_full_disk_is_a_warning_and_loses_only_what_did_not_fit(tmp_path, monkeypatch, caplog):
+def test_a_full_disk_is_a_warning_and_loses_nothing_once_there_is_room(
+    tmp_path, monkeypatch, caplog
+):
     opened = start(tmp_path)
     real = os.write
     room = [10]
 
     def write(descriptor: int, data: bytes) -> int:
-        if descriptor != opened._descriptor or len(data) <= room[0]:
+        if descriptor != opened._lines.descriptor or len(data) <= room[0]:
             return real(descriptor, data)
         if room[0] == 0:
             raise OSError(errno.ENOSPC, "No space left on device")
         written, room[0] = real(descriptor, data[: room[0]]), 0
         return written
 
+    tail = journal.Tail(opened.path)
+    tail.read()
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", write)
-        opened.append({"event": "metric", "name": "lost", "value": 1})
-        opened.append({"event": "metric", "name": "lost_too", "value": 1})
+        opened.append({"event": "metric", "name": "first", "value": 1})
+        opened._lines.flush()
+        opened.append({"event": "metric", "name": "second", "value": 1})
+        opened._lines.flush()
+        assert tail.read() == []  # ten bytes of a line are no line
     assert "No space left" in caplog.text
     assert len(caplog.records) == 1
-    opened.append({"event": "metric", "name": "kept", "value": 2})
+    opened.append({"event": "metric", "name": "third", "value": 2})
     opened.close("ok")
-    names = [event.get("name") for event in journal.last(tmp_path, "pretrain", "eo").events()]
-    assert names == [None, "kept", None]
+    assert [event.get("name") for event in tail.read()] == ["first", "second", "third", None]
+
+
+def test_a_disk_that_does_not_answer_holds_nobody_up(tmp_path, monkeypatch):
+    opened = start(tmp_path)
+    real, answer = os.write, threading.Event()
+    monkeypatch.setattr(os, "write", lambda *given: answer.wait(20) and real(*given))
+    began = time.monotonic()
+    for step in range(1000):
+        opened.append({"event": "metric", "name": "x", "value": step, "step": step})
+        if step == 500:
+            time.sleep(0.3)  # the writer is stuck by now
+    assert time.monotonic() - began < 5
+    assert len(journal.Tail(opened.path).read()) == 1
+    answer.set()
+    opened.close("ok")
+    events = journal.last(tmp_path, "pretrain", "eo").events()
+    assert [event["value"] for event in events[1:-1]] == list(range(1000))
+
+
+ENDS = {
+    "SIGTERM": "os.kill(os.getpid(), signal.SIGTERM)",
+    "an uncaught error": "raise RuntimeError('planted')",
+    "the end of the program": "sys.exit(3)",
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_what_was_logged_is_written_however_the_process_ends(tmp_path, how):
+    code = textwrap.dedent(WRITER).split("time.sleep(0.3)")[0] + textwrap.dedent(
+        f"""
+        import os, signal
+        signal.signal(signal.SIGTERM, lambda *given: (opened.close("resumable"), os._exit(75)))
+        for step in range(1, 2000):
+            opened.append({{"event": "metric", "name": "loss_nats", "value": 1.5, "step": step}})
+        {ENDS[how]}
+        """
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode != 0
+    events = journal.last(tmp_path, "pretrain", "eo").events()
+    assert [e["step"] for e in events if e["event"] == "metric"] == list(range(2000))
+
+
+def test_a_killed_process_has_written_all_but_its_last_moments(tmp_path):
+    code = textwrap.dedent(WRITER).split("opened.append")[0] + textwrap.dedent(
+        """
+        for step in range(10**9):
+            opened.append({"event": "metric", "name": "x", "value": time.time(), "step": step})
+            print(time.time(), flush=True)
+            time.sleep(0.005)
+        """
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as writer:
+        time.sleep(1.5)
+        writer.kill()
+        said = float(writer.stdout.read().split()[-1])
+    events = journal.last(tmp_path, "pretrain", "eo").events()
+    assert [e["step"] for e in events[1:]] == list(range(len(events) - 1))
+    assert 0 <= said - events[-1]["value"] < 2  # 0.1 s on a machine that is not loaded
+
+
+def test_the_time_is_that_of_the_call(tmp_path):
+    opened = start(tmp_path)
+    before = time.time()
+    opened.append({"event": "metric", "name": "x", "value": 1})
+    after = time.time()
+    time.sleep(0.3)
+    opened.close("ok")
+    event = journal.last(tmp_path, "pretrain", "eo").events()[1]
+    assert before - 1e-3 <= event["time"] <= after + 1e-3
 
 
 def test_a_read_only_state_folder_is_a_warning(tmp_path, caplog):

@@ -65,7 +65,7 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from stages.cli import ancestry, comparing, inspection, running, servers, trying
+    from stages.cli import ancestry, bundling, comparing, inspection, running, servers, trying
 
     parser = Parser(
         prog="deveno", description="From raw text to a benchmarked model, every file made again."
@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     trying.add_verbs(add)
     servers.add_verbs(add)
     comparing.add_verbs(add)
+    bundling.add_verbs(add)
     return parser
 
 

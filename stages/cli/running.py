@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from stages.cli.inspection import Add, expected, table
-from stages.core import dvcfile, journal, machine, plan, prune, published, references, workspace
+from stages.core import (
+    adoption,
+    dvcfile,
+    journal,
+    machine,
+    plan,
+    prune,
+    published,
+    references,
+    workspace,
+)
 from stages.core.errors import DevenoError, MachineError
 
 PLAIN_EVERY_S = 15.0
@@ -55,6 +65,7 @@ def run_entries(options: argparse.Namespace) -> int:
     else:
         print(expected(made), flush=True)
         made.check_disk()
+        adoption.bring_back(root, made.tracked)
         code = _run(root, made, forced)
         if code:
             return code

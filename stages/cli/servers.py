@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from stages.cli.inspection import Add
-from stages.core import machine, plan, prune, recipes, references, workspace
+from stages.core import adoption, machine, plan, prune, recipes, references, workspace
 from stages.core.errors import MachineError
 
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ def show_steps(options: argparse.Namespace) -> int:
     forced = references.select(graph, options.targets) if options.force else set()
     made = plan.make(root, options.targets, frozenset(forced))
     made.check_disk()
+    adoption.bring_back(root, made.tracked)
     rows = [
         {
             "entry": step.name,

@@ -65,7 +65,9 @@ def render(root: Path) -> dict[str, str]:
         DVCFILE: _merged(root / DVCFILE, closures),
         environment.ENVIRONMENT: f"# Versions that enter fingerprints. {HEADING}\n" + lines,
         ".dvcignore": "".join(f"{pattern}\n" for pattern in hashes.IGNORED)
-        + "".join(f"/{folder}\n" for folder in (".venv", ".deveno", "scratch", "mlruns")),
+        + "".join(
+            f"/{folder}\n" for folder in (".venv", ".deveno", "scratch", "bundles", "mlruns")
+        ),
     }
 
 

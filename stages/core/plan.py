@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core import (
+    adoption,
     environment,
     fingerprint,
     journal,
@@ -69,6 +70,12 @@ class Plan:
         """Return the steps that are not fresh."""
         return [step for step in self.steps.values() if step.action != SKIP]
 
+    @property
+    def tracked(self) -> list[str]:
+        """Return the inputs of stale entries that are not there and that `.dvc` files record."""
+        reads = [path for step in self.pending for path in step.entry.reads.values()]
+        return adoption.missing(self.root, reads)
+
     def check_disk(self) -> None:
         """Refuse when what past runs wrote does not fit in what is free."""
         needed = sum(step.usage.output_bytes * 2 for step in self.of(RUN) if step.usage)
@@ -108,7 +115,8 @@ class Planner:
     def step(self, entry: Entry) -> Step:
         """Return what will happen to one entry; remembers what its outputs will be."""
         upstream = [self.unknown[path] for path in self._read(entry) if path in self.unknown]
-        now = self.prints.lock(entry, self.outputs | self._folders(entry))
+        known = self.outputs | self._folders(entry) | self._tracked(entry)
+        now = self.prints.lock(entry, known)
         recorded = self.locks.get(entry.name)
         frozen = bool(recorded and self.prints.bodies[entry.stage.name].get("frozen"))
         if frozen:  # DVC then looks at the outputs only
@@ -154,6 +162,11 @@ class Planner:
                 rows += self._listed(path.removeprefix(start), value)
             found[folder] = combined(sorted(rows), True)
         return found
+
+    def _tracked(self, entry: Entry) -> dict[str, str | None]:
+        """Return the hashes of inputs that are not there and that a `.dvc` file brings back."""
+        gone = adoption.missing(self.root, list(entry.reads.values()))
+        return {path: adoption.recorded_md5(self.root, path) for path in gone}
 
     def _listed(self, name: str, value: str | None) -> list[tuple[str, str]]:
         """Return the files of an output as the cache lists them, under its name."""

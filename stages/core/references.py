@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from stages.core import registry, yamlfile
+from stages.core import adoption, registry, yamlfile
 from stages.core.declare import KEY, Params, Stage
 from stages.core.errors import ArtifactError, DevenoError, ParamsError, UnknownEntryError
 
@@ -83,6 +83,10 @@ def _entry(stage: Stage, key: str, item: Any, source: str) -> Entry:
     if not KEY.fullmatch(key):
         raise ParamsError(
             f"the entry name {key!r} is not allowed", where, "use small letters, digits and hyphens"
+        )
+    if key == adoption.FOLDER:
+        raise ParamsError(
+            f"the entry name {key!r} is kept for what is adopted", where, "give it another name"
         )
     if not isinstance(item, dict):
         raise ParamsError(
@@ -212,12 +216,23 @@ def _writers(
         for stage in registry.names()
         for write in registry.get(stage).writes.values()
     )
-    if path in NOTHING or (not owned and (root / path).exists()):
+    there = (root / path).exists() or adoption.recorded_md5(root, path) is not None
+    adopted = Path(path).parent.name == adoption.FOLDER
+    if path in NOTHING or (there and (adopted or not owned)):
         return []
     template = entry.stage.reads[argument]
     slot = SLOT.search(template)
     field = f".{slot.group(1).removeprefix('item.')}" if slot else ""
     where = f"{source}: {entry.stage.name}.{entry.key}{field}"
+    start = template.split("${")[0]
+    if adopted:
+        known = [one.path.removeprefix(start) for one in adoption.everything(root)]
+        told = path.removeprefix(start)
+        raise UnknownEntryError(
+            f"{argument} is {told!r}, and nothing of that name was adopted",
+            where,
+            registry.near(told, known) if known else f"`deveno adopt FOLDER {Path(path).name}`",
+        )
     if not owned:
         raise ArtifactError(
             f"{argument} is {path!r}, and there is no such folder",
@@ -225,7 +240,6 @@ def _writers(
             "make that folder, or name another",
         )
     folder = path.rsplit("/", 1)[0] + "/"
-    start = template.split("${")[0]
     choices = [written.removeprefix(start) for written in writers if written.startswith(start)]
     if not template.count("${"):
         choices = [written for written in writers if written.startswith(folder)]

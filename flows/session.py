@@ -19,7 +19,7 @@ def steps_of(made: plan.Plan, force: frozenset[str] = frozenset()) -> list[Step]
             name=step.name,
             upstream=step.entry.upstream,
             threads=step.entry.threads,
-            alone=step.entry.stage.machine_bound and not step.entry.stage.sections,
+            alone=bool(step.entry.stage.machine_bound) and not step.entry.stage.sections,
             force=step.name in force,
             seconds=step.usage.wall_s if step.usage else 1.0,
         )

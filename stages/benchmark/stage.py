@@ -51,7 +51,7 @@ class BenchmarkParams(Params):
         "third": "models/${item.third}",
     },
     writes={"latency": "reports/benchmark/${key}"},
-    machine_bound=True,
+    machine_bound="it holds times that this machine took",
 )
 def benchmark(
     params: BenchmarkParams, model: Path, second: Path, third: Path, latency: Path, log: Log

@@ -65,7 +65,16 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from stages.cli import ancestry, bundling, comparing, inspection, running, servers, trying
+    from stages.cli import (
+        ancestry,
+        bundling,
+        comparing,
+        inspection,
+        rebuilding,
+        running,
+        servers,
+        trying,
+    )
 
     parser = Parser(
         prog="deveno", description="From raw text to a benchmarked model, every file made again."
@@ -80,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     inspection.add_verbs(add)
     ancestry.add_verbs(add)
     running.add_verbs(add)
+    rebuilding.add_verbs(add)
     trying.add_verbs(add)
     servers.add_verbs(add)
     comparing.add_verbs(add)

@@ -160,7 +160,7 @@ def show_steps(options: argparse.Namespace) -> int:
             "entry": step.name,
             "upstream": list(step.entry.upstream),
             "threads": step.entry.threads,
-            "alone": step.entry.stage.machine_bound and not step.entry.stage.sections,
+            "alone": bool(step.entry.stage.machine_bound) and not step.entry.stage.sections,
             "force": step.name in forced,
             "seconds": step.usage.wall_s if step.usage else 1.0,
         }

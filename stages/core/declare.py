@@ -42,7 +42,7 @@ class Stage:
     `${key}`. `sections` names the sections of params.yaml whose entries the stage lists (`report`).
     `assets` are data files beside the code (from the root) that count as code. `curves` names the
     stepped metrics written to plots/<stage>/<key>.csv, the first being the one `dvc plots` draws.
-    `machine_bound` marks outputs that hold times and so differ between machines.
+    `machine_bound` says why outputs differ between machines and runs (they hold times), if they do.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Stage:
     sections: tuple[str, ...] = ()
     assets: tuple[str, ...] = ()
     curves: tuple[str, ...] = ()
-    machine_bound: bool = False
+    machine_bound: str = ""
     module: str = ""
     doc: str = field(default="", compare=False)
 
@@ -67,7 +67,7 @@ def stage(
     sections: tuple[str, ...] = (),
     assets: tuple[str, ...] = (),
     curves: tuple[str, ...] = (),
-    machine_bound: bool = False,
+    machine_bound: str = "",
 ) -> Callable[[F], F]:
     """Declare the decorated function as the stage of its folder's name.
 

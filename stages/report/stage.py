@@ -55,7 +55,7 @@ class ReportParams(Params):
     },
     writes={"page": "reports/pages/${key}"},
     assets=("stages/report/style.css",),
-    machine_bound=True,
+    machine_bound="it shows times that the benchmark took on this machine",
 )
 def report(
     params: ReportParams,

@@ -71,7 +71,7 @@ BENCHMARK = '''
         version=1,
         reads={"nap": "data/naps/${item.nap}"},
         writes={"timing": "reports/benchmark/${key}"},
-        machine_bound=True,
+        machine_bound="it holds times",
     )
     def benchmark(params: BenchmarkParams, nap: Path, timing: Path, log: Log) -> None:
         """Measure."""

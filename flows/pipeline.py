@@ -27,7 +27,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import worktree
 from flows.walk import Result, Step, Walk
-from stages.core import workspace
+from stages.core import remotes, workspace
 
 DEPLOYED = "PREFECT__FLOW_RUN_ID"
 """Set by Prefect's runner in the process of a flow run; it then owns SIGTERM."""
@@ -87,7 +87,10 @@ def deployed(folder: Path, steps: list[Step], name: str, recipe: str) -> State:
     def tell(entry_name: str, state: str, message: str) -> None:
         logger.info("%s %s %s", state, entry_name, message)
 
-    walk = Walk(folder, steps, run=str(flow_run.id), name=name, recipe=recipe, on_event=tell)
+    before = remotes.restorer(folder, remotes.default(folder, logger.warning))
+    walk = Walk(
+        folder, steps, run=str(flow_run.id), name=name, recipe=recipe, on_event=tell, before=before
+    )
     _walks.append(walk)
     try:
         # Outside Prefect's runner (a test, a plain script) nobody turns SIGTERM into an exception.

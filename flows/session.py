@@ -10,6 +10,7 @@ from flows import server
 from flows.walk import OnEvent, Result, Step, Walk
 from stages.core import plan, recipes, workspace
 from stages.core.errors import MachineError
+from stages.core.remotes import Before
 
 
 def steps_of(made: plan.Plan, force: frozenset[str] = frozenset()) -> list[Step]:
@@ -32,6 +33,7 @@ def run_pipeline(
     made: plan.Plan,
     on_event: OnEvent | None = None,
     force: frozenset[str] = frozenset(),
+    before: Before | None = None,
 ) -> Mapping[str, Result]:
     """Run what is pending through Prefect; return how each entry ended."""
     home = workspace.home(root)
@@ -40,6 +42,7 @@ def run_pipeline(
         steps_of(made, force),
         recipe=recipes.active(root) or "",
         on_event=on_event,
+        before=before,
     )
     with server.available(home) as url:
         variables = server.environment(home, url)

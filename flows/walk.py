@@ -23,6 +23,7 @@ from typing import Any
 
 from stages.core import journal, machine, workspace
 from stages.core.publisher import ensure_publisher
+from stages.core.remotes import Before
 
 GUARD = Path(__file__).with_name("guard.py")
 GRACE_S = 20.0
@@ -94,7 +95,9 @@ class Walk:
         on_event: OnEvent | None = None,
         cores: int | None = None,
         grace_s: float | None = None,
+        before: Before | None = None,
     ) -> None:
+        """`before` is called with an entry's name just before it runs: it may fetch its result."""
         self.root, self.home = root, workspace.home(root)
         self.steps = {step.name: step for step in steps}
         self.run, self.name, self.recipe = run or str(uuid.uuid4()), name, recipe
@@ -102,6 +105,7 @@ class Walk:
         self.grace_s = grace_s or allowed_grace_s()
         self.results: dict[str, Result] = {}
         self.stopping = threading.Event()
+        self._before = before
         self._on_event = on_event or (lambda name, state, message: None)
         self._guards: dict[str, subprocess.Popen[bytes]] = {}
         self._changed = threading.Condition()
@@ -151,6 +155,8 @@ class Walk:
         began = time.monotonic()
         self._tell(step.name, "started", "")
         try:
+            if self._before is not None and not step.force:
+                self._before(step.name, self.stopping)
             result = self._repeat(step)
         except Exception as error:
             result = Result("failed", f"{type(error).__name__}: {error}")

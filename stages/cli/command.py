@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         rebuilding,
         running,
         servers,
+        transfers,
         trying,
     )
 
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     servers.add_verbs(add)
     comparing.add_verbs(add)
     bundling.add_verbs(add)
+    transfers.add_verbs(add)
     return parser
 
 

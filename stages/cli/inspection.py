@@ -21,6 +21,7 @@ from stages.core import (
     recipes,
     references,
     registry,
+    remotes,
     workspace,
 )
 from stages.core.errors import DevenoError, UnknownEntryError
@@ -57,6 +58,12 @@ def table(rows: Iterable[Iterable[object]]) -> str:
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def say(text: str) -> None:
+    """Print a warning where it mixes with no answer."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def list_entries(options: argparse.Namespace) -> int:
@@ -157,11 +164,11 @@ def sync(options: argparse.Namespace) -> int:
 def show_plan(options: argparse.Namespace) -> int:
     """Print what would happen and what it is expected to cost."""
     root = workspace.root()
-    made = plan.make(root, options.targets)
+    made = plan.make(root, options.targets, remote=remotes.default(root, say))
     if options.json:
         rows = [
             {"entry": step.name, "action": step.action, "reasons": step.reasons,
-             "fingerprint": step.fingerprint}
+             "fingerprint": step.fingerprint, "remote": step.remote}
             for step in made.steps.values()
         ]  # fmt: skip
         print(json.dumps(rows, indent=2))
@@ -177,7 +184,8 @@ def show_plan(options: argparse.Namespace) -> int:
 def _plan_row(step: plan.Step) -> tuple[str, str, str]:
     words = {plan.SKIP: "skip", plan.RESTORE: "may be restored", plan.RUN: "run"}
     more = f" (+{len(step.reasons) - 3} more)" if len(step.reasons) > 3 else ""
-    return step.name, words[step.action], "; ".join(step.reasons[:3]) + more
+    what = words[step.action] + (" (remote)" if step.remote else "")
+    return step.name, what, "; ".join(step.reasons[:3]) + more
 
 
 def expected(made: plan.Plan) -> str:
@@ -185,7 +193,9 @@ def expected(made: plan.Plan) -> str:
     pending = made.of(plan.RUN)
     if not pending:
         restored, fresh = len(made.of(plan.RESTORE)), len(made.of(plan.SKIP))
-        return f"nothing to run: {restored} to restore, {fresh} fresh"
+        distant = sum(step.remote for step in made.of(plan.RESTORE))
+        told = f" ({distant} from the remote)" if distant else ""
+        return f"nothing to run: {restored} to restore{told}, {fresh} fresh"
     known = [step.usage for step in pending if step.usage]
     if not known:
         return f"{len(pending)} to run; nothing ran here before, so time and memory are not known"

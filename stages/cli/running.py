@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stages.cli.inspection import Add, expected, table
+from stages.cli.inspection import Add, expected, say, table
 from stages.core import (
     adoption,
     dvcfile,
@@ -21,6 +21,7 @@ from stages.core import (
     prune,
     published,
     references,
+    remotes,
     workspace,
 )
 from stages.core.errors import DevenoError, MachineError
@@ -59,14 +60,15 @@ def run_entries(options: argparse.Namespace) -> int:
     if gone:
         print(f"removed what no entry makes any more: {', '.join(gone)}")
     forced = references.select(graph, options.targets) if options.force else set()
-    made = plan.make(root, options.targets, frozenset(forced))
+    remote = remotes.default(root, say)
+    made = plan.make(root, options.targets, frozenset(forced), remote)
     if not made.pending:
         print(f"everything is fresh: {len(made.steps)} entries, nothing to run")
     else:
         print(expected(made), flush=True)
         made.check_disk()
         adoption.bring_back(root, made.tracked)
-        code = _run(root, made, forced)
+        code = _run(root, made, forced, remote)
         if code:
             return code
     if options.compare:
@@ -75,13 +77,15 @@ def run_entries(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run(root: Path, made: plan.Plan, forced: set[str]) -> int:
+def _run(root: Path, made: plan.Plan, forced: set[str], remote: remotes.Remote | None) -> int:
     from flows.session import run_pipeline
 
     began = time.time()
     display = Display(root, len(made.pending))
     with display:
-        results = run_pipeline(root, made, on_event=display.event, force=frozenset(forced))
+        results = run_pipeline(
+            root, made, display.event, frozenset(forced), remotes.restorer(root, remote)
+        )
     failed = {
         name: result for name, result in results.items() if result.state in ("failed", "cancelled")
     }

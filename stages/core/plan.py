@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.core import (
     adoption,
@@ -28,6 +28,9 @@ from stages.core.errors import MachineError
 from stages.core.fingerprint import Fingerprints
 from stages.core.hashes import Hashes, combined
 from stages.core.references import Entry, Graph
+
+if TYPE_CHECKING:
+    from stages.core.remotes import Remote
 
 SKIP, RESTORE, RUN = "skip", "restore", "run"
 KINDS = {environment.ENVIRONMENT: "package", machine.MACHINE: "machine"}
@@ -46,6 +49,10 @@ class Step:
     outputs: dict[str, str | None] = field(default_factory=dict)
     fingerprint: str | None = None
     usage: journal.Usage | None = None
+    record: Mapping[str, Any] | None = None
+    """What it may be restored from: an entry as dvc.lock has it."""
+    remote: bool = False
+    """Its bytes are not here; a remote has them."""
 
     @property
     def name(self) -> str:
@@ -89,21 +96,31 @@ class Plan:
             )
 
 
-def make(root: Path, targets: list[str] | None = None, force: frozenset[str] = frozenset()) -> Plan:
-    """Return the plan of a workspace: all entries, or the targets and what they stand on."""
+def make(
+    root: Path,
+    targets: list[str] | None = None,
+    force: frozenset[str] = frozenset(),
+    remote: Remote | None = None,
+) -> Plan:
+    """Return the plan of a workspace: all entries, or the targets and what they stand on.
+
+    A remote is asked for results that are not here.
+    """
     graph = references.load(root)
     wanted = set(graph)
     if targets:
         wanted = references.ancestors(graph, references.select(graph, targets))
-    planner = Planner(root, graph, force)
+    planner = Planner(root, graph, force, remote)
     return Plan(root, graph, {name: planner.step(graph[name]) for name in graph if name in wanted})
 
 
 class Planner:
     """Decides entry by entry, producers first."""
 
-    def __init__(self, root: Path, graph: Graph, force: frozenset[str]) -> None:
-        self.root, self.graph, self.force = root, graph, force
+    def __init__(
+        self, root: Path, graph: Graph, force: frozenset[str], remote: Remote | None = None
+    ) -> None:
+        self.root, self.graph, self.force, self.remote = root, graph, force, remote
         self.hashes = Hashes(root)
         self.prints = Fingerprints(root, self.hashes)
         self.locks = fingerprint.locks(root)
@@ -135,9 +152,10 @@ class Planner:
                 why = "it is frozen in dvc.yaml" if frozen else "nothing changed"
                 return self._settle(entry, Step(entry, SKIP, [why]), made, now)
         if complete and entry.name not in self.force:
-            cached = self._restorable(now, entry, made)
-            if cached is not None:
-                return self._settle(entry, Step(entry, RESTORE, reasons), cached, now)
+            found, remote = self._restorable(now, entry)
+            if found is not None:
+                step = Step(entry, RESTORE, reasons, record=found, remote=remote)
+                return self._settle(entry, step, outs(found), now)
         step = Step(entry, RUN, reasons, fingerprint=fingerprint.digest(now) if complete else None)
         step.usage = next(iter(journal.history(self.home, entry.stage.name, entry.key, 1)), None)
         for path in entry.writes.values():
@@ -174,6 +192,8 @@ class Planner:
             return [(name, value)] if value else []
         listing = self.cache / "files" / "md5" / value[:2] / value[2:]
         rows = json.loads(listing.read_text(encoding="utf-8")) if listing.exists() else []
+        if self.remote is not None and not listing.exists():
+            rows = self.remote.listing(value)
         return [(f"{name}/{row['relpath']}", str(row["md5"])) for row in rows]
 
     def _masked(
@@ -212,22 +232,25 @@ class Planner:
         return found
 
     def _restorable(
-        self, now: fingerprint.Lock, entry: Entry, made: Mapping[str, str | None]
-    ) -> dict[str, str | None] | None:
-        """Return the outputs that the cache can give for this lock, or None."""
+        self, now: fingerprint.Lock, entry: Entry
+    ) -> tuple[Mapping[str, Any] | None, bool]:
+        """Return the record that gives the outputs for this lock, and whether only a remote has."""
         recorded = self.locks.get(entry.name)
         candidates = []
         if recorded and not changes(now, recorded):
-            candidates.append(dict(made))
+            candidates.append(recorded)
         body = self.prints.bodies[entry.stage.name]
         _, deps, _ = fingerprint.resolved(entry, body)
-        stored = run_cache(self.cache, now, deps, out_paths(entry, body))
+        key = run_key(now, deps, out_paths(entry, body))
+        stored = run_cache(self.cache, key)
         if stored:
-            candidates.append(outs(stored))
+            candidates.append(stored)
         for candidate in candidates:
-            if all(self._cached(path, value) for path, value in candidate.items()):
-                return candidate
-        return None
+            if all(self._cached(path, value) for path, value in outs(candidate).items()):
+                return candidate, False
+        if self.remote is None:
+            return None, False
+        return self.remote.find(fingerprint.digest(now), key, candidates), True
 
     def _cached(self, path: str, value: str | None) -> bool:
         if value is None:
@@ -309,10 +332,8 @@ def cache_folder(root: Path) -> Path:
     return root / ".dvc" / "cache"
 
 
-def run_cache(
-    cache: Path, now: fingerprint.Lock, deps: list[str], paths: list[str]
-) -> dict[str, Any] | None:
-    """Return what DVC's run cache holds for a lock (dvc.stage.cache._get_stage_hash).
+def run_key(now: fingerprint.Lock, deps: list[str], paths: list[str]) -> str:
+    """Return DVC's run cache's key of a lock (dvc.stage.cache._get_stage_hash).
 
     `deps` may name a path twice, as DVC's own list does where two optional inputs say `none`.
     """
@@ -320,7 +341,11 @@ def run_cache(
     key_of = {"cmd": now["cmd"], "deps": rows, "params": now["params"], "outs": paths}
     if not now["params"]:
         del key_of["params"]
-    key = hashlib.sha256(json.dumps(key_of, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(key_of, sort_keys=True).encode()).hexdigest()
+
+
+def run_cache(cache: Path, key: str) -> dict[str, Any] | None:
+    """Return what DVC's run cache holds for a key, the newest if there are several."""
     folder = cache / "runs" / key[:2] / key
     if not folder.is_dir():
         return None

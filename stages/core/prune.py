@@ -36,7 +36,7 @@ def prune(root: Path, graph: Graph) -> list[str]:
     dead = orphans(root, graph)
     if not dead:
         return []
-    with _dvc_idle(root) as idle:
+    with dvc_idle(root) as idle:
         if not idle:
             return []
         locks = fingerprint.locks(root)
@@ -81,7 +81,7 @@ def _rewrite(path: Path, dead: set[str]) -> None:
 
 
 @contextlib.contextmanager
-def _dvc_idle(root: Path) -> Iterator[bool]:
+def dvc_idle(root: Path) -> Iterator[bool]:
     """Hold DVC's repository lock if nobody else does; yield whether we have it."""
     path = root / ".dvc" / "tmp" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,13 @@ from stages.core import yamlfile
 from stages.core.errors import DevenoError
 
 NAME = re.compile(r"^  (\S.*):$", re.MULTILINE)
-ROW = re.compile(r"(?P<first>- )?(?P<name>path|hash|md5|size|nfiles|isexec): (?P<value>\S.*)")
+_STEP = r"(?:  )?"
+ROW = re.compile(
+    _STEP + r"- path: ([^\s'\"|>&*!%@`{\[].*)\n"
+    f"(?:{_STEP}  hash: md5\n)?(?:{_STEP}  md5: (\\w[\\w.]*)\n)?(?:{_STEP}  size: (\\d+)\n)?"
+    f"(?:{_STEP}  nfiles: \\d+\n)?(?:{_STEP}  isexec: true\n)?"
+)
+"""One dependency or output as DVC writes it; whatever else stands there is for the YAML reader."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,8 @@ def split(text: str) -> dict[str, Text]:
     found = {}
     for mark, after in zip(marks, [*marks[1:], None], strict=True):
         end = after.start() if after else len(body)
-        rows = body[mark.end() + 1 : end].splitlines()
-        kept = [row[4:] for row in rows if row.startswith("    ")]
-        found[mark[1].strip("'\"")] = Text("\n".join(kept) + "\n")
+        text = body[mark.end() : end].replace("\n    ", "\n").strip("\n")
+        found[mark[1].strip("'\"")] = Text(text + "\n")
     return found
 
 
@@ -84,28 +89,27 @@ def _scanned(text: str) -> tuple[str, dict[str, str], dict[str, str], dict[str, 
     command = re.match(r"cmd: ([^\n'\"|>&*!%@`{\[].*)\n(?! )", text)
     if command is None:
         return None
-    deps = _rows(block(text, "deps"))
-    outs = _rows(block(text, "outs"))
+    deps, outs = _rows(block(text, "deps")), _rows(block(text, "outs"))
     if deps is None or outs is None:
         return None
-    hashes = {row["path"]: row.get("md5", "") for row in deps}
-    made = {row["path"]: row.get("md5", "") for row in outs}
-    sizes = {row["path"]: int(row["size"]) for row in outs if row.get("size", "").isdigit()}
-    return command[1], hashes, made, sizes
+    sizes = {path: int(size) for path, _, size in outs if size}
+    return (
+        command[1],
+        {path: md5 for path, md5, _ in deps},
+        {path: md5 for path, md5, _ in outs},
+        sizes,
+    )
 
 
-def _rows(text: str) -> list[dict[str, str]] | None:
-    rows: list[dict[str, str]] = []
-    for line in text.splitlines()[1:]:
-        match = ROW.fullmatch(line.removeprefix("  ") if line.startswith("  ") else line)
-        if match is None or match["value"][0] in "'\"|>&*!%@`":
+def _rows(text: str) -> list[tuple[str, str, str]] | None:
+    """Return (path, md5, size) of each row, or None where one is not in DVC's own style."""
+    at, rows = text.find("\n") + 1, []
+    for match in ROW.finditer(text, at):
+        if match.start() != at:
             return None
-        if match["first"]:
-            rows.append({})
-        if not rows:
-            return None
-        rows[-1][match["name"]] = match["value"]
-    return rows
+        at = match.end()
+        rows.append((match[1], match[2] or "", match[3] or ""))
+    return rows if at == len(text) else None
 
 
 def _parsed(body: Mapping[str, Any]) -> tuple[str, dict[str, str], dict[str, str], dict[str, int]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from stages.core.errors import DeclarationError
 
@@ -32,6 +32,26 @@ class Params(BaseModel):
         use_attribute_docstrings=True,
         protected_namespaces=(),
     )
+
+
+class FloatParams(Params):
+    """Base of the parameters of an entry that computes in float.
+
+    How a sum is split over threads and processes decides its last bits, so both counts belong to
+    what an artifact is made from.
+    """
+
+    threads: int = Field(1, ge=1)
+    """Threads that compute; another count gives other bits."""
+    world_size: int = Field(1, ge=1)
+    """Processes that compute together; another count gives other bits."""
+
+    @field_validator("world_size")
+    @classmethod
+    def _alone(cls, value: int) -> int:
+        if value > 1:
+            raise ValueError("no stage computes in more than one process yet; set it to 1")
+        return value
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ TAIL_BYTES = 1 << 16
 """How much of a journal's end is read to find its last event."""
 FLOWS = "flows"
 """The folder of flow runs; no entry's folder can be called so, for theirs hold an `@`."""
-UNFINISHED = ("interrupted", "resumable")
-"""Outcomes after which the next execution of the same fingerprint resumes."""
+FINISHED = ("ok", "running")
+"""After any other outcome the next execution of the same fingerprint resumes."""
 
 _logger = logging.getLogger("deveno.journal")
 
@@ -88,10 +88,10 @@ class Journal:
         `lock` is the entry's resolved lock ({cmd, deps: {path: md5}, params}), `reasons` say in
         words why it runs. Uncommitted work is kept as a commit of its own (`snapshots`).
         """
-        previous = last(home, stage, key)
-        resumes = None
-        if previous and previous.outcome in UNFINISHED:
-            resumes = previous.id if previous.start.get("fingerprint") == fingerprint else None
+        before = executions(home, stage, key)
+        same = (one for one in before if one.start.get("fingerprint") == fingerprint)
+        previous = next(same, None)
+        resumes = previous.id if previous and previous.outcome not in FINISHED else None
         known = dict(lock or {})
         values = dict(known.get("params") or {})
         start = {

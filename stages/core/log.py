@@ -1,4 +1,4 @@
-"""Where a stage's numbers go: one small object with six calls.
+"""Where a stage's numbers go: one small object with seven calls.
 
 A stage gets a `Log`. In a test `Log()` just remembers; in a run the runner hands over one whose
 `sink` appends every event to the journal, from which MLflow is fed.
@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 Event = dict[str, Any]
+
+STOP = "stop"
+"""A file of this name in a scratch folder stops its execution at the next safe point."""
 
 
 class Log:
@@ -47,8 +50,13 @@ class Log:
 
     @property
     def stopping(self) -> bool:
-        """True once SIGTERM came: write a checkpoint, then raise `Resumable`."""
+        """True once SIGTERM came or the file `stop` is there: checkpoint, then raise `Resumable`.
+
+        The file lets everybody who may write the folder stop a run, whoever owns its process.
+        """
         self.polled = True
+        if not self._stopping and self._scratch is not None:
+            self._stopping = (self._scratch / STOP).exists()
         return self._stopping
 
     def request_stop(self) -> None:
@@ -67,6 +75,19 @@ class Log:
             curve.append((int(step), float(number)))
         if self._sink is not None:
             self._sink({"event": "metric", "name": name, "value": number, "step": step})
+
+    def resumed(
+        self, at: int, unit: str = "steps", curve: Iterable[tuple[str, int, float]] = ()
+    ) -> None:
+        """Say that the work goes on behind what an earlier execution did.
+
+        The earlier points of `curve` belong to this execution's metrics and curves, but its journal
+        does not tell them again: whoever joins the executions of a run sees every step once.
+        """
+        for name, step, value in curve:
+            self.metrics[name] = _number(name, value)
+            self.curves.setdefault(name, []).append((int(step), float(value)))
+        self._emit("resumed", step=int(at), unit=unit)
 
     def observe(self, name: str, value: float, *, step: int | None = None) -> None:
         """Report a time, rate or size of this run on this machine; it never enters an output."""

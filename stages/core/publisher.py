@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core import canonical, journal
 from stages.core.journal import FLOWS, Event, Tail
+from stages.core.succession import beyond, resumed_at, superseded_after, went_on
 
 if TYPE_CHECKING:
     from stages.core.tracking import Point, Store
@@ -244,9 +245,12 @@ class Publisher:
     def _events(
         self, run: str, events: list[Event], execution: journal.Execution, store: Store
     ) -> bool:
-        store.points(run, points(events))
+        again = superseded_after(self.home, execution) if not execution.alive else None
+        store.points(run, points([event for event in events if not beyond(event, again)]))
         for event in events:
-            if event["event"] in ("text", "table"):
+            if (step := went_on(event)) is not None:
+                self._supersede(run, execution, step, store)
+            elif event["event"] in ("text", "table"):
                 _keep(store, run, event)
             elif event["event"] == "end":
                 self._end(run, event, execution, store)
@@ -273,9 +277,18 @@ class Publisher:
             ))  # fmt: skip
             if told is not None:
                 _keep_text(store, run, "record.json", canonical.dumps(told))
+            if (step := resumed_at(execution)) == 0:
+                self._supersede(run, execution, step, store)
         if end.get("error"):
             store.tag(run, {"deveno.error": "\n".join(end["error"])})
         store.finish(run, outcome, end["time"])
+
+    def _supersede(self, run: str, execution: journal.Execution, step: int, store: Store) -> None:
+        """Say on both runs where one went on: what was sent of later steps was done again."""
+        before = journal.find(self.home, str(execution.start.get("resumes")))
+        if before is not None:
+            store.tag(store.execution(before.start), {"deveno.superseded_after_step": step})
+        store.tag(run, {"deveno.resumed_at_step": step})
 
     def _score(self, run: str, execution: journal.Execution, store: Store) -> None:
         """Attach what an entry measured of a model (its parameter `model`) to that model."""

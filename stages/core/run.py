@@ -45,7 +45,7 @@ from stages.core.errors import (
     translated,
 )
 from stages.core.fingerprint import Fingerprints, Lock, digest
-from stages.core.log import Event, Log
+from stages.core.log import STOP, Event, Log
 from stages.core.references import Entry, Graph
 
 GRACE_S = 60.0
@@ -147,6 +147,7 @@ class Execution:
         with self._locked():
             self.journal = self._opened()
             tracking.ensure_publisher(workspace.home(self.root))  # curves are live
+            (self.scratch / STOP).unlink(missing_ok=True)  # it stopped the execution before
             self.log = Log(self.journal.append, self.scratch)
             try:
                 self._on_stop()

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stages.core.declare import Params, stage
+from stages.core.declare import FloatParams, Params, stage
 from stages.core.log import Log
 
 
@@ -53,7 +53,7 @@ class Translation(Params):
     """Translate from the pairs' second language into their first."""
 
 
-class EvaluateParams(Params):
+class EvaluateParams(FloatParams):
     """What is scored, on what, and how its uncertainty is told."""
 
     model: str
@@ -78,8 +78,6 @@ class EvaluateParams(Params):
     """Sequences in one forward pass."""
     samples: int = Field(20, ge=0)
     """Rows kept in samples.jsonl to look at."""
-    threads: int = Field(1, ge=1)
-    """Threads that compute; another count may give other last digits."""
 
 
 @stage(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.core.errors import ArtifactError, ParamsError
+from stages.lm import weights
 
 OUTPUTS = {"token-classification": "logits", "fill-mask": "logits", "features": "last_hidden_state"}
 HEADS = {
@@ -73,7 +74,9 @@ def load(folder: Path, task: str) -> Answering:
         "fill-mask": transformers.AutoModelForMaskedLM,
         "features": transformers.AutoModel,
     }
+    weights.check(folder / "model.safetensors")
     options: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True}
+    options["use_safetensors"] = True
     if task == "features":
         options["add_pooling_layer"] = False
     transformers.logging.set_verbosity_error()

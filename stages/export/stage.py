@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from stages.core import canonical
-from stages.core.declare import Params, stage
+from stages.core.declare import FloatParams, Params, stage
 from stages.core.log import Log
 
 
@@ -31,7 +31,7 @@ class DynamicInt8(Params):
     """Quantize the embedding tables too: most of a small model's bytes."""
 
 
-class ExportParams(Params):
+class ExportParams(FloatParams):
     """What is exported and how."""
 
     model: str
@@ -50,8 +50,6 @@ class ExportParams(Params):
     """Smallest share of positions whose best answer a quantized model must keep on random input."""
     seed: int = Field(0, ge=0)
     """Seed of the inputs that are compared."""
-    threads: int = Field(1, ge=1)
-    """Threads that compute the comparison."""
 
 
 @stage(

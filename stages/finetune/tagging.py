@@ -13,7 +13,7 @@ from stages.core.log import Log
 from stages.finetune import sentences
 from stages.finetune.sentences import Sentences
 from stages.finetune.stage import FinetuneParams
-from stages.lm import checkpoint, device, loop, models, objectives, sanity, tokenizers
+from stages.lm import device, loop, models, objectives, sanity, tokenizers
 from stages.lm.classify import Tagger, places
 from stages.lm.objectives import Task
 from stages.lm.packing import shuffled
@@ -66,7 +66,6 @@ def run(params: FinetuneParams, base: Path, corpus: Path, model: Path, log: Log)
     tokenizers.copy(base, model, models.longest(net.config))
     report = told(params, (train, valid), batches, progress, checks)
     canonical.write_json(model / "training.json", report)
-    checkpoint.clear(log.scratch)
 
 
 def told(

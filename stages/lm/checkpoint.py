@@ -8,8 +8,10 @@ written beside and renamed, so a kill at any moment leaves the previous one whol
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,10 @@ from stages.core.log import Log
 FOLDER = "checkpoints"
 KEPT = 2
 """Checkpoints kept: the last, and one more in case the last is torn."""
+HEAD_BYTES = 1 << 20
+"""Room for the header and for the curve, which are small beside the tensors."""
+
+_logger = logging.getLogger("deveno.checkpoint")
 
 
 @dataclass
@@ -39,10 +45,12 @@ class State:
 
 def save(scratch: Path, identity: str, state: State) -> Path:
     """Write a checkpoint of the run called `identity` and drop the oldest; returns its folder."""
-    final = scratch / FOLDER / f"step-{state.step:08d}"
-    temporary = scratch / FOLDER / f".step-{state.step:08d}.{os.getpid()}.tmp"
+    final = scratch / FOLDER / name_of(state.step)
+    temporary = scratch / FOLDER / f".{name_of(state.step)}.{os.getpid()}.tmp"
+    _sweep(scratch)
     try:
         temporary.mkdir(parents=True)
+        check_space(temporary, state.tensors)
         tensors = temporary / "state.safetensors"
         save_file(
             {name: tensor.contiguous() for name, tensor in state.tensors.items()},
@@ -56,11 +64,12 @@ def save(scratch: Path, identity: str, state: State) -> Path:
             "facts": state.facts,
         }
         canonical.write_json(temporary / "state.json", head)
-        _flush(tensors)
-        _flush(temporary / "state.json")
+        flush(tensors)
+        flush(temporary / "state.json")
         if final.exists():
             shutil.rmtree(final)
         temporary.rename(final)
+        flush(final.parent)
     except (OSError, SafetensorError) as fault:
         raise MachineError(
             f"the checkpoint of step {state.step} cannot be written: {fault}",
@@ -74,10 +83,24 @@ def save(scratch: Path, identity: str, state: State) -> Path:
     return final
 
 
-def latest(scratch: Path, identity: str, log: Log) -> State | None:
+def name_of(step: int) -> str:
+    """Return the name of a step's folder; names sort as steps do."""
+    return f"step-{step:08d}"
+
+
+def check_space(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Raise OSError unless the disk has room for tensors: half a file would be lost work."""
+    needed = sum(tensor.nbytes for tensor in tensors.values()) + HEAD_BYTES
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(f"it needs {needed} bytes and the disk has {free} left")
+
+
+def latest(scratch: Path, identity: str, log: Log, needed: Collection[str] = ()) -> State | None:
     """Return the newest whole checkpoint of this run, or None where there is none.
 
-    A torn one is skipped with a warning; one of another run is refused, never resumed into.
+    One that is torn or lacks a tensor of `needed` is skipped with a warning; one of another run is
+    refused, never resumed into.
     """
     for folder in reversed(_folders(scratch)):
         try:
@@ -85,6 +108,7 @@ def latest(scratch: Path, identity: str, log: Log) -> State | None:
             found = str(head["identity"])
             whole = canonical.file_digest(folder / "state.safetensors") == head["digest"]
             tensors = load_file(folder / "state.safetensors") if whole else {}
+            whole = whole and not set(needed) - set(tensors)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             found, whole, head, tensors = identity, False, {}, {}
         if found != identity:
@@ -96,23 +120,29 @@ def latest(scratch: Path, identity: str, log: Log) -> State | None:
             )
         if whole:
             return State(int(head["step"]), tensors, head["facts"])
-        log.text("checkpoint_warning", f"skipped the torn checkpoint {folder.name}")
+        told = f"skipped the torn checkpoint {folder.name}"
+        log.text("checkpoint_warning", told)
+        _logger.warning(told)
     return None
-
-
-def clear(scratch: Path) -> None:
-    """Delete all checkpoints of a run that is finished."""
-    shutil.rmtree(scratch / FOLDER, ignore_errors=True)
 
 
 def _folders(scratch: Path) -> list[Path]:
     return sorted((scratch / FOLDER).glob("step-[0-9]*"))
 
 
-def _flush(path: Path) -> None:
-    """Force a file to disk, so that the rename never outruns its bytes."""
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
+def _sweep(scratch: Path) -> None:
+    """Delete what killed processes left half-written; the scratch lock says that none lives."""
+    for left in (scratch / FOLDER).glob(".step-*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def flush(path: Path) -> None:
+    """Force a file or a folder's names to disk, so that a rename never outruns the bytes."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def optimizer_tensors(
@@ -123,6 +153,20 @@ def optimizer_tensors(
         f"optimizer/{name}/{slot}": value
         for name, parameter in model.named_parameters()
         for slot, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+SLOTS = ("exp_avg", "exp_avg_sq", "step")
+"""What AdamW keeps of a parameter."""
+
+
+def optimizer_names(model: torch.nn.Module) -> set[str]:
+    """Return the names that `optimizer_tensors` gives once every learned parameter has moved."""
+    return {
+        f"optimizer/{name}/{slot}"
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+        for slot in SLOTS
     }
 
 

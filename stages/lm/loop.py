@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from stages.core.errors import CheckFailed, Resumable
 from stages.core.log import Log
-from stages.lm import checkpoint, device, objectives
+from stages.lm import checkpoint, device, milestones, objectives
+from stages.lm.checkpoint import State
 from stages.lm.objectives import Task
 from stages.lm.optimisation import OptimisationParams, learning_rate
 
@@ -33,7 +34,8 @@ class Run:
     `tasks(step)` gives the parts of a step's batch, whose losses are summed and divided by all
     their predictions; `evaluate(step)` runs every `evaluate_every` steps and at the end, and its
     numbers become points of curves. With `best` the weights where that number was highest are kept
-    (the earliest of equals), else the last. `identity` names the run for its checkpoints.
+    (the earliest of equals), else the last. `identity` names the run for its checkpoints. Every
+    `publish_every` steps a milestone is gathered; `start` is one that the run goes on from.
     """
 
     model: Any
@@ -45,6 +47,8 @@ class Run:
     identity: str
     best: str | None = None
     frozen: frozenset[str] = frozenset()
+    publish_every: int | None = None
+    start: State | None = None
 
 
 @dataclass
@@ -57,6 +61,30 @@ class Progress:
     curve: Curve = field(default_factory=list)
     best_value: float | None = None
     best_step: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps beside the tensors; `step` is its name."""
+        return {
+            "tokens": self.tokens,
+            "predictions": self.predictions,
+            "curve": [list(point) for point in self.curve],
+            "best_value": self.best_value,
+            "best_step": self.best_step,
+        }
+
+    @classmethod
+    def of(cls, state: State) -> Progress:
+        """Return where a checkpoint stands."""
+        facts = state.facts
+        curve = [(str(name), int(step), float(value)) for name, step, value in facts["curve"]]
+        return cls(
+            state.step,
+            int(facts["tokens"]),
+            int(facts["predictions"]),
+            curve,
+            facts["best_value"],
+            int(facts["best_step"]),
+        )
 
     def last(self, name: str) -> float | None:
         """Return the newest point of a curve."""
@@ -75,6 +103,9 @@ def train(run: Run, log: Log) -> Progress:
         _step(run, optimizer, progress, log)
         if progress.step % run.evaluate_every == 0 or progress.step == run.steps:
             best = _judge(run, progress, best, log)
+        if run.publish_every and progress.step % run.publish_every == 0:
+            facts = progress.as_json()
+            milestones.publish(log.scratch, run.model, optimizer, progress.step, facts)
         if log.stopping and progress.step < run.steps:
             _checkpoint(run, optimizer, progress, best, log)
             raise Resumable(
@@ -188,38 +219,31 @@ def _checkpoint(
     tensors = {f"model/{name}": value for name, value in _own(run.model).items()}
     tensors |= {f"best/{name}": value.clone() for name, value in best.items()}
     tensors |= checkpoint.optimizer_tensors(run.model, optimizer)
-    facts = {
-        "tokens": progress.tokens,
-        "predictions": progress.predictions,
-        "curve": [list(point) for point in progress.curve],
-        "best_value": progress.best_value,
-        "best_step": progress.best_step,
-    }
-    checkpoint.save(log.scratch, run.identity, checkpoint.State(progress.step, tensors, facts))
+    state = State(progress.step, tensors, progress.as_json())
+    checkpoint.save(log.scratch, run.identity, state)
 
 
 def _resume(
     run: Run, optimizer: torch.optim.Optimizer, log: Log
 ) -> tuple[Progress, dict[str, Tensor]]:
-    """Put the newest checkpoint back; its curve is told again, for this process's log."""
-    state = checkpoint.latest(log.scratch, run.identity, log)
+    """Put the newest checkpoint back, else the milestone that the run starts from, if any."""
+    names = {f"model/{name}" for name in _own(run.model)}
+    needed = names | checkpoint.optimizer_names(run.model)
+    state = checkpoint.latest(log.scratch, run.identity, log, needed)
+    if state is None and run.start is not None:
+        # The model was opened with the milestone's weights; its optimizer is all there is to add.
+        checkpoint.restore_optimizer(run.model, optimizer, run.start.tensors)
+        progress = Progress.of(run.start)
+        log.resumed(progress.step, curve=progress.curve)
+        return progress, {}
     if state is None:
         return Progress(), {}
-    weights = {name: state.tensors[f"model/{name}"] for name in _own(run.model)}
+    weights = {name.removeprefix("model/"): state.tensors[name] for name in names}
     run.model.load_state_dict(weights, strict=False)
     checkpoint.restore_optimizer(run.model, optimizer, state.tensors)
-    facts = state.facts
-    progress = Progress(
-        state.step,
-        facts["tokens"],
-        facts["predictions"],
-        [(name, step, value) for name, step, value in facts["curve"]],
-        facts["best_value"],
-        facts["best_step"],
-    )
-    for name, step, value in progress.curve:
-        log.metric(name, value, step=step)
-    log.observe("resumed_at_step", state.step)
+    progress = Progress.of(state)
+    log.resumed(progress.step, curve=progress.curve)
+    log.observe("resumed_at_step", progress.step)
     best = {
         name.removeprefix("best/"): value
         for name, value in state.tensors.items()

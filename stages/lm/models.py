@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.core.errors import ArtifactError, ParamsError
+from stages.lm import weights
 
 ATTENTION = "deveno-pieces"
 """Name under which the attention of this module is known to transformers."""
@@ -179,6 +180,7 @@ def load(folder: Path, head: Head, labels: Sequence[str] | None = None, seed: in
             raise ArtifactError(
                 f"the model has no {name}", str(folder), "run the entry that makes this model again"
             )
+    weights.check(folder / "model.safetensors")
     torch.manual_seed(seed)
     try:
         with warnings.catch_warnings(), _quiet():

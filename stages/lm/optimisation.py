@@ -10,10 +10,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from stages.core.declare import Params
+from stages.core.declare import FloatParams
 
 
-class OptimisationParams(Params):
+class OptimisationParams(FloatParams):
     """AdamW with warm-up, a schedule and clipping; steps are updates, never forward passes."""
 
     learning_rate: float = Field(1e-3, gt=0, le=1)
@@ -40,8 +40,6 @@ class OptimisationParams(Params):
     """Steps between checkpoints in the scratch folder."""
     seed: int = Field(42, ge=0)
     """Seed of weights, order, masks and dropout."""
-    threads: int = Field(1, ge=1)
-    """Threads of torch; another count gives other bits."""
 
 
 def learning_rate(params: OptimisationParams, step: int, steps: int) -> float:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stages.core.errors import ArtifactError
+from stages.lm import weights
 from stages.lm.generate import (
     Hypothesis,
     Search,
@@ -150,7 +151,10 @@ class Translator:
 
         disable_progress_bar()
         pipeline = load_pipeline(folder)
-        model = AutoModelForSeq2SeqLM.from_pretrained(folder, local_files_only=True).eval()
+        weights.check(folder / "model.safetensors")
+        model = AutoModelForSeq2SeqLM.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True
+        ).eval()
         config = model.config
         specials = Specials(
             pad=config.pad_token_id,

@@ -7,11 +7,11 @@ from pathlib import Path
 from pydantic import Field
 
 from stages.core import canonical
-from stages.core.declare import Params, stage
+from stages.core.declare import FloatParams, stage
 from stages.core.log import Log
 
 
-class PortParams(Params):
+class PortParams(FloatParams):
     """What to port and how its texts were prepared."""
 
     raw: str
@@ -28,8 +28,6 @@ class PortParams(Params):
     """Sentences per batch of the verification."""
     seed: int = Field(0, ge=0)
     """Seed of the random inputs of the verification."""
-    threads: int = Field(1, ge=1)
-    """Threads that compute the verification."""
 
 
 @stage(

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from stages.core.log import Log
-from stages.lm import seq2seq_contract
+from stages.lm import seq2seq_contract, weights
 from stages.lm.generate import Specials, pad_batch
 from stages.lm.translator import Translator
 from stages.port.layout import PREFIX
@@ -132,8 +132,9 @@ def _load(source: Source, folder: Path, report: Verification) -> Any:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+    weights.check(folder / "model.safetensors")
     model, info = AutoModelForSeq2SeqLM.from_pretrained(
-        folder, local_files_only=True, output_loading_info=True
+        folder, local_files_only=True, use_safetensors=True, output_loading_info=True
     )
     problems = sorted(
         f"{kind.removesuffix('_keys')} {key}"

@@ -14,7 +14,7 @@ import torch
 from stages.core import canonical
 from stages.core.errors import ArtifactError, ParamsError
 from stages.core.log import Log
-from stages.lm import checkpoint, device, loop, models, objectives, sanity, tokenizers
+from stages.lm import device, loop, milestones, models, objectives, sanity, tokenizers
 from stages.lm.classify import Filler
 from stages.lm.models import Pieces
 from stages.lm.objectives import Task
@@ -40,7 +40,10 @@ def run(
     train, valid = Tokens(tokens, "train"), Tokens(tokens, "valid")
     words = models.open_tokenizer(tokenizer)
     check_inputs(params, train, words, tokenizer)
+    if params.base_step is not None:
+        base = milestones.locate(base, params.base_step)
     net = open_model(params, train, base)
+    start = milestones.load(base, net) if params.base_step is not None else None
     models.check_vocabulary(net.config, words, f"pretrain of {base}")
     models.check_length(net.config, train.sequence_length, f"tokens {tokens.name}")
     make = objective(params, train)
@@ -59,6 +62,8 @@ def run(
             evaluate_every=params.evaluate_every,
             params=params,
             identity=identity(params, tokens, tokenizer, base),
+            publish_every=params.publish_every,
+            start=start,
         ),
         log,
     )
@@ -72,23 +77,25 @@ def run(
     tokenizers.copy(tokenizer, model, models.longest(net.config))
     if params.probes:
         canonical.write_json(model / "probes.json", probe(net, words, params.probes))
-    report = {
+    report = {"parameters": models.parameter_count(net), "checks": checks, "scores": scores}
+    canonical.write_json(model / "training.json", report | told(params, train, progress))
+    milestones.deliver(log.scratch, model)
+
+
+def told(params: PretrainParams, train: Tokens, progress: loop.Progress) -> dict[str, Any]:
+    """Return what training.json says of how long was learned."""
+    return {
         "objective": params.objective.kind,
-        "parameters": models.parameter_count(net),
         "steps": progress.step,
         "tokens": progress.tokens,
         "epochs": params.steps * params.batch_rows / train.rows,
         "predictions": progress.predictions,
-        "checks": checks,
-        "scores": scores,
         "curve": [
             {"step": step, "valid_loss_nats": value}
             for name, step, value in progress.curve
             if name == "valid_loss_nats"
         ],
     }
-    canonical.write_json(model / "training.json", report)
-    checkpoint.clear(log.scratch)
 
 
 def begins_counted(params: PretrainParams) -> bool:
@@ -148,7 +155,7 @@ def identity(params: PretrainParams, *inputs: Path) -> str:
     files = {
         f"{number}/{name}": canonical.file_digest(folder / name)
         for number, folder in enumerate(inputs)
-        for name in (MANIFEST, "train.bin", "tokenizer.json", "model.safetensors")
+        for name in (MANIFEST, "train.bin", "tokenizer.json", *milestones.FILES)
         if (folder / name).is_file()
     }
     return canonical.digest({"params": params.model_dump(mode="json"), "inputs": files})

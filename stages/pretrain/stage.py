@@ -83,6 +83,10 @@ class PretrainParams(OptimisationParams):
     """The tokenizer entry that those tokens were encoded with."""
     base: str = "none"
     """A model to go on with (`pretrained/<key>`), or `none` for new weights."""
+    base_step: int | None = Field(None, ge=1)
+    """The published checkpoint of the base to go on from (its `publish_every`), optimizer, data
+    order and learning rate included: with all else equal the same bits as if never interrupted.
+    null takes the base's last weights and starts anew."""
     model: Annotated[Roberta | Gpt2 | Llama, Field(discriminator="kind")] = Roberta()
     """The architecture (of new weights; a base brings its own)."""
     beginning: Literal["counted", "random"] = "counted"
@@ -103,6 +107,9 @@ class PretrainParams(OptimisationParams):
     """Steps between measurements of the held-out loss."""
     evaluate_rows: int = Field(64, ge=1)
     """Rows of the split `valid` that are measured (all, where it has fewer)."""
+    publish_every: int | None = Field(None, ge=1)
+    """Steps between checkpoints published with the model (`checkpoints/step-<n>/`: weights and
+    optimizer state, for others to go on from); null publishes none."""
     initial_loss_tolerance: float = Field(0.05, gt=0, le=1)
     """How far the loss of new weights may be from ln V, as a share of it."""
     probes: list[str] = []
@@ -114,6 +121,10 @@ class PretrainParams(OptimisationParams):
             raise ValueError(
                 f"a {self.model.kind} model cannot learn the objective {self.objective.kind}"
             )
+        if self.base_step is not None and self.base == "none":
+            raise ValueError("base_step needs a base")
+        if self.base_step is not None and self.base_step >= self.steps:
+            raise ValueError(f"base_step {self.base_step} leaves nothing of {self.steps} steps")
         if self.probes and self.objective.kind != "masked":
             raise ValueError("probes need the objective masked")
         return self

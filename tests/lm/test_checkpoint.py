@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -130,7 +131,36 @@ def test_the_state_of_an_optimizer_survives_the_trip(tmp_path: Path):
     assert torch.equal(model.weight, twin.weight)
 
 
-def test_a_finished_run_leaves_none(tmp_path: Path):
+@pytest.mark.parametrize("damage", ["cut", "hole"])
+def test_one_without_the_optimizer_is_skipped_for_the_previous(tmp_path: Path, damage: str):
+    """Whole as a file, and yet nothing to go on from: digest and header are right."""
+    whole = State(10, {"model/a": torch.ones(2), "optimizer/a/step": torch.tensor(10.0)})
+    lacking = {"cut": {"model/a": torch.ones(2)}, "hole": {"optimizer/a/step": torch.ones(())}}
+    checkpoint.save(tmp_path, "run", whole)
+    checkpoint.save(tmp_path, "run", State(20, lacking[damage]))
+    log = Log()
+    found = checkpoint.latest(tmp_path, "run", log, needed=set(whole.tensors))
+    assert found is not None
+    assert found.step == 10
+    assert "step-00000020" in log.texts["checkpoint_warning"]
+
+
+def test_what_a_killed_process_left_half_written_is_swept(tmp_path: Path):
+    left = tmp_path / "checkpoints/.step-00000005.99999.tmp"
+    left.mkdir(parents=True)
+    (left / "state.safetensors").write_bytes(b"half")
+    assert checkpoint.latest(tmp_path, "run", Log()) is None
     checkpoint.save(tmp_path, "run", state(10))
-    checkpoint.clear(tmp_path)
-    assert not (tmp_path / "checkpoints").exists()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000010"]
+
+
+def test_a_full_disk_is_seen_before_a_byte_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    checkpoint.save(tmp_path, "run", state(10))
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr(checkpoint, "save_file", lambda *_, **__: pytest.fail("it was begun"))
+    with pytest.raises(MachineError, match="the disk has 1000 left") as caught:
+        checkpoint.save(tmp_path, "run", state(20))
+    assert len(caught.value.lines()) == 3
+    assert checkpoint.latest(tmp_path, "run", Log()).step == 10

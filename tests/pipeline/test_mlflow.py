@@ -93,6 +93,35 @@ def test_an_interrupted_execution_is_closed_and_the_next_says_what_it_resumes(ho
     assert resumed.data.tags["deveno.resumes"] == broken.data.tags["deveno.execution"]
 
 
+def test_a_resumed_run_shows_every_step_once(home):
+    """The killed child keeps what it sent live, marked; its unsent steps are never sent."""
+    opened = Journal.open(
+        home, "pretrain", "eo", fingerprint="f", version=1, params={}, workspace=home
+    )
+    for step in (1, 2, 3):
+        opened.append({"event": "metric", "name": "loss_nats", "value": 1.0 / step, "step": step})
+    Publisher(home).step()  # live
+    opened.append({"event": "metric", "name": "loss_nats", "value": 0.25, "step": 4})
+    os.close(opened._descriptor)  # as a kill does
+    opened._descriptor = None
+    again = Journal.open(
+        home, "pretrain", "eo", fingerprint="f", version=1, params={}, workspace=home
+    )
+    again.append({"event": "resumed", "step": 2, "unit": "steps"})
+    for step in (3, 4, 5):
+        again.append({"event": "metric", "name": "loss_nats", "value": 1.0 / step, "step": step})
+    again.close("ok")
+    publish(home)
+    broken, resumed = runs(home)
+    assert broken.data.tags["deveno.superseded_after_step"] == "2"
+    assert resumed.data.tags["deveno.resumed_at_step"] == "2"
+    assert resumed.data.tags["deveno.resumes"] == broken.data.tags["deveno.execution"]
+    assert [step for step, _ in curve(home, broken)] == [1, 2, 3]
+    limit = int(broken.data.tags["deveno.superseded_after_step"])
+    joined = [point for point in curve(home, broken) if point[0] <= limit] + curve(home, resumed)
+    assert joined == [(step, 1.0 / step) for step in (1, 2, 3, 4, 5)]
+
+
 def test_a_flow_run_is_one_parent_and_a_restore_is_only_a_tag(home, monkeypatch):
     run_entry(home, key="base", fingerprint="known")
     publish(home)

@@ -173,7 +173,8 @@ def test_stopped_and_resumed_is_byte_identical(
     log = run(PARAMS, masked, out, Log(scratch=scratch))
     assert log.observed["resumed_at_step"] == stop
     assert digests(out) == digests(trained)
-    assert not (scratch / "checkpoints").exists(), "a finished run leaves no checkpoints"
+    # A kill between here and the publication loses nothing; the runner clears the scratch folder.
+    assert (scratch / "checkpoints").exists()
 
 
 CHILD = """

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.core import journal, machine, workspace
+from stages.core import integrity, journal, machine, workspace
 from stages.core.publisher import ensure_publisher
 from stages.core.remotes import Before
 
@@ -115,6 +115,7 @@ class Walk:
     def walk(self, start: Callable[[Step], Any]) -> dict[str, Result]:
         """Run everything; `start(step)` must call `perform(step)` in another thread, soon."""
         running: dict[str, Step] = {}
+        integrity.damaged_lists(self.root)
         with self._recorded(), contextlib.ExitStack() as locks:
             try:
                 while len(self.results) < len(self.steps):
@@ -174,16 +175,29 @@ class Walk:
         """Run an entry, again while another DVC process is in its way."""
         deadline = time.monotonic() + BUSY_S
         pause_s = 0.5
+        mended, before_s = False, time.time()
         while True:
             code, text, log = self._command(step)
             if self.stopping.is_set() and code:
                 return Result("cancelled", "stopped on request", log=log)
             busy = code and any(phrase in text for phrase in BUSY)
             if not busy or time.monotonic() > deadline:
+                if f"Running stage '{step.name}'" in text:
+                    integrity.heal(self.root, step.name, before_s)
+                elif not mended and self._mend(step):
+                    mended = True
+                    continue
                 return self._judged(step, code, text, log)
             if self.stopping.wait(pause_s):
                 return Result("cancelled", "stopped on request", log=log)
             pause_s = min(5.0, pause_s * 1.5)
+
+    def _mend(self, step: Step) -> bool:
+        """Put damage aside that DVC restored, or stumbled over; return whether there was any."""
+        found = integrity.faults(self.root, step.name)
+        for line in found:
+            self._tell(step.name, "damaged", line)
+        return bool(found)
 
     def _judged(self, step: Step, code: int, text: str, log: Path) -> Result:
         if code:

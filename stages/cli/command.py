@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         ancestry,
         bundling,
         comparing,
+        examination,
         inspection,
         rebuilding,
         running,
@@ -89,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 
     inspection.add_verbs(add)
     ancestry.add_verbs(add)
+    examination.add_verbs(add)
     running.add_verbs(add)
     rebuilding.add_verbs(add)
     trying.add_verbs(add)

@@ -1,21 +1,17 @@
-"""Verbs that only look, or write what is derived: list, show, use, sync, plan, logs, doctor."""
+"""Verbs that only look, or write what is derived: list, show, use, sync, plan, logs."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from stages.cli.description import describe
 from stages.core import (
     dvcfile,
-    environment,
-    hashes,
     journal,
     plan,
     recipes,
@@ -24,7 +20,7 @@ from stages.core import (
     remotes,
     workspace,
 )
-from stages.core.errors import DevenoError, UnknownEntryError
+from stages.core.errors import UnknownEntryError
 
 Add = Callable[..., argparse.ArgumentParser]
 
@@ -46,8 +42,6 @@ def add_verbs(add: Add) -> None:
     logs = add("logs", show_logs, "the last execution of an entry, also after a crash")
     logs.add_argument("entry", metavar="ENTRY")
     logs.add_argument("--follow", action="store_true", help="go on while it runs")
-    doctor = add("doctor", examine, "check the environment, the generated files and the entries")
-    doctor.add_argument("--deep", action="store_true", help="read every byte of outputs and cache")
 
 
 def table(rows: Iterable[Iterable[object]]) -> str:
@@ -253,70 +247,3 @@ def event_line(event: dict[str, Any]) -> str:
     else:
         return ""
     return f"{clock} {text}"
-
-
-def examine(options: argparse.Namespace) -> int:
-    """Print one line per check; exit 2 if one fails."""
-    root = workspace.root()
-    failures = 0
-    for name, check in _checks(root, options.deep):
-        try:
-            print(f"ok    {name}: {check()}")
-        except DevenoError as error:
-            failures += 1
-            print(f"FAIL  {name}")
-            print("\n".join(f"      {line}" for line in error.lines()))
-    return 2 if failures else 0
-
-
-def _checks(root: Path, deep: bool) -> list[tuple[str, Callable[[], str]]]:
-    def packages() -> str:
-        versions = environment.recorded(root)
-        environment.check(root, sorted(versions), "the workspace")
-        return f"{len(versions)} packages as locked, Python {sys.version.split()[0]}"
-
-    def generated() -> str:
-        stale = dvcfile.stale(root)
-        if stale:
-            raise DevenoError(
-                f"{', '.join(stale)} differ from the code", str(root.name), "run `deveno sync`"
-            )
-        return "dvc.yaml and environment.yaml are in step"
-
-    def entries() -> str:
-        steps = plan.make(root)
-        return f"{len(steps.steps)} entries, {len(steps.of(plan.SKIP))} fresh"
-
-    def disk() -> str:
-        plan.make(root).check_disk()
-        return f"{shutil.disk_usage(root).free / 1e9:.1f} GB free"
-
-    checks = [
-        ("packages", packages),
-        ("generated files", generated),
-        ("entries", entries),
-        ("disk", disk),
-    ]
-    return [*checks, ("bytes", lambda: _deep(root))] if deep else checks
-
-
-def _deep(root: Path) -> str:
-    """Read every recorded output again, past any remembered hash."""
-    from stages.core import canonical, fingerprint
-
-    count = 0
-    for name, recorded in fingerprint.locks(root).items():
-        for path, value in plan.outs(recorded).items():
-            target = root / path
-            if not target.exists():
-                continue
-            count += 1
-            rows = [(file, canonical.file_digest(source, "md5")) for file, source in
-                    (hashes.files(target) if target.is_dir() else [("", target)])]  # fmt: skip
-            if hashes.combined(rows, target.is_dir()) != value:
-                raise DevenoError(
-                    f"{path} is not what {name} made",
-                    path,
-                    f"remove it and run `deveno run {name}`",
-                )
-    return f"{count} outputs read, all as recorded"

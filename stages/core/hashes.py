@@ -27,6 +27,8 @@ class Hashes:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._known: dict[str, str | None] = {}
+        self.read: set[Path] = set()
+        """The files whose bytes were read by this object, not remembered from before."""
         self._store: sqlite3.Connection | None = None
         with contextlib.suppress(OSError, sqlite3.Error):
             folder = workspace.state(root)
@@ -46,16 +48,17 @@ class Hashes:
     def rows(self, folder: str) -> list[tuple[str, str]]:
         """Return the files of a folder from the root with their hashes; [] if it is not there."""
         path = self.root / folder
-        return [(name, self._file(file)) for name, file in files(path)] if path.is_dir() else []
+        return [(name, self.file(file)) for name, file in files(path)] if path.is_dir() else []
 
     def _compute(self, path: Path) -> str | None:
         if path.is_file():
-            return self._file(path)
+            return self.file(path)
         if not path.is_dir():
             return None
-        return combined([(name, self._file(file)) for name, file in files(path)], True)
+        return combined([(name, self.file(file)) for name, file in files(path)], True)
 
-    def _file(self, path: Path) -> str:
+    def file(self, path: Path) -> str:
+        """Return the hash of one file, remembered or read."""
         facts = path.stat()
         stamp = (facts.st_size, facts.st_mtime_ns, facts.st_ino)
         if self._store is not None:
@@ -67,6 +70,7 @@ class Hashes:
                 if row:
                     return str(row[0])
         value = canonical.file_digest(path, "md5")
+        self.read.add(path)
         if self._store is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._store.execute(
@@ -79,9 +83,13 @@ def combined(rows: list[tuple[str, str]], is_folder: bool) -> str:
     """Return the hash of a folder from its files' (relative path, md5), or the only file's own."""
     if not is_folder:
         return rows[0][1]
+    return hashlib.md5(listing(rows), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def listing(rows: list[tuple[str, str]]) -> bytes:
+    """Return the content of the cache object that lists a folder's (relative path, md5)."""
     listed = [{"md5": value, "relpath": name} for name, value in rows]
-    data = json.dumps(listed, sort_keys=True).encode("utf-8")
-    return hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
+    return json.dumps(listed, sort_keys=True).encode("utf-8")
 
 
 def files(folder: Path) -> list[tuple[str, Path]]:

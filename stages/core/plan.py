@@ -24,7 +24,7 @@ from stages.core import (
     workspace,
     yamlfile,
 )
-from stages.core.errors import MachineError
+from stages.core.errors import MachineError, ParamsError
 from stages.core.fingerprint import Fingerprints
 from stages.core.hashes import Hashes, combined
 from stages.core.references import Entry, Graph
@@ -190,11 +190,10 @@ class Planner:
         """Return the files of an output as the cache lists them, under its name."""
         if value is None or not value.endswith(".dir"):
             return [(name, value)] if value else []
-        listing = self.cache / "files" / "md5" / value[:2] / value[2:]
-        rows = json.loads(listing.read_text(encoding="utf-8")) if listing.exists() else []
-        if self.remote is not None and not listing.exists():
-            rows = self.remote.listing(value)
-        return [(f"{name}/{row['relpath']}", str(row["md5"])) for row in rows]
+        rows = members(self.cache, value)
+        if rows is None and self.remote is not None:
+            rows = {row["relpath"]: row["md5"] for row in self.remote.listing(value)}
+        return [(f"{name}/{file}", str(md5)) for file, md5 in (rows or {}).items()]
 
     def _masked(
         self, now: fingerprint.Lock, recorded: Mapping[str, Any] | None, entry: Entry
@@ -255,9 +254,14 @@ class Planner:
     def _cached(self, path: str, value: str | None) -> bool:
         if value is None:
             return False
-        if (self.cache / "files" / "md5" / value[:2] / value[2:]).exists():
+        if self.hashes.of(path) == value:
             return True
-        return self.hashes.of(path) == value
+        if not value.endswith(".dir"):
+            return object_path(self.cache, value).exists()
+        rows = members(self.cache, value)
+        return rows is not None and all(
+            object_path(self.cache, md5).exists() for md5 in rows.values()
+        )
 
 
 def changes(now: fingerprint.Lock, recorded: Mapping[str, Any] | None) -> list[str]:
@@ -332,6 +336,20 @@ def cache_folder(root: Path) -> Path:
     return root / ".dvc" / "cache"
 
 
+def object_path(cache: Path, value: str) -> Path:
+    """Return where a cache keeps the object of a hash."""
+    return cache / "files" / "md5" / value[:2] / value[2:]
+
+
+def members(cache: Path, value: str) -> dict[str, str] | None:
+    """Return the files and hashes of a cached folder; None if its list is gone or damaged."""
+    try:
+        rows = json.loads(object_path(cache, value).read_bytes())
+        return {str(row["relpath"]): str(row["md5"]) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def run_key(now: fingerprint.Lock, deps: list[str], paths: list[str]) -> str:
     """Return DVC's run cache's key of a lock (dvc.stage.cache._get_stage_hash).
 
@@ -350,4 +368,7 @@ def run_cache(cache: Path, key: str) -> dict[str, Any] | None:
     if not folder.is_dir():
         return None
     newest = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    return yamlfile.plain(yamlfile.read(newest[0])) if newest else None
+    try:
+        return yamlfile.plain(yamlfile.read(newest[0])) if newest else None
+    except ParamsError:  # damaged: DVC too then takes it for absent
+        return None

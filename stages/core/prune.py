@@ -59,7 +59,7 @@ def _removable(path: Path, value: str | None, cache: Path) -> bool:
     """Return whether nothing is lost: the path is gone, a small text, or held by the cache."""
     if not path.exists() or path.is_file():
         return True
-    return value is not None and (cache / "files" / "md5" / value[:2] / value[2:]).exists()
+    return value is not None and plan.object_path(cache, value).exists()
 
 
 def _remove(path: Path) -> None:

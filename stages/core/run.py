@@ -26,6 +26,7 @@ from stages.core import (
     declare,
     environment,
     hashes,
+    integrity,
     journal,
     lockfiles,
     machine,
@@ -83,6 +84,7 @@ def execute(stage_name: str, key: str) -> int:
         _check_inputs(entry, graph, root)
         environment.check(root, _packages(prints, entry), entry.name)
         lock = prints.complete(entry)
+        _check_bytes(entry, root, prints.hashes)
         return Execution(root, graph, entry, lock, prints.hashes).run()
     except (DevenoError, OSError) as error:
         told = error if isinstance(error, DevenoError) else translated(error)
@@ -123,6 +125,18 @@ def _check_inputs(entry: Entry, graph: Graph, root: Path) -> None:
                 f"{entry.name} reads it as {argument!r}",
                 f"run `deveno run {entry.name}`, which makes what it needs first",
             )
+
+
+def _check_bytes(entry: Entry, root: Path, known: hashes.Hashes) -> None:
+    """Refuse an input that changed without a trace: what is made of it would pass for good."""
+    damaged = integrity.unlike(root, sorted(set(entry.reads.values())), known)
+    if damaged:
+        more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        raise ArtifactError(
+            f"{damaged[0]}{more} is damaged: its bytes changed, its size and time did not",
+            f"{entry.name} reads it",
+            f"run `deveno run {entry.name}`: it is restored or made again first",
+        )
 
 
 class Execution:

@@ -45,10 +45,13 @@ def record(root: Path) -> None:
             "outs": outs,
         }
         for row in outs:
-            kept = root / ".dvc/cache/files/md5" / row["md5"][:2] / row["md5"][2:]
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            listed = [{"md5": md5, "relpath": name} for name, md5 in known.rows(row["path"])]
-            kept.write_text(json.dumps(listed))
+            rows = known.rows(row["path"])
+            listed = [{"md5": md5, "relpath": name} for name, md5 in rows]
+            texts = {md5: (root / row["path"] / name).read_text() for name, md5 in rows}
+            for md5, text in {**texts, row["md5"]: json.dumps(listed)}.items():
+                kept = root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_text(text)
     yamlfile.write(root / "dvc.lock", {"schema": "2.0", "stages": stages})
 
 
@@ -122,6 +125,16 @@ def test_a_deleted_output_may_be_restored_only_if_the_cache_has_it(done):
     shutil.rmtree(done / ".dvc/cache/files")
     assert actions(done)["copy@b"] == plan.RUN
     assert reasons(done)["copy@b"] == ["data/copied/b is not there"]
+
+
+@pytest.mark.parametrize("fault", ["file", "list", "half"])
+def test_an_output_of_which_the_cache_lacks_a_file_or_the_list_must_run(done, fault):
+    oid = next(md5 for md5 in plan.outs(fingerprint.locks(done)["copy@b"]).values())
+    shutil.rmtree(done / "data/copied/b")
+    rows = plan.members(done / ".dvc/cache", oid)
+    where = plan.object_path(done / ".dvc/cache", rows["made.txt"] if fault == "file" else oid)
+    where.write_text("[{") if fault == "half" else where.unlink()
+    assert actions(done)["copy@b"] == plan.RUN
 
 
 def test_targets_bring_what_they_stand_on_and_force_is_a_reason(done):

@@ -1,4 +1,4 @@
-"""`deveno rebuild`: make recorded artifacts again in clean worktrees, and say what came of it.
+"""`deveno rebuild`: make recorded artifacts again in clean trees, and say what came of it.
 
 Exit code: 0 identical, 3 equal within tolerance, 4 different, 2 where something could not be made.
 """
@@ -34,7 +34,7 @@ GUARD = Path(__file__).resolve().parents[2] / "flows" / "guard.py"
 
 def add_verbs(add: Add) -> None:
     """Register the verb."""
-    verb = add("rebuild", rebuild, "make artifacts again in a clean worktree and compare")
+    verb = add("rebuild", rebuild, "make artifacts again in a clean tree and compare")
     verb.add_argument("targets", nargs="+", metavar="TARGET", help="path, hash, entry or REV:path")
     verb.add_argument(
         "--from", dest="start", choices=("raw", "parents"), default="raw",

@@ -1,4 +1,4 @@
-"""Making recorded artifacts again in clean worktrees, and judging what came.
+"""Making recorded artifacts again in clean trees, and judging what came.
 
 Records in, verdicts out: the ancestries of all targets are united and every entry in them is made
 once, producers first, from what was made before it (`raw`), or only the targets from the recorded
@@ -39,7 +39,7 @@ Tell = Callable[[str], None]
 
 
 class Rebuild:
-    """One call of `deveno rebuild`: its folder, its worktrees, what was made so far.
+    """One call of `deveno rebuild`: its folder, its trees, what was made so far.
 
     `compare` tells where two files or folders part; `launch` is a command in front of every other,
     which ends it when we end; `tell` hears how far a running entry is.
@@ -68,7 +68,7 @@ class Rebuild:
         """Hold a folder of our own below .deveno/rebuilds; whatever happens, it is removed."""
         above = workspace.state(self.root) / "rebuilds"
         above.mkdir(parents=True, exist_ok=True)
-        sweep(self.root, above)
+        sweep(above)
         self.folder = above / f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
         self.folder.mkdir()
         with (self.folder / "lock").open("w") as stream:
@@ -79,10 +79,9 @@ class Rebuild:
                 if keep:
                     (self.folder / "kept").touch()
                 else:
-                    remove(self.root, self.folder)
-        if not keep:
-            with contextlib.suppress(OSError):
-                above.rmdir()
+                    shutil.rmtree(self.folder, ignore_errors=True)
+                    with contextlib.suppress(OSError):  # of another call beside us
+                        above.rmdir()
 
     def order(self, targets: Sequence[Record]) -> list[Record]:
         """Return what is to be made, producers first; shared ancestors are there once."""
@@ -147,7 +146,7 @@ class Rebuild:
         return made
 
     def _replica(self, record: Record) -> replica.Replica:
-        """Return the worktree of the commit, or snapshot, whose code made a record."""
+        """Return the tree of the commit, or snapshot, whose code made a record."""
         commit = snapshots.commit_of(self.root, record, self.records)
         if commit is None:
             raise ArtifactError(
@@ -257,20 +256,11 @@ class Rebuild:
             made.reason = "what stands on it is made from its recorded bytes"
 
 
-def remove(root: Path, folder: Path) -> None:
-    """Remove a rebuild's folder and what git knows of its worktrees."""
-    for child in folder.iterdir() if folder.is_dir() else ():
-        if (child / ".git").is_file():
-            with contextlib.suppress(DevenoError):
-                replica.git(root, "worktree", "remove", "--force", "--force", str(child))
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def sweep(root: Path, above: Path) -> None:
+def sweep(above: Path) -> None:
     """Remove the folders of rebuilds that were killed; one that runs holds its lock."""
     for folder in above.iterdir():
         if not folder.is_dir() or (folder / "kept").exists():
             continue
         with contextlib.suppress(OSError), (folder / "lock").open("a") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove(root, folder)
+            shutil.rmtree(folder, ignore_errors=True)

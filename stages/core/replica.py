@@ -1,9 +1,10 @@
-"""A clean worktree at a recorded commit, in which one entry after another is made again.
+"""A clean tree of a recorded commit, in which one entry after another is made again.
 
 It lies under `.deveno/rebuilds/` and is a workspace of its own: `workspace.home` of it is itself,
-so journals, scratch folders and remembered hashes of what runs there are its own too. DVC plays no
-part: parameters are written as the records have them, inputs are put where the records say, and the
-recorded command runs.
+so journals, scratch folders and remembered hashes of what runs there are its own too. It is no git
+worktree: the user's repository is only read, and what runs there sees no repository (a runner keeps
+uncommitted work as a snapshot, and here all work is on purpose). DVC plays no part: parameters are
+written as the records have them, inputs are put where the records say, the recorded command runs.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ INHERITED = ("DEVENO_", "DVC_", "MLFLOW_", "PREFECT_", "GIT_")
 """Variables of whoever calls us (a flow run, an experiment) that a clean worktree must not see."""
 KEPT = ("DEVENO_CORES",)
 
+NO_REPOSITORY = "a rebuild is no repository\n"
+"""Text of a file `.git` that stops git's search upwards: it would find the user's repository."""
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -44,14 +48,21 @@ class Ended:
 
 
 class Replica:
-    """The worktree of one commit."""
+    """The tree of one commit."""
 
     def __init__(self, root: Path, folder: Path, commit: str) -> None:
-        self.repository, self.folder, self.commit = root, folder, commit
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # A hook of the user's repository (`dvc install` brings a checkout) has no business here.
-        git(root, "worktree", "add", "--quiet", "--detach", str(folder), commit)
-        self.root = folder / git(root, "rev-parse", "--show-prefix")
+        folder.mkdir(parents=True)
+        self.folder, self.commit = folder, commit
+        self.repository = Path(git(root, "rev-parse", "--show-toplevel"))
+        self.prefix = git(root, "rev-parse", "--show-prefix")
+        self.root = folder / self.prefix
+        self.index = folder.with_name(f"{folder.name}.index")
+        self._git("read-tree", commit)
+        self._git("checkout-index", "--all", "--force", f"--prefix={folder}/")
+        (folder / ".git").write_text(NO_REPOSITORY, encoding="utf-8")
+
+    def _git(self, *arguments: str) -> str:
+        return git(self.repository, *arguments, GIT_INDEX_FILE=str(self.index))
 
     def prepare(self, record: Record, ancestry: Sequence[Record]) -> None:
         """Write the recorded parameters, the installed versions, and the folders that must exist.
@@ -90,10 +101,11 @@ class Replica:
 
     def bring_back(self, paths: Sequence[str]) -> None:
         """Put back what git tracks at these paths."""
-        listed = git(self.root, "ls-files", "-z", "--", *paths) if paths else ""
+        wanted = [f":(top,literal){self.prefix}{path}" for path in paths]
+        listed = self._git("ls-files", "-z", "--", *wanted) if wanted else ""
         names = [name for name in listed.split("\0") if name]
         if names:
-            git(self.root, "checkout", "--quiet", "--", *names)
+            self._git("checkout-index", "--force", f"--prefix={self.folder}/", "--", *names)
 
     def take(self, paths: Sequence[str], target: Path) -> None:
         """Move outputs out of the worktree, to the same paths below `target`."""
@@ -208,19 +220,20 @@ def _merged(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def git(root: Path, *arguments: str) -> str:
-    """Return what git says, its hooks switched off; a failure is an error that shows its words."""
+def git(root: Path, *arguments: str, **variables: str) -> str:
+    """Return what git says of a repository; a failure is an error that shows its words."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
-            ["git", "-c", f"core.hooksPath={os.devnull}", "-C", str(root), *arguments],
-            capture_output=True, text=True, check=False,
+            ["git", "-C", str(root), *arguments], env=clean | variables,
+            capture_output=True, text=True, errors="surrogateescape", check=False,
         )  # fmt: skip
     except OSError as error:
         raise MachineError(f"git does not start: {error}", "PATH", "install git") from None
     if done.returncode:
         raise ArtifactError(
-            f"`git {' '.join(arguments[:2])}` failed: {done.stderr.strip()}",
+            f"`git {arguments[0]}` failed: {done.stderr.strip()}",
             ".deveno/rebuilds",
-            "`git fsck` tells what the repository misses; `git worktree prune` forgets worktrees",
+            "`git fsck` tells what the repository misses",
         )
-    return done.stdout.strip()
+    return done.stdout.strip("\n")

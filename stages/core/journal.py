@@ -134,6 +134,10 @@ class Journal:
         """
         self._lines.put(event)
 
+    def flush(self) -> None:
+        """Wait until every event so far is in the file: a kill from here on loses none of them."""
+        self._lines.flush()
+
     def close(
         self,
         outcome: str,

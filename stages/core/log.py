@@ -28,9 +28,13 @@ class Log:
     """
 
     def __init__(
-        self, sink: Callable[[Event], None] | None = None, scratch: Path | None = None
+        self,
+        sink: Callable[[Event], None] | None = None,
+        scratch: Path | None = None,
+        flush: Callable[[], None] | None = None,
     ) -> None:
         self._sink = sink
+        self._flush = flush
         self._scratch = scratch
         self._stopping = False
         self.polled = False
@@ -88,6 +92,14 @@ class Log:
             self.metrics[name] = _number(name, value)
             self.curves.setdefault(name, []).append((int(step), float(value)))
         self._emit("resumed", step=int(at), unit=unit)
+
+    def flush(self) -> None:
+        """Have all that was reported written down; to be called before a checkpoint is.
+
+        Else a kill just after it could lose numbers of steps that nobody does again.
+        """
+        if self._flush is not None:
+            self._flush()
 
     def observe(self, name: str, value: float, *, step: int | None = None) -> None:
         """Report a time, rate or size of this run on this machine; it never enters an output."""

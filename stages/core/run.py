@@ -162,7 +162,7 @@ class Execution:
             self.journal = self._opened()
             tracking.ensure_publisher(workspace.home(self.root))  # curves are live
             (self.scratch / STOP).unlink(missing_ok=True)  # it stopped the execution before
-            self.log = Log(self.journal.append, self.scratch)
+            self.log = Log(self.journal.append, self.scratch, self.journal.flush)
             try:
                 self._on_stop()
                 self._compute()

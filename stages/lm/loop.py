@@ -220,6 +220,7 @@ def _checkpoint(
     tensors |= {f"best/{name}": value.clone() for name, value in best.items()}
     tensors |= checkpoint.optimizer_tensors(run.model, optimizer)
     state = State(progress.step, tensors, progress.as_json())
+    log.flush()
     checkpoint.save(log.scratch, run.identity, state)
 
 

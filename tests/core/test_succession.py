@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from stages.core import journal, succession
@@ -24,9 +23,8 @@ def execution(
     for step in range(first, last + 1):
         log.metric("loss_nats", 1.0 / step, step=step)
     if outcome is None:
-        os.close(opened._descriptor)
-        opened._descriptor = None
         opened._stop.set()
+        opened._lines.close()  # the lock goes and no `end` comes
     else:
         opened.close(outcome)
     found = journal.find(home, opened.execution)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from stages.core import tracking
@@ -40,6 +38,7 @@ def test_curves_are_there_while_the_stage_runs(home):
     one = Publisher(home)
     for step in range(3):
         opened.append({"event": "metric", "name": "loss_nats", "value": 3.0 - step, "step": step})
+        opened.flush()
         assert one.step()
         (run,) = runs(home)
         assert run.info.status == "RUNNING"
@@ -83,8 +82,7 @@ def test_an_interrupted_execution_is_closed_and_the_next_says_what_it_resumes(ho
     opened = Journal.open(
         home, "pretrain", "eo", fingerprint="f", version=1, params={}, workspace=home
     )
-    os.close(opened._descriptor)  # as a kill does
-    opened._descriptor = None
+    opened._lines.close()  # the lock goes and no `end` comes, as with a kill
     run_entry(home, fingerprint="f")
     publish(home)
     broken, resumed = runs(home)
@@ -100,10 +98,10 @@ def test_a_resumed_run_shows_every_step_once(home):
     )
     for step in (1, 2, 3):
         opened.append({"event": "metric", "name": "loss_nats", "value": 1.0 / step, "step": step})
+    opened.flush()
     Publisher(home).step()  # live
     opened.append({"event": "metric", "name": "loss_nats", "value": 0.25, "step": 4})
-    os.close(opened._descriptor)  # as a kill does
-    opened._descriptor = None
+    opened._lines.close()  # the lock goes and no `end` comes, as with a kill
     again = Journal.open(
         home, "pretrain", "eo", fingerprint="f", version=1, params={}, workspace=home
     )
@@ -148,8 +146,10 @@ def test_a_flow_run_is_one_parent_and_a_restore_is_only_a_tag(home, monkeypatch)
 def test_a_model_is_named_by_path_and_md5_and_gets_its_scores(home):
     model = {"path": "models/finetuned/pos", "md5": "0123.dir", "size_bytes": 10}
     run_entry(home, stage="finetune", key="pos", outputs=[model])
-    inputs = {"models/finetuned/pos": "0123.dir"}
-    run_entry(home, stage="evaluate", key="pos", params={"model": "finetuned/pos"}, inputs=inputs)
+    lock = {"deps": {"models/finetuned/pos": "0123.dir"}}
+    run_entry(
+        home, stage="evaluate", key="pos", params={"model": "finetuned/pos"}, lock={"deps": inputs}
+    )
     publish(home)
     run_entry(home, stage="finetune", key="pos", outputs=[model])  # the same bytes again
     publish(home)

@@ -147,9 +147,7 @@ def test_a_model_is_named_by_path_and_md5_and_gets_its_scores(home):
     model = {"path": "models/finetuned/pos", "md5": "0123.dir", "size_bytes": 10}
     run_entry(home, stage="finetune", key="pos", outputs=[model])
     lock = {"deps": {"models/finetuned/pos": "0123.dir"}}
-    run_entry(
-        home, stage="evaluate", key="pos", params={"model": "finetuned/pos"}, lock={"deps": inputs}
-    )
+    run_entry(home, stage="evaluate", key="pos", params={"model": "finetuned/pos"}, lock=lock)
     publish(home)
     run_entry(home, stage="finetune", key="pos", outputs=[model])  # the same bytes again
     publish(home)

@@ -81,8 +81,8 @@ def _called(values: Sequence[float], margin: float, level: float) -> Verdict:
 def _exact(value: float, margin: float) -> Verdict:
     edge, ratio = math.log1p(margin), math.exp(value)
     word = SLOWER if value > edge else FASTER if value < -edge else SAME
-    ps = [float(word != one) for one in (SLOWER, FASTER)]
-    return Verdict(word, ratio, ratio, ratio, 1.0, *ps, n=1, primary=False)
+    slower, faster = (float(word != one) for one in (SLOWER, FASTER))
+    return Verdict(word, ratio, ratio, ratio, 1.0, slower, faster, n=1, primary=False)
 
 
 def of_night(verdicts: Mapping[str, Verdict]) -> str:

@@ -2,17 +2,21 @@
 
 Prefect caches nothing here (DVC does): an entry that DVC found fresh is a Completed task that says
 `cached by dvc <fingerprint>`.
+
+Prefect schedules, shows and cancels; it computes nothing. The walk's own threads run the entries
+and each task waits for its entry's result, so a server that dies in between costs its page some
+states and the run nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
-import signal
-import threading
-from collections.abc import Iterator
+import queue
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -22,17 +26,22 @@ from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
 from prefect.logging.handlers import APILogWorker
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import worktree
+from flows import server, worktree
+from flows.signals import stopping
 from flows.walk import Result, Step, Walk
 from stages.core import remotes, workspace
 
 DEPLOYED = "PREFECT__FLOW_RUN_ID"
 """Set by Prefect's runner in the process of a flow run; it then owns SIGTERM."""
 FLUSH_S = 5.0
+TOLD_S = 20.0
+"""How long the tasks may take to tell the server their last state."""
 
+_logger = logging.getLogger("deveno.flows")
 _walks: list[Walk] = []
 """The walk of the flow that runs in this process: one at most."""
 
@@ -45,9 +54,8 @@ _walks: list[Walk] = []
     retries=0,
 )
 def entry(name: str) -> State:
-    """Run one entry of the graph."""
-    walk = _walks[-1]
-    return state_of(walk.perform(walk.steps[name]))
+    """Show one entry of the graph: it takes as long as the entry and ends as the entry ends."""
+    return state_of(_walks[-1].result(name))
 
 
 def state_of(result: Result) -> State:
@@ -70,7 +78,7 @@ def pipeline(recipe: str = "", targets: list[str] | None = None, force: bool = F
     """Run what is stale: here as `deveno run` planned it, or for a deployment in its worktree."""
     if _walks:
         _walks[-1].run = str(flow_run.id)
-        with _stopped_by_signals(_walks[-1]):
+        with stopping(_walks[-1].stop):
             return submitted(_walks[-1])
     home = workspace.home(workspace.root(Path.cwd()))
     with worktree.opened(home, recipe or "pipeline", recipe, get_run_logger().info) as folder:
@@ -94,7 +102,7 @@ def deployed(folder: Path, steps: list[Step], name: str, recipe: str) -> State:
     _walks.append(walk)
     try:
         # Outside Prefect's runner (a test, a plain script) nobody turns SIGTERM into an exception.
-        guarded = contextlib.nullcontext() if DEPLOYED in os.environ else _stopped_by_signals(walk)
+        guarded = contextlib.nullcontext() if DEPLOYED in os.environ else stopping(walk.stop)
         with guarded:
             return submitted(walk)
     finally:
@@ -102,16 +110,21 @@ def deployed(folder: Path, steps: list[Step], name: str, recipe: str) -> State:
 
 
 def submitted(walk: Walk) -> State:
-    """Submit the walk's steps as tasks and return the state of the whole."""
+    """Walk, show each step as a task, and return the state of the whole."""
     futures: dict[str, PrefectFuture[Any]] = {}
 
     def start(step: Step) -> None:
+        pool.submit(walk.perform, step)
         after = [futures[name] for name in step.upstream if name in futures]
-        futures[step.name] = entry.submit(step.name, wait_for=after)
+        with contextlib.suppress(Exception):  # a task that cannot be shown is run all the same
+            futures[step.name] = entry.submit(step.name, wait_for=after)
 
-    results = walk.walk(start)
+    with ThreadPoolExecutor(max_workers=max(1, walk.cores)) as pool:
+        results = walk.walk(start)
+    deadline = time.monotonic() + TOLD_S
     for future in futures.values():
-        future.wait()
+        with contextlib.suppress(Exception):
+            future.wait(timeout=max(0.0, deadline - time.monotonic()))
     bad = {name: result for name, result in results.items() if not result.good}
     if not bad:
         return Completed(message=f"{len(results)} entries")
@@ -119,38 +132,28 @@ def submitted(walk: Walk) -> State:
     return Cancelled(message=told) if walk.stopping.is_set() else Failed(message=told)
 
 
-@contextlib.contextmanager
-def _stopped_by_signals(walk: Walk) -> Iterator[None]:
-    """Let SIGINT and SIGTERM stop the walk in order; a second one stops without grace."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def run_here(walk: Walk, targets: list[str]) -> None:
+    """Run the flow in this process on a walk that is already planned.
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        # Not in the handler itself: the walk's lock may be held by the thread it interrupts.
-        threading.Thread(target=walk.stop, daemon=True).start()
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, stop) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
-def run_here(walk: Walk, targets: list[str]) -> State:
-    """Run the flow in this process on a walk that is already planned."""
+    Whatever Prefect raises, before the walk or after it, is its own affair: the walk's results say
+    how the entries ended, and who calls this sees by them whether the walk has begun.
+    """
     _walks.append(walk)
     try:
-        return pipeline(walk.recipe or "own", targets, return_state=True)
+        pipeline(walk.recipe or "own", targets, return_state=True)
+    except Exception as error:
+        _logger.warning("Prefect was lost: %s: %s", type(error).__name__, error)
     finally:
         _walks.pop()
-        _flush()
+        _flush(lost=not server.answers(f"{PREFECT_API_URL.value()}/health"))
 
 
-def _flush() -> None:
+def _flush(lost: bool) -> None:
     """Send what Prefect's threads still hold; else they try a server that is gone, for a minute."""
     for worker in (APILogWorker, EventsWorker):
         with contextlib.suppress(Exception):
+            for instance in tuple(worker._instances.values()) if lost else ():
+                with contextlib.suppress(queue.Empty):
+                    while True:
+                        instance._queue.get_nowait()
             worker.drain_all(timeout=FLUSH_S, at_exit=False)

@@ -11,7 +11,6 @@ Nothing here imports prefect or mlflow, so that `deveno down` is quick.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -21,12 +20,11 @@ import sys
 import time
 import tomllib
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flows.walk import GUARD
 from stages.core import canonical
 from stages.core.errors import MachineError
 
@@ -172,8 +170,6 @@ def start(service: Service, variables: Mapping[str, str]) -> bool:
         return False
     if service.port:
         check_port(service)
-    import psutil
-
     service.log.parent.mkdir(parents=True, exist_ok=True)
     with service.log.open("wb") as stream:
         process = subprocess.Popen(
@@ -181,11 +177,17 @@ def start(service: Service, variables: Mapping[str, str]) -> bool:
             stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
-    with contextlib.suppress(psutil.Error):
-        created = psutil.Process(process.pid).create_time()
-        row = {"pid": process.pid, "created": created, "port": service.port}
-        canonical.write_json(service.note, row)
+    write_note(service, process.pid, service.port)
     return True
+
+
+def write_note(service: Service, pid: int, port: int) -> None:
+    """Note which process a service is, and where it listens."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        created = psutil.Process(pid).create_time()
+        canonical.write_json(service.note, {"pid": pid, "created": created, "port": port})
 
 
 def check_port(service: Service) -> None:
@@ -212,14 +214,14 @@ def wait(service: Service, seconds: float = HEALTHY_S) -> None:
         if running(service) is None:
             raise MachineError(
                 f"the {service.name} server stopped while it started",
-                _last_line(service.log),
-                f"read {_short(service.log, service.home)}",
+                last_line(service.log),
+                f"read {short(service.log, service.home)}",
             )
         if time.monotonic() > deadline:
             raise MachineError(
                 f"the {service.name} server did not answer within {seconds:.0f} s",
                 service.url,
-                f"read {_short(service.log, service.home)}, or try again",
+                f"read {short(service.log, service.home)}, or try again",
             )
         time.sleep(0.2)
 
@@ -279,70 +281,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextlib.contextmanager
-def available(home: Path) -> Iterator[str]:
-    """Give the address of a healthy Prefect server: this home's, else one for this block's life."""
-    url = api_url(home)
-    stated = os.environ.get("PREFECT_API_URL") is not None
-    if stated or running(Service(home, "prefect", ())) is not None:
-        if not answers(f"{url}/health"):
-            raise MachineError(
-                "the Prefect server does not answer",
-                url,
-                "`deveno down && deveno up`, or unset PREFECT_API_URL",
-            )
-        yield url
-        return
-    url = f"http://{LOOPBACK}:{free_port()}/api"
-    log = home / ".deveno" / "servers" / "prefect-run.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    (home / ".deveno" / "prefect").mkdir(parents=True, exist_ok=True)
-    with (home / ".deveno" / "prefect" / "start.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two first servers would both make the tables
-        process = _guarded(home, url, log)
-        try:
-            _wait_guarded(process, url, log, home)
-        except BaseException:
-            _end_guarded(process)
-            raise
-    try:
-        yield url
-    finally:
-        _end_guarded(process)
-
-
-def _guarded(home: Path, url: str, log: Path) -> subprocess.Popen[bytes]:
-    """Start a server that dies with this process, however that ends."""
-    plain = (*prefect_service(home, url).command, "--no-services", "--no-ui")
-    command = [sys.executable, "-I", "-S", str(GUARD), "5", *plain]
-    with log.open("wb") as stream:
-        return subprocess.Popen(
-            command, cwd=home, env={**os.environ, **environment(home, url)},
-            stdin=subprocess.PIPE, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-
-
-def _wait_guarded(process: subprocess.Popen[bytes], url: str, log: Path, home: Path) -> None:
-    deadline = time.monotonic() + HEALTHY_S
-    while not answers(f"{url}/health"):
-        if process.poll() is not None or time.monotonic() > deadline:
-            what = "stopped" if process.poll() is not None else "did not answer in time"
-            raise MachineError(
-                f"the Prefect server of this run {what}",
-                _last_line(log),
-                f"read {_short(log, home)}",
-            )
-        time.sleep(0.2)
-
-
-def _end_guarded(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    process.wait()
-    if process.stdin is not None:
-        process.stdin.close()
-
-
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """Return the last thing a log says."""
     try:
         rows = [row for row in log.read_text(errors="replace").splitlines() if row.strip()]
     except OSError:
@@ -350,5 +290,6 @@ def _last_line(log: Path) -> str:
     return rows[-1].strip() if rows else "it said nothing"
 
 
-def _short(path: Path, home: Path) -> str:
+def short(path: Path, home: Path) -> str:
+    """Return a path as it is called from the home."""
     return path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows import server
+from flows import lease, server
 from flows.walk import OnEvent, Result, Step, Walk
 from stages.core import plan, recipes, workspace
-from stages.core.errors import MachineError
 from stages.core.remotes import Before
 
 
@@ -44,22 +45,33 @@ def run_pipeline(
         on_event=on_event,
         before=before,
     )
-    with server.available(home) as url:
-        variables = server.environment(home, url)
-        # The terminal is the command line's; Prefect's own lines still reach its server.
-        variables["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
-        os.environ.update(variables)  # before prefect is imported: it reads them once
-        from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-
-        from flows import pipeline
-
-        settings = {PREFECT_API_URL: url, PREFECT_HOME: Path(variables["PREFECT_HOME"])}
-        with temporary_settings(updates=settings):
-            state = pipeline.run_here(walk, sorted(made.steps))
-    if len(walk.results) < len(walk.steps):
-        raise MachineError(
-            f"Prefect gave up: {state.message}",
-            "the flow run",
-            "read .deveno/servers/prefect-run.log, or run `dvc repro`, which needs no server",
-        )
+    try:
+        with lease.available(home) as url:
+            _through_prefect(walk, home, url, sorted(made.steps))
+    except lease.ServerError as error:
+        told = f"{error.what} ({error.where}); going on without Prefect\n"
+        sys.stderr.write(told)
+    if not walk.begun:
+        walk.walk_alone()
     return walk.results
+
+
+def _through_prefect(walk: Walk, home: Path, url: str, targets: list[str]) -> None:
+    variables = server.environment(home, url)
+    # The terminal is the command line's; Prefect's own lines still reach its server.
+    variables["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+    # A server that is gone is not waited for: it only watches.
+    variables |= {
+        "PREFECT_CLIENT_MAX_RETRIES": "1",
+        "PREFECT_API_REQUEST_TIMEOUT": "20",
+        "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
+    }
+    logging.raiseExceptions = False  # nor does it say on the terminal what it could not log
+    os.environ.update(variables)  # before prefect is imported: it reads them once
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    from flows import pipeline
+
+    settings = {PREFECT_API_URL: url, PREFECT_HOME: Path(variables["PREFECT_HOME"])}
+    with temporary_settings(updates=settings):
+        pipeline.run_here(walk, targets)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.core import integrity, journal, machine, workspace
+from flows.signals import deaf, stopping
+from stages.core import dvclock, integrity, journal, machine, workspace
 from stages.core.publisher import ensure_publisher
 from stages.core.remotes import Before
 
@@ -31,6 +31,10 @@ GRACE_S = 20.0
 BUSY = ("Unable to acquire lock", "is busy, it is being blocked by", "busy, please")
 """What DVC says when another DVC process is in its way; it then may just be tried again."""
 BUSY_S = 900.0
+TORN = ("RWLock-file", "dvc.lock' is invalid", "dvc.lock' validation failed", "unexpected error")
+"""What DVC says of a file that a killed one left half written; the last of claims so lost."""
+MENDED = 3
+"""How often an entry is tried again after such a file was mended."""
 FOREIGN = ("DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "MLFLOW_RUN_ID")
 """Variables of an outer DVC or MLflow run, which are not this entry's."""
 
@@ -109,12 +113,14 @@ class Walk:
         self._on_event = on_event or (lambda name, state, message: None)
         self._guards: dict[str, subprocess.Popen[bytes]] = {}
         self._changed = threading.Condition()
+        self.begun = self._over = False
         self._journal: journal.Journal | None = None
         self._rank = _ranks(self.steps)
 
     def walk(self, start: Callable[[Step], Any]) -> dict[str, Result]:
         """Run everything; `start(step)` must call `perform(step)` in another thread, soon."""
         running: dict[str, Step] = {}
+        self.begun = True
         integrity.damaged_lists(self.root)
         with self._recorded(), contextlib.ExitStack() as locks:
             try:
@@ -134,13 +140,29 @@ class Walk:
                             if running.pop(name).alone:
                                 locks.close()
             except BaseException:  # a signal that somebody else's handler raised
-                with _deaf():
+                with deaf():
                     self.stop()
                     self._wait(running)
                 raise
-            for name in self.steps:
-                self.results.setdefault(name, Result("cancelled", "not started"))
+            finally:
+                with self._changed:
+                    self._over = True
+                    for name in self.steps:
+                        self.results.setdefault(name, Result("cancelled", "not started"))
+                    self._changed.notify_all()
         return self.results
+
+    def walk_alone(self) -> dict[str, Result]:
+        """Walk without Prefect: the same order, budget and cancelling, in plain threads."""
+        with stopping(self.stop), ThreadPoolExecutor(max_workers=max(1, self.cores)) as pool:
+            return self.walk(lambda step: pool.submit(self.perform, step))
+
+    def result(self, name: str) -> Result:
+        """Wait for an entry's result, whoever performs it."""
+        with self._changed:
+            while name not in self.results and not self._over:
+                self._changed.wait(timeout=1.0)
+            return self.results.get(name, Result("cancelled", "not started"))
 
     def stop(self) -> None:
         """Ask every running command to end; nothing new starts."""
@@ -174,13 +196,15 @@ class Walk:
     def _repeat(self, step: Step) -> Result:
         """Run an entry, again while another DVC process is in its way."""
         deadline = time.monotonic() + BUSY_S
-        pause_s = 0.5
+        pause_s, torn = 0.5, 0
         mended, before_s = False, time.time()
         while True:
             code, text, log = self._command(step)
             if self.stopping.is_set() and code:
                 return Result("cancelled", "stopped on request", log=log)
             busy = code and any(phrase in text for phrase in BUSY)
+            if code and not busy and torn < MENDED and any(phrase in text for phrase in TORN):
+                busy, torn = True, torn + 1
             if not busy or time.monotonic() > deadline:
                 if f"Running stage '{step.name}'" in text:
                     integrity.heal(self.root, step.name, before_s)
@@ -191,6 +215,8 @@ class Walk:
             if self.stopping.wait(pause_s):
                 return Result("cancelled", "stopped on request", log=log)
             pause_s = min(5.0, pause_s * 1.5)
+            with contextlib.suppress(OSError):
+                dvclock.mend(self.root)  # who is in the way may have been killed
 
     def _mend(self, step: Step) -> bool:
         """Put damage aside that DVC restored, or stumbled over; return whether there was any."""
@@ -319,31 +345,9 @@ class Walk:
             ensure_publisher(self.home)
 
 
-def walk(root: Path, steps: Sequence[Step], **options: Any) -> dict[str, Result]:
-    """Walk without Prefect: the same order, budget and cancelling, in plain threads."""
-    one = Walk(root, steps, **options)
-    with ThreadPoolExecutor(max_workers=max(1, one.cores)) as pool:
-        return one.walk(lambda step: pool.submit(one.perform, step))
-
-
 def allowed_grace_s() -> float:
     """Return the seconds from SIGTERM to SIGKILL: DEVENO_GRACE_S, else what suits a trainer."""
     return float(os.environ.get("DEVENO_GRACE_S", GRACE_S))
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Let no further signal break off the ending of what runs."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def benchmark_lock(home: Path) -> Any:

@@ -20,6 +20,7 @@ from stages.core import (
     plan,
     prune,
     published,
+    recovery,
     references,
     remotes,
     workspace,
@@ -47,6 +48,8 @@ def run_entries(options: argparse.Namespace) -> int:
             str(root),
             "run `dvc init` there, or clone the project again",
         )
+    for told in recovery.recover(root):
+        print(told)
     stale = [name for name in dvcfile.stale(root) if name in dvcfile.BINDING]
     if stale:
         raise MachineError(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.core import canonical, dvcfile, machine, references, yamlfile
+from stages.core import canonical, dvcfile, dvclock, machine, references, yamlfile
 from stages.core.errors import ArtifactError, DeclarationError
 from stages.core.hashes import Hashes
 from stages.core.references import PARAMS, Entry
@@ -112,11 +112,7 @@ def digest(lock: Lock) -> str:
 
 def locks(root: Path) -> dict[str, dict[str, Any]]:
     """Return `dvc.lock`'s entries by name ({} where there is none)."""
-    path = root / "dvc.lock"
-    if not path.exists():
-        return {}
-    stages = yamlfile.read(path).get("stages") or {}
-    return {str(name): yamlfile.plain(body) for name, body in stages.items()}
+    return {str(name): yamlfile.plain(body) for name, body in dvclock.entries(root).items()}
 
 
 def from_lock(recorded: Mapping[str, Any]) -> Lock:

@@ -6,19 +6,18 @@ folder meets them; an output that the cache does not hold is kept, for it could 
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import io
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
-from stages.core import canonical, fingerprint, plan, registry
+from stages.core import dvclock, fingerprint, plan, registry
+from stages.core.dvclock import LOCK
+from stages.core.dvclock import held as dvc_idle
 from stages.core.references import Graph
 
-LOCK = "dvc.lock"
+__all__ = ["LOCK", "dvc_idle", "orphans", "prune"]
+
+PATIENCE_S = 10.0
+"""How long another DVC command is waited for; what is not removed now is removed next time."""
 
 
 def orphans(root: Path, graph: Graph) -> list[str]:
@@ -36,7 +35,7 @@ def prune(root: Path, graph: Graph) -> list[str]:
     dead = orphans(root, graph)
     if not dead:
         return []
-    with dvc_idle(root) as idle:
+    with dvc_idle(root, PATIENCE_S) as idle:
         if not idle:
             return []
         locks = fingerprint.locks(root)
@@ -51,7 +50,7 @@ def prune(root: Path, graph: Graph) -> list[str]:
                 for path in rows:
                     _remove(root / path)
                 gone.append(name)
-        _rewrite(root / LOCK, set(gone))
+        dvclock.write(root, {name: body for name, body in locks.items() if name not in gone})
         return gone
 
 
@@ -67,28 +66,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _rewrite(path: Path, dead: set[str]) -> None:
-    """Write dvc.lock without the dead entries, the rest sorted, in DVC's own style."""
-    text = YAML(typ="rt", pure=True)
-    document = text.load(path.read_text(encoding="utf-8"))
-    stages = document["stages"]
-    document["stages"] = {name: stages[name] for name in sorted(stages) if name not in dead}
-    stream = io.StringIO()
-    text.dump(document, stream)
-    canonical.write_text(path, stream.getvalue())
-
-
-@contextlib.contextmanager
-def dvc_idle(root: Path) -> Iterator[bool]:
-    """Hold DVC's repository lock if nobody else does; yield whether we have it."""
-    path = root / ".dvc" / "tmp" / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True

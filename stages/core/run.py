@@ -199,10 +199,22 @@ class Execution:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the scratch lock: a second execution of the same fingerprint waits for the first."""
+        """Hold the entry's lock and the scratch folder's: one trainer for one output, ever.
+
+        A second execution waits for the first, of the same fingerprint or of another: a killed
+        DVC's orphan may still be writing its last checkpoint, or publishing.
+        """
+        place = canonical.digest(str(self.root))[:8]
+        locks = workspace.state(self.root) / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
         self.scratch.mkdir(parents=True, exist_ok=True)
-        with (self.scratch / "lock").open("w") as stream:
-            _lock(stream, self.entry.name)
+        with (
+            (locks / f"{self.entry.name}.{place}").open("w") as first,
+            (self.scratch / "lock").open("w") as second,
+        ):
+            _lock(first, self.entry.name)
+            _lock(second, self.entry.name)
+            publication.recover(self.scratch)
             yield
 
     def _compute(self) -> None:

@@ -60,10 +60,14 @@ class Adopted:
     bundle: str = ""
 
 
+def is_place(path: str) -> bool:
+    """Return whether a path is where adopted artifacts lie."""
+    return Path(path).parent.name == FOLDER
+
+
 def find(root: Path, path: str) -> Adopted | None:
     """Return what is known of the adopted artifact at a path from the root, or None."""
-    parts = Path(path).parts
-    if FOLDER not in parts[:-1]:
+    if not is_place(path):
         return None
     tracked = root / f"{path}.dvc"
     if not tracked.is_file():

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from stages.core import hashes
+from stages.core import adoption, hashes
 
 if TYPE_CHECKING:
     from stages.core.records import Record, Records
@@ -137,11 +137,43 @@ def sources(ancestry: Sequence[Record], records: Records) -> list[Source]:
         for path, md5 in record.outs.items():
             if path.startswith("data/raw/"):
                 told = manifest(records, path, md5) or record.values
-                found.append(_source(path, told))
-    return found
+                found.append(source_of(path, told))
+        for path, md5 in record.inputs.items():
+            known = adoption.find(records.root, path)
+            if known is not None and known.md5 == md5:
+                brought = adoption.lineage(records.root, path)
+                found += adopted_sources(asdict(known), brought)
+    return list(dict.fromkeys(found))
 
 
-def _source(path: str, told: Mapping[str, Any]) -> Source:
+def adopted_sources(known: Mapping[str, Any], brought: Mapping[str, Any] | None) -> list[Source]:
+    """Return the sources of an adopted artifact: those of the lineage it brought, else itself."""
+    if brought is not None:
+        return [
+            Source(
+                one["path"], one["licence"], one["licence_reason"], one["origin"], one["synthetic"]
+            )
+            for one in brought["lineage"]["sources"]
+        ]
+    stated = None if known["licence"] == "unknown" else known["licence"]
+    reason = None if stated else "adopted, and its makers' licence is not known"
+    origin = "" if known["origin"] == "unknown" else known["origin"]
+    return [Source(known["path"], stated, reason, origin)]
+
+
+def row_of(source: Source) -> dict[str, Any]:
+    """Return a source as a lineage tells it."""
+    return {
+        "path": source.path,
+        "licence": source.licence,
+        "licence_reason": source.reason,
+        "origin": source.origin,
+        "synthetic": source.synthetic,
+    }
+
+
+def source_of(path: str, told: Mapping[str, Any]) -> Source:
+    """Return a raw source as its manifest, or else its entry's parameters, tell it."""
     generated = (told.get("source") or {}).get("kind") == "generator"
     return Source(
         path=path,

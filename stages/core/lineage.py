@@ -25,16 +25,7 @@ def told(records: Records, found: Found, portable: bool = False) -> Row:
     lineage: Row = {
         "artifact": artifact(found),
         "entries": entries,
-        "sources": [
-            {
-                "path": one.path,
-                "licence": one.licence,
-                "licence_reason": one.reason,
-                "origin": one.origin,
-                "synthetic": one.synthetic,
-            }
-            for one in sources
-        ],
+        "sources": [licences.row_of(one) for one in sources],
         "licences": {
             "licences": list(terms.licences),
             "obligations": list(terms.obligations),

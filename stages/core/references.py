@@ -217,7 +217,7 @@ def _writers(
         for write in registry.get(stage).writes.values()
     )
     there = (root / path).exists() or adoption.recorded_md5(root, path) is not None
-    adopted = Path(path).parent.name == adoption.FOLDER
+    adopted = adoption.is_place(path)
     if path in NOTHING or (there and (adopted or not owned)):
         return []
     template = entry.stage.reads[argument]

@@ -79,7 +79,7 @@ def _told_at_the_source(source: Any, folder: Path, raw: Path) -> Iterator[None]:
         if isinstance(source, FilesSource):
             place = str(local.find_root(source, folder) / name)
         elif isinstance(source, UrlSource):
-            urls = (url for url, kept, _ in _targets(source) if name.startswith(kept))
+            urls = (url for url, kept, _ in targets(source) if name.startswith(kept))
             place = f"{next(urls, source.base)} ({name})"
         raise type(error)(error.what, place, error.todo) from error
 
@@ -149,14 +149,14 @@ def _from_addresses(source: UrlSource, raw: Path, log: Log) -> dict[str, Any]:
         raise SourceError(
             "the source is empty: no address", "acquire: source.files", "list what to fetch"
         )
-    targets = _targets(source)
+    wanted = targets(source)
     from stages.acquire.download import fetch
 
     fetched = []
-    for done, (url, name, pin) in enumerate(targets):
-        fetched.append((fetch(url, pin, source, log, done, len(targets)), name))
+    for done, (url, name, pin) in enumerate(wanted):
+        fetched.append((fetch(url, pin, source, log, done, len(wanted)), name))
     addresses = []
-    for (path, name), (url, _, pin) in zip(fetched, targets, strict=True):
+    for (path, name), (url, _, pin) in zip(fetched, wanted, strict=True):
         kept = raw / "files" / name
         with told_plainly(kept):
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -175,7 +175,7 @@ def _move(path: Path, kept: Path) -> None:
     shutil.move(path, kept)
 
 
-def _targets(source: UrlSource) -> list[tuple[str, str, str | None]]:
+def targets(source: UrlSource) -> list[tuple[str, str, str | None]]:
     """Return (address, relative path to keep, pin) of each file; two may not share a path."""
     found: list[tuple[str, str, str | None]] = []
     for file in source.files:

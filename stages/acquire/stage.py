@@ -9,8 +9,9 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from stages.acquire.generator.parameters import GeneratorParams
+from stages.acquire.origin import digest
 from stages.acquire.sources import FilesSource, HubSource, UrlSource
-from stages.core.declare import Params, stage
+from stages.core.declare import Origin, Params, stage
 from stages.core.errors import SourceError
 from stages.core.log import Log
 
@@ -62,7 +63,12 @@ class AcquireParams(Params):
         return self
 
 
-@stage(version=1, reads={"folder": "${item.folder}"}, writes={"raw": "data/raw/${key}"})
+@stage(
+    version=1,
+    reads={"folder": "${item.folder}"},
+    writes={"raw": "data/raw/${key}"},
+    origin=Origin(digest, "${item.source.kind}", ("files", "generator", "hub", "url")),
+)
 def acquire(params: AcquireParams, folder: Path, raw: Path, log: Log) -> None:
     """Bring raw material in, as it came, with its licence, origin and digests."""
     from stages.acquire.collection import collect

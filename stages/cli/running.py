@@ -17,6 +17,7 @@ from stages.core import (
     dvcfile,
     journal,
     machine,
+    origins,
     plan,
     prune,
     published,
@@ -59,6 +60,7 @@ def run_entries(options: argparse.Namespace) -> int:
         )
     machine.refresh(root)
     graph = references.load(root)
+    origins.refresh(root, graph)
     gone = prune.prune(root, graph)
     if gone:
         print(f"removed what no entry makes any more: {', '.join(gone)}")

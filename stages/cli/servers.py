@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from stages.cli.inspection import Add
-from stages.core import adoption, machine, plan, prune, recipes, references, workspace
+from stages.core import adoption, machine, origins, plan, prune, recipes, references, workspace
 from stages.core.errors import MachineError
 
 if TYPE_CHECKING:
@@ -150,6 +150,7 @@ def show_steps(options: argparse.Namespace) -> int:
     root = workspace.root()
     machine.refresh(root)
     graph = references.load(root)
+    origins.refresh(root, graph)
     prune.prune(root, graph)
     forced = references.select(graph, options.targets) if options.force else set()
     made = plan.make(root, options.targets, frozenset(forced))

@@ -55,6 +55,21 @@ class FloatParams(Params):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """How a stage tells what its material outside the repository is (`stages.core.origins`).
+
+    `digest` goes from an entry's parameters and a remembering hash of files to a text, to `none`
+    for material inside, to None for what is out of reach. `group` is a parameter that every entry
+    has (DVC's own `${item.x}`), `groups` all its values: DVC fails on a name that is missing, so
+    the digests are tracked by group, not by entry.
+    """
+
+    digest: Callable[..., str | None]
+    group: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Stage:
     """A declared stage.
 
@@ -63,6 +78,7 @@ class Stage:
     `assets` are data files beside the code (from the root) that count as code. `curves` names the
     stepped metrics written to plots/<stage>/<key>.csv, the first being the one `dvc plots` draws.
     `machine_bound` says why outputs differ between machines and runs (they hold times), if they do.
+    `origin` gives the digest of material outside the repository (`stages.core.origins`).
     """
 
     name: str
@@ -75,6 +91,7 @@ class Stage:
     assets: tuple[str, ...] = ()
     curves: tuple[str, ...] = ()
     machine_bound: str = ""
+    origin: Origin | None = None
     module: str = ""
     doc: str = field(default="", compare=False)
 
@@ -88,6 +105,7 @@ def stage(
     assets: tuple[str, ...] = (),
     curves: tuple[str, ...] = (),
     machine_bound: str = "",
+    origin: Origin | None = None,
 ) -> Callable[[F], F]:
     """Declare the decorated function as the stage of its folder's name.
 
@@ -117,6 +135,7 @@ def stage(
             assets=assets,
             curves=curves,
             machine_bound=machine_bound,
+            origin=origin,
             module=module,
             doc=(inspect.getdoc(function) or "").split("\n")[0],
         )

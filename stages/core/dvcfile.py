@@ -13,8 +13,20 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.core import canonical, environment, hashes, imports, machine, readme, registry, yamlfile
+from stages.core import (
+    canonical,
+    environment,
+    hashes,
+    imports,
+    machine,
+    origins,
+    readme,
+    references,
+    registry,
+    yamlfile,
+)
 from stages.core.declare import Stage
+from stages.core.errors import DevenoError
 from stages.core.references import PARAMS
 
 DVCFILE = "dvc.yaml"
@@ -36,6 +48,8 @@ def instance(stage: Stage, closure: imports.Closure) -> dict[str, Any]:
         params.append({environment.ENVIRONMENT: list(closure.packages)})
     if stage.machine_bound and not stage.sections:
         params.append({machine.MACHINE: list(machine.KEYS)})
+    if stage.origin is not None:
+        params.append({origins.SOURCES: [stage.origin.group]})
     body: dict[str, Any] = {
         "desc": stage.doc,
         "cmd": command(name, "${key}"),
@@ -120,7 +134,15 @@ def sync(root: Path) -> list[str]:
     texts = render(root)
     for name in changed:
         canonical.write_text(root / name, texts[name])
-    return [*changed, *machine.refresh(root)]
+    return [*changed, *machine.refresh(root), *_sources(root)]
+
+
+def _sources(root: Path) -> list[str]:
+    """Bring sources.yaml in step with params.yaml, where that can be read."""
+    try:
+        return origins.refresh(root, references.load(root))
+    except DevenoError:
+        return []  # whoever runs something is told; `sync` renders what is of code
 
 
 def instances(root: Path) -> dict[str, Mapping[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.core import canonical, dvcfile, dvclock, machine, references, yamlfile
+from stages.core import canonical, dvcfile, dvclock, machine, origins, references, yamlfile
 from stages.core.errors import ArtifactError, DeclarationError
 from stages.core.hashes import Hashes
 from stages.core.references import PARAMS, Entry
@@ -30,7 +30,8 @@ def resolved(entry: Entry, body: Mapping[str, Any]) -> tuple[str, list[str], dic
     for row in body.get("params", []):
         if isinstance(row, Mapping):
             for file, listed in row.items():
-                names.setdefault(file, []).extend(listed)
+                found = [references.resolve(name, full, dvcfile.DVCFILE) for name in listed]
+                names.setdefault(file, []).extend(found)
         else:
             names.setdefault(PARAMS, []).append(references.resolve(row, full, dvcfile.DVCFILE))
     command = references.resolve(body["cmd"], full, dvcfile.DVCFILE)
@@ -45,6 +46,8 @@ class Fingerprints:
         self.hashes = hashes or Hashes(root)
         self.bodies = dvcfile.instances(root)
         self._files: dict[str, Any] = {}
+        self._groups: dict[str, dict[str, str]] = {}
+        self._graph: references.Graph | None = None
 
     def lock(self, entry: Entry, known: Mapping[str, str | None] | None = None) -> Lock:
         """Return an entry's lock as it would be now; `known` gives hashes of outputs to come."""
@@ -84,11 +87,22 @@ class Fingerprints:
     def _values(self, names: Mapping[str, list[str]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for file, wanted in names.items():
+            if file == origins.SOURCES:  # looked at now
+                found[file] = {name: self._origins(name) for name in wanted}
+                continue
             if file not in self._files:
                 self._files[file] = self._read(file)
             values = {name: _lookup(self._files[file], name) for name in wanted}
             found[file] = {name: value for name, value in values.items() if value is not None}
         return found
+
+    def _origins(self, group: str) -> dict[str, str]:
+        """Return the digests of a group's entries as they are now, each looked at once."""
+        if self._graph is None:
+            self._graph = references.load(self.root)
+        if group not in self._groups:
+            self._groups[group] = origins.group(self.root, self._graph, group)
+        return self._groups[group]
 
     def _read(self, file: str) -> dict[str, Any]:
         """Return a file of values; of the machine its facts now, as every run writes them first."""

@@ -20,6 +20,7 @@ from stages.core import (
     fingerprint,
     journal,
     machine,
+    origins,
     references,
     workspace,
     yamlfile,
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
     from stages.core.remotes import Remote
 
 SKIP, RESTORE, RUN = "skip", "restore", "run"
-KINDS = {environment.ENVIRONMENT: "package", machine.MACHINE: "machine"}
+KINDS = {
+    environment.ENVIRONMENT: "package",
+    machine.MACHINE: "machine",
+    origins.SOURCES: "source outside",
+}
 """What values of other files than params.yaml are called in reasons."""
 SPARE = 1.2
 """Free disk asked for, as a multiple of what past runs wrote (output and cache copy)."""

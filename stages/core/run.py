@@ -30,6 +30,7 @@ from stages.core import (
     journal,
     lockfiles,
     machine,
+    origins,
     parent,
     plan,
     publication,
@@ -80,6 +81,8 @@ def execute(stage_name: str, key: str) -> int:
             machine.refresh(root)
         graph = references.load(root)
         entry = _entry(graph, stage_name, key)
+        if declared.origin is not None:
+            origins.refresh(root, graph)
         prints = Fingerprints(root)
         _check_inputs(entry, graph, root)
         environment.check(root, _packages(prints, entry), entry.name)

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.acquire import local
 from stages.acquire.sources import FilesSource, UrlSource
 from stages.core import canonical
 from stages.core.errors import SourceError
@@ -38,6 +37,8 @@ def digest(params: AcquireParams, hash_file: Callable[[Path], str | None]) -> st
 
 
 def _of_files(source: FilesSource, hash_file: Callable[[Path], str | None]) -> str | None:
+    from stages.acquire import local  # its readers are heavy
+
     try:
         root = local.find_root(source, Path())
         names = local.find(source, root, Log())

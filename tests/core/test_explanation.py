@@ -43,10 +43,12 @@ def executed(root: Path, name: str, outcome: str = "ok", **start) -> str:
         "fingerprint": fingerprint.digest(recorded),
         "version": 1,
         "params": {"base": "raw/a", "times": 2},
-        "inputs": recorded["deps"],
-        "packages": {"pydantic": "2.0"},
     }
-    opened = journal.Journal.open(root, stage, key, workspace=root, **{**facts, **start})
+    inputs = start.pop("inputs", recorded["deps"])
+    packages = start.pop("packages", {"pydantic": "2.0"})
+    lock = {**recorded, "deps": inputs, "params": {"environment.yaml": packages}}
+    facts |= {"lock": lock, **start}
+    opened = journal.Journal.open(root, stage, key, workspace=root, **facts)
     opened.close(outcome)
     return opened.execution
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.cli.inspection import Add
-from stages.core import canonical, references, registry, run, workspace
+from stages.core import canonical, kernels, references, registry, workspace
 from stages.core.errors import ArtifactError, DevenoError, ParamsError, UnknownEntryError
 
 BATCH = 64
@@ -39,7 +39,7 @@ def attempt(options: argparse.Namespace) -> int:
     texts = _texts(options)
     if options.out is not None and options.out.is_dir():
         raise ArtifactError(f"{options.out} is a folder", "--out", "name a file to write")
-    run.pin(entry.threads)
+    kernels.pin(entry.threads)
     answer = answerer(folder)
     rows: list[dict[str, Any]] = []
     for start in range(0, len(texts), BATCH):

@@ -28,6 +28,7 @@ from stages.core import (
     hashes,
     integrity,
     journal,
+    kernels,
     lockfiles,
     machine,
     origins,
@@ -52,22 +53,6 @@ from stages.core.references import Entry, Graph
 
 GRACE_S = 60.0
 """How long a stage that polls `log.stopping` may take to write its checkpoint."""
-PINNED = {
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "MKL_CBWR": "COMPATIBLE",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-}
-"""Set before any heavy import: the same kernels on every x86-64 CPU give the same bits."""
-QUIET = {
-    "TOKENIZERS_PARALLELISM": "false",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_OFFLINE": "1",
-    "DO_NOT_TRACK": "1",
-    "ORT_DISABLE_TELEMETRY": "1",
-}
-"""No telemetry, no network from a dependency; a source that declares a hub lifts the latter."""
-THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def execute(stage_name: str, key: str) -> int:
@@ -224,7 +209,7 @@ class Execution:
         stage = self.entry.stage
         shutil.rmtree(self.out, ignore_errors=True)
         self.out.mkdir(parents=True)
-        pin(self.entry.threads, portable=not stage.machine_bound)
+        kernels.pin(self.entry.threads, portable=not stage.machine_bound)
         paths = {name: self.root / path for name, path in self.entry.reads.items()}
         paths |= {name: self.out / name for name in stage.writes}
         started = time.perf_counter()
@@ -390,16 +375,3 @@ def _lock(stream: TextIO, name: str) -> None:
 def _tell(error: BaseException) -> None:
     sys.stderr.write(f"{error}\n")
     sys.stderr.flush()
-
-
-def pin(threads: int, portable: bool = True) -> None:
-    """Pin kernels and thread counts by environment; must happen before torch or numpy is imported.
-
-    What measures this machine (`portable=False`) keeps the machine's own kernels.
-    """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    for name, value in PINNED.items() if portable else ():
-        os.environ[name] = value
-    for name in THREAD_NAMES:
-        os.environ[name] = str(threads)

@@ -48,6 +48,7 @@ nightly-power: setup  ## how often a night cries wolf, and whether it sees 5 % (
 
 rebuild-all: setup  ## make every recipe in a fresh clone, and all of it again from raw in another
 	$(BIN)/python benchmarks/rebuild_all.py
+
 resume: setup  ## kill trainings at 20 random points and compare every byte
 	$(BIN)/python benchmarks/resume.py
 

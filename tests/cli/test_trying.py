@@ -61,7 +61,7 @@ def tried(place, monkeypatch, capsys):
     """Run the verb in the workspace; return (code, out, err)."""
     monkeypatch.chdir(place)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.setattr(trying.run, "pin", lambda threads: None)
+    monkeypatch.setattr(trying.kernels, "pin", lambda threads: None)
 
     def run(*words, stdin=b""):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))

@@ -29,7 +29,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setenv("DEVENO_TRACKING", "off")
     monkeypatch.chdir(root)
     monkeypatch.setattr(run.parent, "die_with_dvc", lambda: None)
-    monkeypatch.setattr(run, "pin", lambda threads, portable: None)
+    monkeypatch.setattr(run.kernels, "pin", lambda threads, portable: None)
     monkeypatch.setattr(run.Execution, "_on_stop", lambda self: None)
     return root
 

@@ -82,7 +82,9 @@ def run_entries(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run(root: Path, made: plan.Plan, forced: set[str], remote: remotes.Remote | None) -> int:
+def _run(
+    root: Path, made: plan.Plan, forced: set[str], remote: remotes.Remote | None = None
+) -> int:
     from flows.session import run_pipeline
 
     began = time.time()

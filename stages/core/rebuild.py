@@ -29,6 +29,7 @@ from stages.core.verdicts import (
     Output,
     judged,
     key,
+    owned,
     reads,
 )
 
@@ -127,7 +128,8 @@ class Rebuild:
         target = self.folder / "made" / key(record)
         place.clear(touched)
         try:
-            place.prepare(record, sorted(before, key=lambda one: reads(record, one)))
+            near_last = sorted(before, key=lambda one: reads(record, one))
+            place.prepare(record, near_last, whole=not any(map(self._orphaned, [*before, record])))
             for path in inputs:
                 notes += self._place(place, record, path, above, touched)
             ended = place.run(record, self.launch, self.tell)
@@ -200,7 +202,7 @@ class Rebuild:
         """Restore raw material whose source is gone; anything else has failed."""
         told = tuple(error) or (f"exit code {code}",)
         what = told[0].removeprefix("error: ")
-        if code != USER_EXIT or self._has_makers(record):
+        if code != USER_EXIT or not self._is_raw(record):
             return Made(record, FAILED, reason=what, error=told)
         folder = self._restored(record)
         if folder is None:
@@ -210,8 +212,13 @@ class Rebuild:
         reason = f"its source is gone ({what}); its recorded bytes are whole"
         return Made(record, RESTORED, outputs, reason, folder=folder)
 
-    def _has_makers(self, record: Record) -> bool:
-        return len(self.ancestry(record)) > 1
+    def _is_raw(self, record: Record) -> bool:
+        """Return whether an entry brings material in: it reads what no entry makes."""
+        return not any(self.records.makers(record).values()) and not self._orphaned(record)
+
+    def _orphaned(self, record: Record) -> bool:
+        """Return whether an entry reads an artifact of which nothing tells how it was made."""
+        return any(not up and owned(path) for path, up in self.records.makers(record).items())
 
     def _restored(self, record: Record) -> Path | None:
         """Return a folder with a record's outputs as they were recorded, or None."""
@@ -248,7 +255,7 @@ class Rebuild:
 
     def _go_on(self, made: Made) -> None:
         """Let what stands on raw material that is not what it was have its recorded bytes."""
-        if made.verdict not in (WITHIN, DIFFERENT) or self._has_makers(made.record):
+        if made.verdict not in (WITHIN, DIFFERENT) or not self._is_raw(made.record):
             return
         folder = self._restored(made.record)
         if folder is not None:

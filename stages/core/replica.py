@@ -64,13 +64,15 @@ class Replica:
     def _git(self, *arguments: str) -> str:
         return git(self.repository, *arguments, GIT_INDEX_FILE=str(self.index))
 
-    def prepare(self, record: Record, ancestry: Sequence[Record]) -> None:
+    def prepare(self, record: Record, ancestry: Sequence[Record], whole: bool = True) -> None:
         """Write the recorded parameters, the installed versions, and the folders that must exist.
 
         `ancestry` holds the record's producers, near ones last: theirs are the parameters of the
-        entries that it names.
+        entries that it names. Where it is not `whole`, the commit's own parameters fill in.
         """
         files: dict[str, dict[str, Any]] = {}
+        if not whole:
+            files[references.PARAMS] = self._committed(references.PARAMS)
         for one in [*ancestry, record]:
             for file, given in one.params.items():
                 values = files.setdefault(file, {})
@@ -89,6 +91,13 @@ class Replica:
             for path in one.deps:
                 if path not in made and not (self.root / path).exists() and not is_code(path):
                     (self.root / path).mkdir(parents=True)
+
+    def _committed(self, file: str) -> dict[str, Any]:
+        try:
+            text = self._git("show", f"{self.commit}:{self.prefix}{file}")
+        except ArtifactError:
+            return {}
+        return dict(yamlfile.plain(yamlfile.parse(text, file)))
 
     def clear(self, paths: Sequence[str]) -> None:
         """Remove what an earlier entry left at these paths."""

@@ -103,6 +103,13 @@ def bound(record: Record) -> str:
     return registry.get(record.stage).machine_bound
 
 
+def owned(path: str) -> bool:
+    """Return whether some stage writes artifacts where a path lies."""
+    starts = [write.split("${")[0] for one in registry.stages().values() for write in
+              one.writes.values()]  # fmt: skip
+    return path.startswith(tuple(starts))
+
+
 def key(record: Record) -> str:
     """Return what tells records apart, as the name of a folder."""
     return f"{record.fingerprint}-{canonical.digest(dict(record.outs))[:8]}"

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from stages.core import hashes, machine, registry, verdicts
+from stages.core import hashes, machine, registry, replica, verdicts
 from stages.core.divergence import Difference
+from stages.core.errors import ArtifactError, MachineError
 from stages.core.holdings import Holdings, actual
 from stages.core.records import Record
 from stages.core.verdicts import Made, Output
@@ -123,3 +124,11 @@ def test_an_empty_folder_needs_no_cache(tmp_path):
     empty = hashes.combined([], True)
     assert Holdings(tmp_path).copy("data/external", empty, tmp_path / "goal") == "cache"
     assert list((tmp_path / "goal").iterdir()) == []
+
+
+def test_git_that_fails_or_is_not_there_is_told_in_three_lines(tmp_path, monkeypatch):
+    with pytest.raises(ArtifactError, match="`git read-tree` failed"):
+        replica.git(tmp_path, "read-tree", "HEAD")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MachineError, match="git does not start"):
+        replica.git(tmp_path, "status")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.core import journal
+from stages.core import journal, yamlfile
 from tests.pipeline import naps, sprouts
 from tests.pipeline.conftest import Clone
 
@@ -273,3 +273,29 @@ def test_nothing_of_that_name_is_three_lines(toys):
     shown = toys.deveno("rebuild", "models/pretrained/nothing", check=False)
     assert shown.returncode == 2
     assert len(shown.stderr.splitlines()) == 3
+
+
+def test_code_that_no_commit_has_any_more_is_said(copy):
+    lock = copy.root / "dvc.lock"
+    held = hashlib.md5((copy.root / "stages/grow/stage.py").read_bytes()).hexdigest()
+    lock.write_text(lock.read_text().replace(held, "0" * 32))
+    shown = copy.deveno("rebuild", "grow@a", check=False)
+    assert shown.returncode == 2
+    assert "no commit and no snapshot has the code that made grow@a" in shown.stderr
+    assert len(shown.stderr.splitlines()) == 3
+    assert "seed@a in " in shown.stdout  # what stands above it was made and judged
+
+
+def test_an_input_that_nobody_recorded_is_taken_as_it_is_held_and_said(copy):
+    for name in (".git", ".deveno/journal", ".dvc/cache/runs"):
+        shutil.rmtree(copy.root / name)
+    entries = yamlfile.read(copy.root / "dvc.lock")
+    del entries["stages"]["seed@a"]
+    yamlfile.write(copy.root / "dvc.lock", entries)
+    copy.run("git", "init", "-q", "-b", "main")
+    copy.run("git", "add", "-A")
+    copy.run("git", "commit", "-q", "-m", "without a past")
+    result = rebuilt(copy, "grow@a")
+    assert verdicts(result) == {"grow@a": "identical"}
+    (note,) = result["by"]["grow@a"]["notes"]
+    assert note.startswith("data/raw/a is as recorded, from the workspace")

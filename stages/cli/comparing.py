@@ -19,6 +19,63 @@ def add_verbs(add: Add) -> None:
     explain = add("explain", explain_one, "why an entry is stale, and why it ran the last time")
     explain.add_argument("entry", metavar="ENTRY")
     explain.add_argument("--json", action="store_true", help="as JSON")
+    compare = add(
+        "compare", compare_two, "what differs between two artifacts, commits, experiments"
+    )
+    compare.add_argument(
+        "a", metavar="A", help="an entry, a path, a hash, REV, REV:ENTRY, a bundle"
+    )
+    compare.add_argument("b", metavar="B")
+    compare.add_argument("--json", action="store_true", help="as JSON")
+
+
+def compare_two(options: argparse.Namespace) -> int:
+    """Print what differs between two sides, section by section."""
+    from stages.cli.differences import drawn
+    from stages.core import comparison, sides
+    from stages.core.contents import Contents
+    from stages.core.records import Records
+
+    records = Records(workspace.root())
+    a, b = sides.side(records, options.a), sides.side(records, options.b)
+    both = sides.pairs(a, b)
+    for x, y in both:
+        comparison.refuse(x, y)
+    contents = Contents(records, [*a.folders, *b.folders])
+    told = {
+        "a": options.a,
+        "b": options.b,
+        "only_a": sides.alone(a, b)[0] if a.whole else [],
+        "only_b": sides.alone(a, b)[1] if a.whole else [],
+        "compared": [comparison.compare(contents, x, y, _paired) for x, y in both],
+    }
+    if options.json:
+        print(json.dumps(told, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(drawn(told)))
+    return 0
+
+
+def _paired(a: bytes, b: bytes) -> dict[str, dict[str, Any]]:
+    """Return the paired differences a - b of the scores that two `units.jsonl` share."""
+    from stages.lm import statistics  # numpy, and sacrebleu where it is a translation
+
+    left = {score.name: score for score in statistics.parse(a)}
+    found: dict[str, dict[str, Any]] = {}
+    for score in statistics.parse(b):
+        mine = left.get(score.name)
+        if mine is None or len(mine.counts) != len(score.counts):
+            continue
+        drawn = statistics.difference(mine, score)
+        found[score.name] = {
+            "difference": drawn.value,
+            "interval": drawn.interval(),
+            "confidence": statistics.CONFIDENCE,
+            "reversed_share": drawn.reversed_share,
+            "resamples": statistics.RESAMPLES,
+            "items": len(score.counts),
+        }
+    return found
 
 
 def explain_one(options: argparse.Namespace) -> int:

@@ -78,7 +78,7 @@ def _revision(records: Records, target: str) -> Found | None:
     ).strip()
     if not commit:
         return None
-    lock = _lock_at(records, commit)
+    lock = lock_at(records, commit)
     if rest in lock:
         return _first(lock[rest])
     for record in lock.values():
@@ -93,7 +93,7 @@ def _revision(records: Records, target: str) -> Found | None:
     )
 
 
-def _lock_at(records: Records, commit: str) -> dict[str, Record]:
+def lock_at(records: Records, commit: str) -> dict[str, Record]:
     """Return the entries of a commit's dvc.lock, which an older commit may have brought."""
     if commit not in records.locks:
         last = lockfiles.git(records.root, "log", "-1", "--format=%H", commit, "--", "dvc.lock")

@@ -14,8 +14,8 @@ from stages.core.errors import ArtifactError
 from stages.evaluate.material import Corpus, open_corpus, rows_digest
 from stages.evaluate.scoreboard import Measure, Scoreboard, Systems
 from stages.evaluate.stage import LanguageModelling
-from stages.lm.metrics import bits_per_byte
 from stages.lm.resample import Counts, as_millionths, ratio, significant
+from stages.lm.statistics import bits_ratio, exp_ratio
 
 BASELINE_DOCUMENTS = 2000
 """Training documents that the unigram baseline counts: more change its loss in the third digit."""
@@ -157,7 +157,7 @@ def _score_causal(
 
 def _hardest(rows: list[dict[str, Any]], found: Losses) -> list[dict[str, Any]]:
     """Return the heads of the documents that cost most bits per byte, hardest first."""
-    bits = _bits_ratio(found.per_byte())
+    bits = bits_ratio(found.per_byte())
     order = sorted(range(len(rows)), key=lambda place: (-bits[place], rows[place]["id"]))
     return [
         {
@@ -178,7 +178,7 @@ def _add_loss(
 ) -> None:
     n = int(found.tokens.sum())
     board.score(Measure(loss, "nats", ratio, "document", traits), found.per_token(), n)
-    measure = Measure(perplexity, "perplexity", _exp_ratio, "document", traits)
+    measure = Measure(perplexity, "perplexity", exp_ratio, "document", traits)
     board.score(measure, found.per_token(), n)
 
 
@@ -202,7 +202,7 @@ def _add_pseudo(
     """
     traits = {**traits, "first": f"{task.pseudo_tokens}tokens"}
     n = int(found.tokens.sum())
-    measure = Measure("pseudo_perplexity", "perplexity", _exp_ratio, "document", traits)
+    measure = Measure("pseudo_perplexity", "perplexity", exp_ratio, "document", traits)
     board.score(measure, found.per_token(), n)
     board.score(_bits_measure("pseudo_bits_per_byte", traits), found.per_byte(), n)
     board.note(
@@ -212,12 +212,4 @@ def _add_pseudo(
 
 
 def _bits_measure(name: str, traits: dict[str, Any]) -> Measure:
-    return Measure(name, "bits/byte", _bits_ratio, "document", traits)
-
-
-def _exp_ratio(sums: Counts) -> Counts:
-    return np.exp(np.minimum(ratio(sums), 700.0))
-
-
-def _bits_ratio(sums: Counts) -> Counts:
-    return np.array([bits_per_byte(float(nats), float(size)) for nats, size in sums])
+    return Measure(name, "bits/byte", bits_ratio, "document", traits)

@@ -10,6 +10,7 @@ from typing import Any
 from stages.core import canonical
 from stages.core.log import Log
 from stages.evaluate.stage import EvaluateParams
+from stages.lm import statistics
 from stages.lm.resample import (
     Counts,
     Statistic,
@@ -65,6 +66,7 @@ class Scoreboard:
         self.samples: list[Mapping[str, Any]] = []
         self.files: dict[str, Any] = {}
         self.extra: dict[str, Any] = {}
+        self.units: list[statistics.Score] = []
 
     def signature(self, measure: Measure) -> str:
         """Return how a score was made, in sacrebleu's manner: `key:value|key:value`."""
@@ -97,6 +99,8 @@ class Scoreboard:
             ending = suffix.get(measure.unit, "")
             name = measure.name if measure.name.endswith(ending) else measure.name + ending
             self.log.metric(name, row["value"])
+            kind, signature = statistics.name_of(measure.statistic), row["signature"]
+            self.units.append(statistics.Score(measure.name, measure.unit, signature, kind, counts))
         else:
             row["baseline"] = baseline
         self.scores.append(row)
@@ -133,7 +137,7 @@ class Scoreboard:
         self.samples.extend(rows[: max(0, self.params.samples - len(self.samples))])
 
     def write(self, folder: Path) -> None:
-        """Write scores.json, samples.jsonl and what the task added."""
+        """Write scores.json, samples.jsonl, units.jsonl and what the task added."""
         folder.mkdir(parents=True)
         content = {
             "model": self.params.model,
@@ -146,6 +150,7 @@ class Scoreboard:
         }
         canonical.write_json(folder / "scores.json", content)
         canonical.write_lines(folder / "samples.jsonl", self.samples)
+        statistics.write(folder / statistics.UNITS, self.units)
         for name, value in sorted(self.files.items()):
             canonical.write_json(folder / name, value)
 

@@ -7,10 +7,11 @@ import json
 import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from stages.cli.inspection import Add
-from stages.core import plan, registry, workspace
+from stages.core import adoption, plan, registry, workspace
 
 WIDTH = 100
 Row = Mapping[str, Any]
@@ -38,12 +39,23 @@ def show_lineage(options: argparse.Namespace) -> int:
     from stages.core.records import Records
 
     records = Records(workspace.root())
+    known = adoption.find(records.root, options.target.rstrip("/").removeprefix("./"))
+    if known is not None:
+        print(_adopted(asdict(known), options.json))
+        return 0
     told = lineage.told(records, records.resolve(options.target))
     if options.json:
         print(json.dumps(told, indent=2, ensure_ascii=False))
     else:
         print("\n".join(drawn(told, options.full)))
     return 0
+
+
+def _adopted(known: Row, as_json: bool) -> str:
+    """Return an adopted artifact, which has no ancestry here but what it brought along."""
+    if as_json:
+        return json.dumps(known, indent=2, ensure_ascii=False)
+    return f"{known['path']}  md5 {known['md5']}\n{_leaf(known).strip()}"
 
 
 def drawn(told: Row, full: bool = False) -> Iterator[str]:
@@ -138,9 +150,18 @@ def _facts(row: Row, full: bool) -> Iterator[str]:
         yield f"MLflow run {row['mlflow_run']}"
     for made in row["inputs"]:
         if full or not made["made_by"]:
-            yield f"reads {made['path']}  md5 {made['md5']}"
+            yield f"reads {made['path']}  md5 {made['md5']}{_leaf(made.get('adopted'))}"
     if row["consumers"]:
         yield f"used by {', '.join(row['consumers'])}"
+
+
+def _leaf(known: Row | None) -> str:
+    """Return what is said of an adopted input."""
+    if not known:
+        return ""
+    maker = f"; made elsewhere by {known['entry']}" if known["entry"] else ""
+    terms = f"licence {known['licence']}, origin {known['origin']}"
+    return f"  adopted, not made here: {terms}{maker}"
 
 
 def _parameters(row: Row, full: bool) -> Iterator[str]:

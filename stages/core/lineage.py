@@ -7,9 +7,10 @@ machines that made the same bytes (times, cost, host, run ids), for a bundle.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from stages.core import energy, journal, licences, snapshots, tracked_models
+from stages.core import adoption, energy, journal, licences, snapshots, tracked_models
 from stages.core.records import JOURNAL, WORKSPACE, Record, Records
 from stages.core.resolution import Found
 
@@ -71,6 +72,7 @@ def _entry(records: Records, record: Record, portable: bool) -> Row:
                 "md5": record.deps[path],
                 "made_by": [made.entry for made in made_by],
                 "fingerprints": [made.fingerprint for made in made_by],
+                **_adopted(records, path, record.deps[path]),
             }
             for path, made_by in makers.items()
         ],
@@ -79,6 +81,12 @@ def _entry(records: Records, record: Record, portable: bool) -> Row:
             for path, md5 in record.outs.items()
         ],
     }
+
+
+def _adopted(records: Records, path: str, md5: str) -> Row:
+    """Return what is known of an input that was adopted, a leaf: it was not made here."""
+    known = adoption.find(records.root, path)
+    return {"adopted": asdict(known)} if known is not None and known.md5 == md5 else {}
 
 
 def _of_this_home(records: Records, record: Record, runs: Mapping[str, str]) -> Row:

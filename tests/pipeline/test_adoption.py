@@ -41,6 +41,13 @@ def test_an_adopted_artifact_is_read_by_entries_here_and_in_a_second_clone(tmp_p
     clone.run("git", "commit", "-q", "-m", "adopted")
     assert clone.plan()["nap@b"]["action"] == "skip"
 
+    leaf = clone.deveno("lineage", "nap@b").stdout
+    assert "adopted, not made here: licence CC0-1.0, origin unknown" in " ".join(
+        leaf.replace("\u2502", " ").split()
+    )
+    alone = clone.deveno("lineage", "data/raw/adopted/x").stdout
+    assert "adopted, not made here: licence CC0-1.0" in alone
+
     second = Clone(tmp_path / "second", clone.environment)
     clone.run("git", "clone", "-q", str(clone.root), str(second.root))
     share_cache(clone, second)

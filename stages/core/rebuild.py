@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from stages.core import holdings, replica, snapshots, workspace
+from stages.core import adoption, holdings, replica, snapshots, workspace
 from stages.core.divergence import Difference, parted
 from stages.core.errors import USER_EXIT, ArtifactError, DevenoError
 from stages.core.records import Record, Records, is_code
@@ -188,6 +188,8 @@ class Rebuild:
         source = self.holdings.copy(path, md5, place.root / path)
         if source and (found or self.start == PARENTS):
             return []
+        if source and adoption.is_place(path):
+            return [f"{path} was adopted, not made here; taken from the {source}"]
         if source:
             return [f"{path} is as recorded, from the {source}: nothing here tells how it was made"]
         if found:  # of a folder of many, somebody else's entries may have been in it
@@ -214,6 +216,8 @@ class Rebuild:
 
     def _is_raw(self, record: Record) -> bool:
         """Return whether an entry brings material in: it reads what no entry makes."""
+        if any(map(adoption.is_place, record.inputs)):
+            return False
         return not any(self.records.makers(record).values()) and not self._orphaned(record)
 
     def _orphaned(self, record: Record) -> bool:

@@ -48,6 +48,10 @@ def test_an_adopted_artifact_is_read_by_entries_here_and_in_a_second_clone(tmp_p
     alone = clone.deveno("lineage", "data/raw/adopted/x").stdout
     assert "adopted, not made here: licence CC0-1.0" in alone
 
+    again = clone.deveno("rebuild", "nap@b").stdout
+    assert "identical" in again
+    assert "data/raw/adopted/x was adopted, not made here" in again
+
     second = Clone(tmp_path / "second", clone.environment)
     clone.run("git", "clone", "-q", str(clone.root), str(second.root))
     share_cache(clone, second)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,11 @@ import numpy as np
 from stages.core.errors import CheckFailed
 from stages.core.log import Log
 from stages.lm import corpora, tokenizers
+from stages.lm.packing import Ints
+from stages.lm.parts import Parts
 from stages.lm.tokens import SPLITS, Encoded, write_manifest, write_split
 
+FIELDS = ("ids", "sizes", "text_bytes", "text_characters")
 BLOCK_DOCUMENTS = 64
 """Documents encoded at once: larger batches are slower (page faults of Encoding objects)."""
 BLOCK_BYTES = 4 << 20
@@ -31,8 +36,10 @@ def encode_corpus(
     done = _Progress(log, total)
     ledgers: dict[str, dict[str, Any]] = {}
     for split in SPLITS:
-        blocks = _blocks(corpora.documents(corpus, split), backend, done)
+        parts = Parts(log, f"encode {split}")
+        blocks = _parts(corpora.groups(corpus, split), backend, parts, done)
         ledger = write_split(tokens, split, blocks, special, vocab_size, sequence_length)
+        parts.close()
         _check(ledger, split, corpus, corpora.split_size(described, split), sequence_length)
         ledgers[split] = ledger
     return write_manifest(
@@ -82,25 +89,57 @@ class _Progress:
         self._log.progress(self._done, self._total, "bytes")
 
 
-def _blocks(
-    documents: Iterator[tuple[str, str]], backend: Any, done: _Progress
+def _parts(
+    groups: Iterator[Callable[[], list[str]]], backend: Any, parts: Parts, done: _Progress
 ) -> Iterator[Encoded]:
+    """Encode row group by row group (16 MB of text at most); those kept by a killed run are read.
+
+    A document's tokens depend on nothing but its text, so groups and blocks leave no trace.
+    """
+    for number, read in enumerate(groups):
+        found = parts.make(number, partial(_group, read, backend), _packed, _unpacked)
+        done.add(int(found.text_bytes.sum()))
+        yield found
+
+
+def _group(read: Callable[[], list[str]], backend: Any) -> Encoded:
+    blocks = list(_blocks(read(), backend))
+    ids = [np.zeros(0, dtype=np.uint32), *(block.ids for block in blocks)]
+
+    def joined(name: str) -> Ints:
+        return np.concatenate([np.zeros(0, np.int64), *(getattr(block, name) for block in blocks)])
+
+    return Encoded(np.concatenate(ids), *(joined(name) for name in FIELDS[1:]))
+
+
+def _packed(found: Encoded) -> bytes:
+    stream = io.BytesIO()
+    for name in FIELDS:
+        np.save(stream, getattr(found, name), allow_pickle=False)
+    return stream.getvalue()
+
+
+def _unpacked(data: bytes) -> Encoded:
+    stream = io.BytesIO(data)
+    return Encoded(**{name: np.load(stream, allow_pickle=False) for name in FIELDS})
+
+
+def _blocks(documents: list[str], backend: Any) -> Iterator[Encoded]:
     texts: list[str] = []
     size = 0
-    for _, text in documents:
+    for text in documents:
         texts.append(text)
         size += len(text)
         if len(texts) >= BLOCK_DOCUMENTS or size >= BLOCK_BYTES:
-            yield _encoded(texts, backend, done)
+            yield _encoded(texts, backend)
             texts, size = [], 0
     if texts:
-        yield _encoded(texts, backend, done)
+        yield _encoded(texts, backend)
 
 
-def _encoded(texts: list[str], backend: Any, done: _Progress) -> Encoded:
+def _encoded(texts: list[str], backend: Any) -> Encoded:
     found = tokenizers.encode_texts(backend, texts)
     text_bytes = np.array([len(text.encode("utf-8")) for text in texts], dtype=np.int64)
-    done.add(int(text_bytes.sum()))
     return Encoded(
         ids=np.concatenate([np.asarray(ids, dtype=np.uint32) for ids in found]),
         sizes=np.array([len(ids) for ids in found], dtype=np.int64),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from stages.evaluate.scoreboard import Measure, Scoreboard, Systems
 from stages.evaluate.stage import Translation
 from stages.lm.generate import Search
 from stages.lm.metrics import CorpusScore
+from stages.lm.parts import Parts
 from stages.lm.translator import Translator
 
 METRICS = ("bleu", "chrf")
@@ -63,12 +66,22 @@ def _translate(
     found: dict[int, list[str]] = {1: [], task.beam: []}
     for width, texts in found.items():
         search = Search(num_beams=width, max_tokens=task.max_tokens)
-        for start in range(0, len(ids), CHUNK):
-            part = ids[start : start + CHUNK]
+
+        def work(first: int, search: Search = search) -> list[str]:
+            part = ids[first : first + CHUNK]
             best = translator.hypotheses(part, search, board.params.batch_size)
-            texts += [translator.pipeline.decode(one[0].tokens) for one in best]
+            return [translator.pipeline.decode(one[0].tokens) for one in best]
+
+        parts = Parts(board.log, f"{folder.parent.name} {folder.name} beam {width}")
+        for number, start in enumerate(range(0, len(ids), CHUNK)):
+            texts += parts.make(number, partial(work, start), _packed, json.loads)
             board.log.progress(len(texts), len(ids), f"sentences, beam {width}")
+        parts.close()
     return found
+
+
+def _packed(texts: Iterable[str]) -> bytes:
+    return json.dumps(list(texts)).encode("ascii")
 
 
 def _score_metric(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,19 @@ def documents(folder: Path, split: str, column: str = "text") -> Iterator[tuple[
     for batch in tables.iter_batches(folder, split, ["id", column], batch_rows=256):
         ids, texts = batch.column(0).to_pylist(), batch.column(1).to_pylist()
         yield from zip(ids, texts, strict=True)
+
+
+def groups(folder: Path, split: str, column: str = "text") -> Iterator[Callable[[], list[str]]]:
+    """Yield a reader of the texts of every row group of a split, in order; none is read yet."""
+    for path in tables.shard_paths(folder, split):
+        source = tables.open_parquet(path, [column])
+        for number in range(source.num_row_groups):
+            yield partial(_group, source, number, column)
+
+
+def _group(source: Any, number: int, column: str) -> list[str]:
+    texts: list[str] = source.read_row_group(number, [column], use_threads=False)[0].to_pylist()
+    return texts
 
 
 def split_size(manifest: dict[str, Any], split: str, unit: str = "documents") -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from stages.core import canonical
 from stages.core.errors import CheckFailed
 from stages.core.log import Log
+from stages.lm.parts import Parts
 from stages.refine import duplicates, output
 from stages.refine.contamination import HeldOut
 from stages.refine.contamination import held_out as read_held_out
@@ -35,13 +37,10 @@ def make_corpus(
     out = read_held_out(held, params.decontaminate) if held is not None else None
     losses = output.Losses()
     ledger = Ledger(losses.add)
-    with (
-        tempfile.TemporaryDirectory(dir=log.scratch) as scratch,
-        Spool(Path(scratch) / "documents") as spool,
-    ):
+    with _workplace(log) as work, Spool(work / "documents") as spool:
         Intake(params, ledger, spool, out, log).run(raw)
         _refuse_empty(ledger, len(spool), raw)
-        matches = _matches(params, spool, Path(scratch))
+        matches = _matches(params, spool, work, log)
         kept = _without_duplicates(params, ledger, spool, matches)
         kept = _first(ledger, spool, kept, params.max_documents)
         corpus.mkdir(parents=True)
@@ -69,6 +68,17 @@ def make_corpus(
     _tell(log, ledger, splits, statistics)
 
 
+@contextmanager
+def _workplace(log: Log) -> Iterator[Path]:
+    """Give a folder to work in that is empty, whatever a killed run left there."""
+    work = log.scratch / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
 def _refuse_empty(ledger: Ledger, left: int, raw: Sequence[Path]) -> None:
     if left:
         return
@@ -85,7 +95,7 @@ def _refuse_empty(ledger: Ledger, left: int, raw: Sequence[Path]) -> None:
     )
 
 
-def _matches(params: RefineParams, spool: Spool, scratch: Path) -> list[Match]:
+def _matches(params: RefineParams, spool: Spool, scratch: Path, log: Log) -> list[Match]:
     """Return every duplicate and related pair in the order of the rules that find them."""
     settings = params.duplicates
 
@@ -101,7 +111,9 @@ def _matches(params: RefineParams, spool: Spool, scratch: Path) -> list[Match]:
     gone = {match.document for match in found}
     if settings.near or settings.containment or settings.related:
         left = [number for number in range(len(spool)) if number not in gone]
-        shingled = duplicates.Shingled(left, text, settings, scratch / "signatures")
+        parts = Parts(log, "signatures")
+        shingled = duplicates.Shingled(left, text, settings, scratch / "signatures", parts)
+        parts.close()
         if settings.near:
             alike = duplicates.near(shingled, settings)
             found += alike

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.lm import minhash
+from stages.lm.parts import Parts
 from stages.refine.settings import Duplicates
 
+Signed = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
+"""Of some documents: sizes, signatures [D, P], lengths of their sketches, all sketches in a row."""
+SIGN_DOCUMENTS = 4096
 SIGN_SHINGLES = 1 << 18
 """Shingles collected before they are signed: bounds memory, not results."""
 CACHED_SHINGLES = 1_000_000
@@ -64,7 +70,12 @@ class Shingled:
     """The documents left by exact deduplication, with signatures on disk and sketches in memory."""
 
     def __init__(
-        self, numbers: Sequence[int], text: Texts, settings: Duplicates, path: Path
+        self,
+        numbers: Sequence[int],
+        text: Texts,
+        settings: Duplicates,
+        path: Path,
+        parts: Parts | None = None,
     ) -> None:
         self.numbers = list(numbers)
         self._text = text
@@ -77,32 +88,51 @@ class Shingled:
         self.signatures: NDArray[np.uint32] = np.memmap(path, np.uint32, "w+", shape=shape)
         self.sketches: list[minhash.Hashes] = []
         self.sizes = np.zeros(len(self.numbers), dtype=np.int64)
-        self._fill()
+        self._fill(parts)
 
     def close(self) -> None:
         """Let go of the file of signatures and delete it."""
         self.signatures = np.zeros((0, 0), dtype=np.uint32)
         self._path.unlink(missing_ok=True)
 
-    def _fill(self) -> None:
+    def _fill(self, parts: Parts | None) -> None:
+        """Sign all documents, some thousands at a time: what a kill costs at most."""
+        drawn = minhash.draw_permutations(self._settings.permutations)
+        for part, first in enumerate(range(0, len(self.numbers), SIGN_DOCUMENTS)):
+            rows = range(first, min(first + SIGN_DOCUMENTS, len(self.numbers)))
+            work = partial(self._signed, rows, drawn)
+            found = work() if parts is None else parts.make(part, work, _packed, _unpacked)
+            sizes, signatures, lengths, samples = found
+            self.sizes[rows.start : rows.stop] = sizes
+            self.signatures[rows.start : rows.stop] = signatures
+            ends = np.cumsum(lengths)
+            for end, length in zip(ends.tolist(), lengths.tolist(), strict=True):
+                # Most short documents have next to no sample: one array stands for them all.
+                self.sketches.append(samples[end - length : end].copy() if length else NO_SKETCH)
+
+    def _signed(self, rows: range, drawn: Any) -> Signed:
+        """Return sizes, signatures and sketches of some documents, signed bit by bit."""
         settings = self._settings
-        drawn = minhash.draw_permutations(settings.permutations)
+        sizes = np.zeros(len(rows), dtype=np.int64)
+        signatures = np.zeros((len(rows), settings.permutations), dtype=np.uint32)
+        sketches: list[minhash.Hashes] = []
         held: list[minhash.Hashes] = []
         start = size = 0
-        for row, hashes in enumerate(self._hashes()):
-            self.sizes[row] = len(hashes)
+        for row, hashes in enumerate(self._hashes(rows)):
+            sizes[row] = len(hashes)
             if settings.containment or settings.related:
                 sample = minhash.sketch(hashes, settings.sketch_scale)
-                # Most short documents have next to no sample: one empty array stands for them all.
-                self.sketches.append(sample if len(sample) >= minhash.MIN_SKETCH else NO_SKETCH)
+                sketches.append(sample if len(sample) >= minhash.MIN_SKETCH else NO_SKETCH)
             held.append(hashes)
             size += len(hashes)
-            if size >= SIGN_SHINGLES or row == len(self.numbers) - 1:
-                self.signatures[start : row + 1] = minhash.sign(held, drawn)
+            if size >= SIGN_SHINGLES or row == len(rows) - 1:
+                signatures[start : row + 1] = minhash.sign(held, drawn)
                 held, start, size = [], row + 1, 0
+        lengths = np.array([len(sketch) for sketch in sketches], dtype=np.int64)
+        return sizes, signatures, lengths, np.concatenate([NO_SKETCH, *sketches])
 
-    def _hashes(self) -> Iterator[minhash.Hashes]:
-        for number in self.numbers:
+    def _hashes(self, rows: range) -> Iterator[minhash.Hashes]:
+        for number in self.numbers[rows.start : rows.stop]:
             words = minhash.words(self._text(number), self._settings.words)
             yield minhash.hash_words(words, self._settings.ngram)
 
@@ -135,6 +165,19 @@ class Shingled:
     def estimate(self, first: int, second: int) -> float:
         """Return the share of equal signature positions."""
         return float(minhash.estimate(self.signatures[first], self.signatures[second]))
+
+
+def _packed(arrays: Signed) -> bytes:
+    stream = io.BytesIO()
+    for array in arrays:
+        np.save(stream, array, allow_pickle=False)
+    return stream.getvalue()
+
+
+def _unpacked(data: bytes) -> Signed:
+    stream = io.BytesIO(data)
+    sizes, signatures, lengths, samples = (np.load(stream, allow_pickle=False) for _ in range(4))
+    return sizes, signatures, lengths, samples
 
 
 def near(documents: Shingled, settings: Duplicates) -> list[Match]:

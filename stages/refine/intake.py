@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stages.core.errors import Resumable
 from stages.core.log import Log
+from stages.lm.parts import Parts
 from stages.lm.records import (
     Document,
     Labelled,
@@ -27,9 +29,12 @@ from stages.refine.filters import Drop, Step
 from stages.refine.ledger import Ledger, Rule, Size, count_tokens, measure
 from stages.refine.settings import Normalise, RefineParams
 from stages.refine.spool import Spool
+from stages.refine.takings import Takings, enter, gather
 
 Record = dict[str, Any]
 RATIO_CONSTANT = 5
+BATCH_RECORDS = 4096
+BATCH_CHARACTERS = 8 << 20
 
 
 @dataclass
@@ -38,7 +43,7 @@ class Intake:
 
     params: RefineParams
     ledger: Ledger
-    spool: Spool
+    spool: Spool | Takings
     held_out: HeldOut | None
     log: Log
 
@@ -46,22 +51,51 @@ class Intake:
         """Read every record of the raw folders through all rules into the spool."""
         workers: dict[str, Any] = {"text": _Texts, "labelled": _Sentences, "parallel": _Pairs}
         worker = workers[self.params.kind](self)
-        count = 0
-        for number, folder in enumerate(folders):
+        parts, count, number = Parts(self.log, "intake"), 0, 0
+        spool = self.spool
+        assert isinstance(spool, Spool)
+        for place, folder in enumerate(folders):
             # Ids are unique within a raw folder only.
-            prefix = ("", "second/", "third/")[number]
-            for record in worker.read(folder):
-                worker.take(record, prefix + record.id)
-                count += 1
-                if count % 256 == 0:
-                    self.log.progress(count, None, "documents")
-                if self.log.stopping:
-                    raise Resumable(
-                        f"stopped on request after reading {count} documents",
-                        str(folder),
-                        "run the entry again: it begins anew",
-                    )
+            prefix = ("", "second/", "third/")[place]
+            for records in _batches(worker.read(folder)):
+                work = partial(self._take, worker, prefix, records, count)
+                made = partial(gather, self.ledger, self.held_out, work)
+                taken = parts.make(number, made, Takings.dump, Takings.load)
+                enter(taken, self.ledger, self.held_out, spool)
+                number, count = number + 1, count + taken.records
+                self.log.progress(count, None, "documents")
+        self.spool = spool
+        parts.close()
         self.log.progress(count, count, "documents")
+
+    def _take(
+        self, worker: Any, prefix: str, records: list[Any], before: int, taken: Takings
+    ) -> int:
+        """Make one part; a request to stop gives it up."""
+        self.spool = taken
+        for done, record in enumerate(records, start=before + 1):
+            worker.take(record, prefix + record.id)
+            if self.log.stopping:
+                raise Resumable(
+                    f"stopped on request after reading {done} documents",
+                    str(self.log.scratch),
+                    "run the same entry again: it goes on from the last whole part",
+                )
+        return len(records)
+
+
+def _batches(records: Iterator[Any]) -> Iterator[list[Any]]:
+    """Yield records some thousands or some megabytes at a time: what a kill costs at most."""
+    batch: list[Any] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += len(getattr(record, "text", None) or "")
+        if len(batch) >= BATCH_RECORDS or size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def manifests(folders: Sequence[Path]) -> list[dict[str, Any]]:

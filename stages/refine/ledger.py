@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _TOKEN = re.compile(r"\w+")
+UNITS = ("documents", "characters", "tokens")
+Lose = Callable[[str, str, str], None]
+"""Takes an id, the rule that dropped it, and the detail."""
 
 
 def count_tokens(text: str) -> int:
@@ -68,7 +71,7 @@ class Rule:
 class Ledger:
     """The rules in the order in which documents meet them, and every loss with its reason."""
 
-    def __init__(self, lose: Callable[[str, str, str], None]) -> None:
+    def __init__(self, lose: Lose) -> None:
         self.rules: list[Rule] = []
         self._lose = lose
 
@@ -81,6 +84,34 @@ class Ledger:
         """Record that a rule dropped a document."""
         rule.pass_on(size, None)
         self._lose(identity, rule.name, detail)
+
+    def losing(self, lose: Lose) -> Lose:
+        """Send losses elsewhere from now on; returns where they went before."""
+        before, self._lose = self._lose, lose
+        return before
+
+    def told(self, identity: str, rule: str, detail: str) -> None:
+        """Pass a loss on that is counted already."""
+        self._lose(identity, rule, detail)
+
+    def sums(self) -> list[list[int]]:
+        """Return every rule's numbers: what entered and left, and how many were changed."""
+        return [
+            [
+                *(getattr(size, name) for size in (rule.entered, rule.left) for name in UNITS),
+                rule.changed,
+            ]
+            for rule in self.rules
+        ]
+
+    def add(self, sums: Sequence[Sequence[int]], anew: bool = False) -> None:
+        """Add numbers of `sums` to every rule's, or put them in their place."""
+        for rule, row in zip(self.rules, sums, strict=True):
+            if anew:
+                rule.entered, rule.left, rule.changed = Size(), Size(), 0
+            rule.entered.add(Size(*row[:3]))
+            rule.left.add(Size(*row[3:6]))
+            rule.changed += row[6]
 
     def worst(self) -> Rule:
         """Return the rule that dropped most documents."""

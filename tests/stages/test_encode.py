@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -121,6 +122,7 @@ def test_the_tokens_say_which_tokenizer_made_them(corpus, tokenizer, tmp_path):
 
 CHILD = """
 import sys
+from functools import partial
 from pathlib import Path
 from stages.core.log import Log
 from stages.encode.stage import EncodeParams, encode
@@ -217,8 +219,9 @@ def test_a_large_vocabulary_is_stored_in_32_bits(corpus, tokenizer, tmp_path):
 
 
 def test_memory_does_not_grow_with_the_corpus(tokenizer, tmp_path):
-    """Texts are read as a stream: at no time are more than a block of them alive."""
+    """Texts are read row group by row group: at no time are more than two of them alive."""
     from stages.encode import encoding
+    from stages.lm.parts import Parts
 
     alive, most = 0, 0
 
@@ -232,8 +235,14 @@ def test_memory_does_not_grow_with_the_corpus(tokenizer, tmp_path):
             nonlocal alive
             alive -= 1
 
-    stream = ((str(number), Text(text(number, 20))) for number in range(1000))
-    done = encoding._Progress(Log(), 1)
-    for block in encoding._blocks(stream, tokenizers.load(tokenizer), done):
+    def group(first: int) -> list[str]:
+        return [Text(text(number, 20)) for number in range(first, first + 100)]
+
+    log = Log(scratch=tmp_path)
+    groups = (partial(group, first) for first in range(0, 1000, 100))
+    parts = Parts(log, "encode train")
+    done = encoding._Progress(log, 1)
+    for block in encoding._parts(groups, tokenizers.load(tokenizer), parts, done):
         assert block.sizes.sum() == len(block.ids)
-    assert most <= 2 * encoding.BLOCK_DOCUMENTS
+    assert parts.made == 10
+    assert most <= 200

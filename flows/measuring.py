@@ -113,7 +113,7 @@ class Worker:
     def _failed(self, reason: str) -> MachineError:
         who = f"{self.side.name} {self.side.commit[:9]}".strip()
         todo = "read it in that commit's worktree; the next night tries again"
-        if f"No module named {MODULE.rpartition('.')[0]}" in reason or MODULE in reason:
+        if "No module named" in reason and "stages" in reason:
             reason = f"this commit has no {MODULE}, so it cannot take part"
             todo = "`git update-ref -d refs/deveno/nightly/good` lets the next night begin anew"
         return MachineError(f"the {who} cannot be measured: {reason}", str(self.side.folder), todo)

@@ -1,7 +1,9 @@
-"""The nightly benchmark: in its own worktree, forced, alone, and never stacked.
+"""The nightly benchmark: is HEAD faster or slower than the last good commit, on this machine?
 
-A benchmark is no cached stage in the ordinary sense: DVC would call it fresh for ever. So the night
-forces it, and skips (a Cancelled run that says why) when it comes too late or another one measures.
+Both commits are measured side by side in worktrees of their own (`flows.night`), never stacked: a
+night that comes too late, or while another benchmark measures, is a Cancelled run that says why.
+The benchmark entries at HEAD are measured too, whatever DVC has cached: it would call them fresh
+for ever. However a night ends, `.deveno/nightly/history.jsonl` and its page tell it.
 """
 
 from __future__ import annotations
@@ -12,43 +14,65 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Completed
+from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import worktree
+from flows import measuring, night, walk, worktree
 from flows.pipeline import deployed
-from flows.walk import benchmark_lock
 from stages.core import workspace
-from stages.core.errors import MachineError
+from stages.core.errors import DevenoError
 
 STALE_HOURS = 6.0
 """A run that starts so long after its hour is skipped: a laptop that slept through the night."""
-FOLDER = "nightly"
+NOTHING = "no benchmark in the parameters at HEAD"
 
 
 @flow(name="nightly", persist_result=False, task_runner=ThreadPoolTaskRunner())
 def nightly(
     recipe: str = "", targets: list[str] | None = None, stale_hours: float = STALE_HOURS
 ) -> State:
-    """Measure this machine again at HEAD, whatever DVC has cached."""
+    """Compare HEAD with the last good commit, and measure this machine again."""
     home = workspace.home(workspace.root(Path.cwd()))
-    reason = too_late(flow_run.scheduled_start_time, datetime.now(UTC), stale_hours)
-    if reason:
-        return Cancelled(message=f"skipped: {reason}")
-    lock = benchmark_lock(home)
-    if lock is None:
-        return Cancelled(message="skipped: another benchmark holds the lock")
-    lock.close()  # the walk takes it for the benchmarks themselves
+    chosen = targets or ["benchmark"]
     try:
-        with worktree.opened(home, FOLDER, recipe, get_run_logger().info) as folder:
-            steps = worktree.steps(folder, targets or ["benchmark"], force=True)
-            if not steps:  # forced entries are never fresh
-                return Completed(message="no benchmark in the parameters at HEAD")
-            return deployed(folder, steps, "nightly", recipe)
-    except MachineError as error:
-        if "another run works" in error.what:
-            return Cancelled(message=f"skipped: {error.what}")
-        raise
+        with night.recorded(home, str(flow_run.id), get_run_logger().info) as one:
+            reason = too_late(flow_run.scheduled_start_time, datetime.now(UTC), stale_hours)
+            if reason:
+                raise night.Skipped(reason)
+            lock = walk.benchmark_lock(home)
+            if lock is None:
+                raise night.Skipped("another benchmark holds the lock")
+            lock.close()  # the walk takes it for the benchmarks themselves, then the night
+            verdict = night.held(one, recipe, lambda side: _made(side, chosen, recipe))
+    except night.Skipped as skipped:
+        told = str(skipped)
+        return Completed(message=told) if told == NOTHING else Cancelled(message=f"skipped: {told}")
+    except DevenoError as error:
+        return Failed(message=f"{error.what} ({error.where})")
+    blind = f"; blind: {', '.join(one.known['blind'])}" if one.known["blind"] else ""
+    return Completed(message=f"{verdict}{blind}")
+
+
+def _made(side: measuring.Side, targets: list[str], recipe: str) -> str:
+    """Make or restore what a side measures; the candidate's own benchmarks are measured by it."""
+    if side.name == measuring.CANDIDATE:
+        steps = worktree.steps(side.folder, targets, True, side.python)
+        if not steps:  # forced entries are never fresh
+            raise night.Skipped(NOTHING)
+        state = deployed(side.folder, steps, "nightly", recipe, side.python)
+        return "" if state.is_completed() else str(state.message)
+    steps = night.models_only(worktree.steps(side.folder, targets, False, side.python))
+    if not steps:
+        return ""
+    results = walk.walk(
+        side.folder,
+        steps,
+        run=f"{flow_run.id}-baseline",
+        name="nightly-baseline",
+        recipe=recipe,
+        python=side.python,
+    )
+    return ", ".join(f"{name} {one.state}" for name, one in results.items() if not one.good)
 
 
 def too_late(planned: datetime | None, now: datetime, hours: float) -> str:

@@ -14,6 +14,7 @@ import contextlib
 import logging
 import os
 import queue
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -86,7 +87,9 @@ def pipeline(recipe: str = "", targets: list[str] | None = None, force: bool = F
         return deployed(folder, steps, "pipeline", recipe)
 
 
-def deployed(folder: Path, steps: list[Step], name: str, recipe: str) -> State:
+def deployed(
+    folder: Path, steps: list[Step], name: str, recipe: str, python: str = sys.executable
+) -> State:
     """Walk a worktree inside a flow run."""
     if not steps:
         return Completed(message="everything is fresh: nothing to run")
@@ -97,8 +100,9 @@ def deployed(folder: Path, steps: list[Step], name: str, recipe: str) -> State:
 
     before = remotes.restorer(folder, remotes.default(folder, logger.warning))
     walk = Walk(
-        folder, steps, run=str(flow_run.id), name=name, recipe=recipe, on_event=tell, before=before
-    )
+        folder, steps, run=str(flow_run.id), name=name, recipe=recipe, on_event=tell,
+        before=before, python=python,
+    )  # fmt: skip
     _walks.append(walk)
     try:
         # Outside Prefect's runner (a test, a plain script) nobody turns SIGTERM into an exception.

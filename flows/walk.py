@@ -100,8 +100,12 @@ class Walk:
         cores: int | None = None,
         grace_s: float | None = None,
         before: Before | None = None,
+        python: str = sys.executable,
     ) -> None:
-        """`before` is called with an entry's name just before it runs: it may fetch its result."""
+        """`before` is called with an entry's name just before it runs: it may fetch its result.
+
+        `python` runs DVC and the stages: this interpreter, or a commit's own environment.
+        """
         self.root, self.home = root, workspace.home(root)
         self.steps = {step.name: step for step in steps}
         self.run, self.name, self.recipe = run or str(uuid.uuid4()), name, recipe
@@ -109,7 +113,7 @@ class Walk:
         self.grace_s = grace_s or allowed_grace_s()
         self.results: dict[str, Result] = {}
         self.stopping = threading.Event()
-        self._before = before
+        self._before, self.python = before, python
         self._on_event = on_event or (lambda name, state, message: None)
         self._guards: dict[str, subprocess.Popen[bytes]] = {}
         self._changed = threading.Condition()
@@ -239,7 +243,7 @@ class Walk:
         """Run DVC under a guard; return its exit code, what it printed and where that is kept."""
         log = self.home / ".deveno" / "flows" / self.run / f"{step.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        dvc = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", step.name]
+        dvc = [self.python, "-m", "dvc", "--wait-for-lock", "repro", "-s", step.name]
         command = [*dvc, "-f"] if step.force else dvc
         guarded = [sys.executable, "-I", "-S", str(GUARD), str(self.grace_s), *command]
         with log.open("wb") as stream:
@@ -263,7 +267,7 @@ class Walk:
     def environment(self) -> dict[str, str]:
         """Return the environment of DVC's process: this interpreter first, the flow run named."""
         kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-        own = str(Path(sys.executable).parent)
+        own = str(Path(self.python).parent)
         return {
             **kept,
             "PATH": os.pathsep.join([own, kept.get("PATH", os.defpath)]),

@@ -1,7 +1,8 @@
 """Worktrees: a deployment and a night compute in their own, never in the user's workspace.
 
-What they compute is the commit at HEAD with the recipe's parameters; `data/external/` comes as it
-lies there. Uncommitted changes are not part of it, and the run's log names them.
+What they compute is a commit (the one at HEAD; a night also the last good one) with the recipe's
+parameters; `data/external/` comes as it lies there. Uncommitted changes are not part of it, and the
+run's log names them.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ KEPT = ("dvc.lock", "metrics", "plots")
 
 
 @contextlib.contextmanager
-def opened(home: Path, name: str, recipe: str, tell: Callable[[str], None]) -> Iterator[Path]:
-    """Give the worktree of that name at HEAD, with the shared cache and the recipe in force.
+def opened(
+    home: Path, name: str, recipe: str, tell: Callable[[str], None], commit: str = "HEAD"
+) -> Iterator[Path]:
+    """Give the worktree of that name at a commit, with the shared cache and the recipe in force.
 
     `tell` is called with what it computes.
     """
@@ -44,45 +47,52 @@ def opened(home: Path, name: str, recipe: str, tell: Callable[[str], None]) -> I
                 f".deveno/worktrees/{name}",
                 "wait for it, or cancel it with `prefect flow-run cancel`",
             ) from None
-        tell(described(home))
-        _at_head(home, folder)
+        tell(described(home) if commit == "HEAD" else titled(home, commit))
+        _at(home, folder, commit)
         _share(home, folder)
         if recipe:
             _stages(folder, "use", recipe, "--force")
         yield folder
 
 
-def steps(folder: Path, targets: Sequence[str], force: bool) -> list[Step]:
+def steps(
+    folder: Path, targets: Sequence[str], force: bool, python: str = sys.executable
+) -> list[Step]:
     """Return what is to run there, as the code at that commit plans it."""
     flags = ["--force"] if force else []
-    rows = json.loads(_stages(folder, "steps", *targets, *flags))
+    rows = json.loads(_stages(folder, "steps", *targets, *flags, python=python))
     return [Step.from_row(row) for row in rows]
 
 
 def described(home: Path) -> str:
     """Return which commit a worktree computes, and what of the workspace is not part of it."""
-    commit = _git(home, "log", "-1", "--format=%h %s")
-    rows = _git(home, "status", "--porcelain", "--untracked-files=no", "--no-renames").splitlines()
+    told = titled(home, "HEAD")
+    rows = git(home, "status", "--porcelain", "--untracked-files=no", "--no-renames").splitlines()
     changed = [row.strip().partition(" ")[2].strip() for row in rows]
     changed = [name for name in changed if not name.startswith((*KEPT, "machine.yaml"))]
     if not changed:
-        return f"commit {commit}"
+        return told
     more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
-    return f"commit {commit}; not part of it, for uncommitted: {', '.join(changed[:5])}{more}"
+    return f"{told}; not part of it, for uncommitted: {', '.join(changed[:5])}{more}"
 
 
-def _at_head(home: Path, folder: Path) -> None:
-    """Bring the worktree to the home's HEAD; what its entries wrote stays."""
-    head = _git(home, "rev-parse", "HEAD")
+def titled(home: Path, commit: str) -> str:
+    """Return a commit's short name and title."""
+    return "commit " + git(home, "log", "-1", "--format=%h %s", commit)
+
+
+def _at(home: Path, folder: Path, commit: str) -> None:
+    """Bring the worktree to a commit of the home's; what its entries wrote stays."""
+    head = git(home, "rev-parse", "--verify", f"{commit}^{{commit}}")
     if not (folder / ".git").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        _git(home, "worktree", "prune")
-        _git(home, "worktree", "add", "--detach", str(folder), head)
+        git(home, "worktree", "prune")
+        git(home, "worktree", "add", "--detach", str(folder), head)
         return
-    changed = _git(folder, "diff", "--name-only", "-z", "HEAD", "--", *KEPT).split("\0")
+    changed = git(folder, "diff", "--name-only", "-z", "HEAD", "--", *KEPT).split("\0")
     own = [folder / name for name in changed if name] + [folder / "dvc.lock"]
     kept = {path: path.read_bytes() for path in own if path.is_file()}
-    _git(folder, "checkout", "--force", "--detach", head)
+    git(folder, "checkout", "--force", "--detach", head)
     for path, data in kept.items():
         canonical.write_bytes(path, data)
 
@@ -127,7 +137,8 @@ def _files(folder: Path) -> dict[str, Path]:
     }
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def git(folder: Path, *arguments: str) -> str:
+    """Return what a git command says in a repository; its failure is a MachineError."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
@@ -143,11 +154,11 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _stages(folder: Path, *arguments: str) -> str:
+def _stages(folder: Path, *arguments: str, python: str = sys.executable) -> str:
     """Call the worktree's own code and return what it printed."""
     variables = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
     done = subprocess.run(
-        [sys.executable, "-m", "stages", *arguments],
+        [python, "-m", "stages", *arguments],
         cwd=folder, env={**variables, "PYTHONPATH": str(folder)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

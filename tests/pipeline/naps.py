@@ -21,6 +21,7 @@ from tests.pipeline.conftest import BIN, ROOT, Clone
 
 COPIED = (
     "stages/__init__.py", "stages/__main__.py", "stages/core", "stages/cli", "flows",
+    "stages/lm/__init__.py", "stages/lm/verdicts.py",
     "pyproject.toml", "requirements.lock", ".gitignore", ".dvcignore", ".dvc/config",
     ".dvc/.gitignore", "data/none/.keep", "models/none/.keep",
 )  # fmt: skip
@@ -134,6 +135,7 @@ def make(folder: Path, recipe: str = "quick") -> Clone:
         "stages/nap/stage.py": NAP,
         "stages/benchmark/stage.py": BENCHMARK,
         "stages/nap/__init__.py": '"""Naps."""\n',
+        "stages/benchmark/measurer.py": (ROOT / "tests/pipeline/toy_measurer.py").read_text(),
         "stages/benchmark/__init__.py": '"""Measurements."""\n',
         **{f"stages/recipes/{name}.yaml": text for name, text in RECIPES.items()},
     }

@@ -8,6 +8,7 @@ for ever. However a night ends, `.deveno/nightly/history.jsonl` and its page tel
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,14 +65,12 @@ def _made(side: measuring.Side, targets: list[str], recipe: str) -> str:
     steps = night.models_only(worktree.steps(side.folder, targets, False, side.python))
     if not steps:
         return ""
-    results = walk.walk(
-        side.folder,
-        steps,
-        run=f"{flow_run.id}-baseline",
-        name="nightly-baseline",
-        recipe=recipe,
-        python=side.python,
+    run = f"{flow_run.id}-baseline"
+    own = walk.Walk(
+        side.folder, steps, run=run, name="nightly-baseline", recipe=recipe, python=side.python
     )
+    with ThreadPoolExecutor(max_workers=own.cores) as pool:  # signals stay the runner's
+        results = own.walk(lambda step: pool.submit(own.perform, step))
     return ", ".join(f"{name} {one.state}" for name, one in results.items() if not one.good)
 
 

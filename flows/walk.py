@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flows import ranks
 from flows.signals import deaf, stopping
 from stages.core import dvclock, integrity, journal, machine, workspace
 from stages.core.publisher import ensure_publisher
@@ -104,7 +105,7 @@ class Walk:
     ) -> None:
         """`before` is called with an entry's name just before it runs: it may fetch its result.
 
-        `python` runs DVC and the stages: this interpreter, or a commit's own environment.
+        `python` runs DVC and the stages: this interpreter, or that of a commit's environment.
         """
         self.root, self.home = root, workspace.home(root)
         self.steps = {step.name: step for step in steps}
@@ -119,7 +120,7 @@ class Walk:
         self._changed = threading.Condition()
         self.begun = self._over = False
         self._journal: journal.Journal | None = None
-        self._rank = _ranks(self.steps)
+        self._rank = ranks.longest(self.steps)
 
     def walk(self, start: Callable[[Step], Any]) -> dict[str, Result]:
         """Run everything; `start(step)` must call `perform(step)` in another thread, soon."""
@@ -375,25 +376,6 @@ def fingerprint_of(root: Path, name: str) -> str:
         return fingerprint.digest(fingerprint.from_lock(fingerprint.locks(root)[name]))
     except Exception:  # a message is not worth a failure
         return "unknown"
-
-
-def _ranks(steps: Mapping[str, Step]) -> dict[str, float]:
-    """Return for each step the seconds of the longest path from its start to the end."""
-    ranks: dict[str, float] = {}
-    below: dict[str, list[str]] = {name: [] for name in steps}
-    for step in steps.values():
-        for up in step.upstream:
-            if up in below:
-                below[up].append(step.name)
-
-    def rank(name: str) -> float:
-        if name not in ranks:
-            ranks[name] = steps[name].seconds + max((rank(n) for n in below[name]), default=0.0)
-        return ranks[name]
-
-    for name in reversed(list(steps)):  # consumers first: the recursion stays flat
-        rank(name)
-    return ranks
 
 
 def _error_lines(text: str) -> list[str]:

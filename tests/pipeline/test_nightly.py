@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import environments, history, measuring, night, page, server
+from flows import environments, history, lease, measuring, night, page, server
 from flows.walk import benchmark_lock
 from stages.core import environment
 from stages.core.errors import MachineError
@@ -36,7 +36,7 @@ def home(tmp_path_factory) -> Clone:
 @pytest.fixture(scope="module")
 def flow(home):
     """Give a function that runs the real flow once, as a schedule would, on one server for all."""
-    with server.available(home.root) as url:
+    with lease.available(home.root) as url:
         variables = server.environment(home.root, url)
 
         def run() -> str:

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from stages.core import canonical, fingerprint, plan, prune, references
 from stages.core.errors import ArtifactError, DevenoError, MachineError
 from stages.core.hashes import Hashes
-from stages.core.outbox import tracked
+from stages.core.outbox import everywhere, tracked
 from stages.core.remotes import BY_FINGERPRINT, INDEX, Remote, Result, object_path, unreachable
 from stages.core.transports import Unreachable
 
@@ -107,17 +107,19 @@ def _take_tracked(root: Path, remote: Remote, targets: list[str], received: Rece
     names = references.ancestors(graph, references.select(graph, targets)) if targets else graph
     read = {path for name in names for path in graph[name].reads.values()}
     hashes = Hashes(root)
-    for path, value in tracked(root, read).items():
+    for path, value in tracked(root, read if targets else read | everywhere(root)).items():
         place = root / path
+        own = hashes.of(path)
         empty = not place.exists() or (place.is_dir() and not any(place.iterdir()))
-        if not empty or hashes.of(path) == value:
-            continue
+        if own != value and not empty:
+            continue  # somebody's own files, not yet `dvc commit`ted
         if not (remote.cache / object_path(value)).exists():
             if remote.transport.size(object_path(value)) is None:
                 continue
             files, folders = remote.objects({path: value})
             received.objects += remote.take(files) + remote.take(folders)
-        _dvc(root, "checkout", f"{path}.dvc")
+        if own != value:
+            _dvc(root, "checkout", f"{path}.dvc")
 
 
 def _place(root: Path, remote: Remote, bodies: Mapping[str, Mapping[str, Any]]) -> None:

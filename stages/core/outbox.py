@@ -92,7 +92,7 @@ class Outbox:
                 if one.place not in known:
                     named[f"an earlier result of {_called(one)} ({one.fingerprint[:8]})"] = one
         read = {path for name in wanted if name in graph for path in graph[name].reads.values()}
-        return named, tracked(self.root, read)
+        return named, tracked(self.root, read if targets else read | everywhere(self.root))
 
     def _run_cache(self) -> Iterable[Result]:
         for path in sorted((self.cache / RUNS).glob("*/*/*")):
@@ -213,6 +213,14 @@ def check(sent: Sent, remote: Remote) -> None:
             f"the cache ({remote.cache.name})",
             "`deveno doctor --deep` says what it taints; delete the object and `deveno run` again",
         )
+
+
+def everywhere(root: Path) -> set[str]:
+    """Return what `dvc add` tracks beside the artifacts, read by an entry or not."""
+    found = [path for folder in ("", "data", "models") for path in (root / folder).glob("*.dvc")]
+    return {
+        path.relative_to(root).as_posix().removesuffix(".dvc") for path in found if path.is_file()
+    }
 
 
 def tracked(root: Path, read: Iterable[str]) -> dict[str, str]:

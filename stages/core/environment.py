@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -56,6 +58,25 @@ def check(root: Path, packages: list[str], who: str) -> None:
                 f"{who} needs it ({ENVIRONMENT})",
                 "run `make setup`, or `deveno sync` after changing the lock file",
             )
+
+
+def full_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the installed versions with their local suffix (`2.13.0+cpu`): facts of a machine."""
+    found = {}
+    for name in sorted(packages):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def differences(root: Path, packages: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return (locked, installed) of each package that is not installed as the lock says.
+
+    `""` stands for a package that one of the two does not have.
+    """
+    wanted, found = locked(root), full_versions(packages)
+    pairs = {name: (wanted.get(name, ""), public(found.get(name, ""))) for name in packages}
+    return {name: pair for name, pair in sorted(pairs.items()) if pair[0] != pair[1]}
 
 
 @functools.cache

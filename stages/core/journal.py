@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stages.core import energy, machine, snapshots
+from stages.core import energy, environment, machine, snapshots
 from stages.core.drain import Drain
 
 Event = dict[str, Any]
@@ -109,7 +109,8 @@ class Journal:
             "inputs": dict(known.get("deps") or {}),
             "values": values,
             "packages": dict(values.get("environment.yaml") or {}),
-            "machine": machine.facts(),
+            "machine": machine.facts()
+            | {"packages": environment.full_versions(values.get("environment.yaml") or {})},
             "resumes": resumes,
         }
         name = f"{_stamp()}-{os.getpid()}.jsonl"

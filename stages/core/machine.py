@@ -31,6 +31,7 @@ TELLING = (
 """CPU flags that decide which kernels run; a kernel update must not look like another machine."""
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
+DRIVER = Path("/proc/driver/nvidia/gpus")
 
 
 def cores() -> int:
@@ -55,7 +56,27 @@ def facts() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
+        "python_build": " ".join([*platform.python_build(), platform.python_compiler()]),
+        "device": device(),
     }
+
+
+def device() -> str:
+    """Return what a process here may compute on: `cpu`, or the names of the GPUs it can see.
+
+    Read from the driver's own files, so that nobody imports torch to learn that there is none.
+    """
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is not None and shown.strip() in ("", "-1", "NoDevFiles"):
+        return "cpu"
+    names = []
+    for path in sorted(DRIVER.glob("*/information")):
+        try:
+            rows = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        names += [row.partition(":")[2].strip() for row in rows if row.startswith("Model:")]
+    return f"cuda: {', '.join(names)}" if names else "cpu"
 
 
 def declared() -> dict[str, Any]:

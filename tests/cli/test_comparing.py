@@ -24,3 +24,9 @@ def test_explain_refuses_what_no_entry_is(project):
     failed = project.deveno("explain", "count@quikc", check=False)
     assert failed.returncode == 2
     assert "did you mean count@quick" in three_lines(failed.stderr)[2]
+
+
+def test_compare_refuses_in_three_lines(project):
+    failed = project.deveno("compare", "count@quick", "nothing@here", check=False)
+    assert failed.returncode == 2
+    three_lines(failed.stderr)

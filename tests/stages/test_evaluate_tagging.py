@@ -14,6 +14,7 @@ from stages.core.log import Log
 from stages.evaluate import tagging
 from stages.evaluate.rules import MajorityTagger, SuffixTagger
 from stages.evaluate.stage import EvaluateParams, evaluate
+from stages.lm import statistics
 from stages.lm.classify import Tagger
 from stages.lm.onnx import OnnxTagger
 from tests.stages import evaluate_material as material
@@ -82,6 +83,19 @@ def test_a_perfect_tagger_scores_one_and_beats_its_baselines(run):
     assert matrix["labels"] == LABELS
     assert sum(map(sum, matrix["matrix"])) == words
     assert sum(matrix["matrix"][place][place] for place in range(5)) == words
+
+
+def test_counts_per_sentence_are_kept_and_give_the_scores_again(run):
+    scores, _, out = run({"model": Scripted(wrong=3)})
+    units = statistics.parse((out / "units.jsonl").read_bytes())
+    assert [one.name for one in units] == ["accuracy", "macro_f1"]
+    for one in units:
+        row = by_name(scores)[one.name, None]
+        assert len(one.counts) == len(TEST)
+        assert one.signature == row["signature"]
+        again = statistics.named(one.statistic)(one.counts.sum(axis=0, keepdims=True))
+        assert float(again[0]) == pytest.approx(row["value"], abs=1e-6)
+    assert len((out / "units.jsonl").read_text().splitlines()) == 3, "one table serves both"
 
 
 def test_errors_show_in_score_table_confusion_and_samples(run):

@@ -327,7 +327,8 @@ class Records:
             if self._gives(folder, {path: value for path, (_, value) in inside.items()}, md5):
                 return found
             best = best or found
-        return best
+        named = record.params.get("params.yaml", {})  # a lock file may hold more than was read
+        return [made for made in best if made.key in named.get(made.stage, [made.key])]
 
     def _beside(self, record: Record) -> list[dict[str, Record]]:
         names = [place.name or place.kind for place in record.places]

@@ -77,6 +77,19 @@ def test_an_older_making_keeps_its_own_ancestors(history):
     assert old.record.commits == [one]
 
 
+def test_entries_that_a_reader_does_not_list_are_not_its_ancestors_in_a_clone_without_cache(
+    history,
+):
+    history.chain("saluton")
+    history.made("pretrain@old", {}, {}, {"models/pretrained/old": "1.dir"})  # of another recipe
+    history.entries["report@all"]["params"]["params.yaml"]["pretrain"] = {"eo": {}}
+    history.commit("one")
+    shutil.rmtree(history.root / ".dvc/cache")
+    records = Records(history.root)
+    page = records.resolve("report@all").record
+    assert names(records.ancestry(page)) == ["acquire@eo", "refine@eo", "pretrain@eo", "report@all"]
+
+
 def test_a_file_inside_a_copy_elsewhere_and_every_hash_resolve(history, tmp_path):
     made = history.chain("saluton")
     history.commit("one")

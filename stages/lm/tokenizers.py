@@ -13,7 +13,14 @@ from stages.core import canonical
 from stages.core.errors import ArtifactError
 from stages.lm.tokens import Special
 
-FILES = ("merges.txt", "special_tokens_map.json", "tokenizer.json", "vocab.json")
+FILES = (
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "unigram.json",
+    "vocab.json",
+    "vocab.txt",
+)
 """Files that a model folder takes along unchanged, where they exist."""
 CONFIG = "tokenizer_config.json"
 MASKED_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")

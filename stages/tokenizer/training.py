@@ -1,4 +1,4 @@
-"""Learning a byte-level BPE vocabulary and saving it as the ecosystem opens it."""
+"""Learning a vocabulary from a corpus and saving it as the ecosystem opens it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, processors
 
 from stages.core import canonical
 from stages.core.errors import CheckFailed
 from stages.lm import corpora
 from stages.lm.tokenizers import CAUSAL_SPECIALS, CONFIG, MASKED_SPECIALS
+from stages.tokenizer import algorithms
 from stages.tokenizer.stage import TokenizerParams
 
 BATCH_DOCUMENTS = 256
@@ -44,31 +45,13 @@ def learn(params: TokenizerParams, corpus: Path, kind: str) -> tuple[Tokenizer, 
             str(corpus),
             "give the corpus more text, or its training split a larger share",
         )
-    backend = empty(params)
     specials = CAUSAL_SPECIALS if params.objective == "causal" else MASKED_SPECIALS
-    trainer = trainers.BpeTrainer(
-        vocab_size=params.vocab_size,
-        min_frequency=params.min_frequency,
-        show_progress=False,
-        special_tokens=[_special(token) for token in specials],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )
     seen = {"documents": 0, "bytes": 0}
     texts = sample(corpus, "train", corpora.TEXT_COLUMNS[kind], size, params.max_training_bytes)
-    backend.train_from_iterator(_batches(texts, seen), trainer)
-    _finish(backend, params.objective)
+    given = [_special(token) for token in specials]
+    backend = algorithms.learn(params, given, _batches(texts, seen))
+    _finish(backend, params)
     return backend, seen | {"corpus_bytes": size, "vocabulary_tokens": backend.get_vocab_size()}
-
-
-def empty(params: TokenizerParams) -> Tokenizer:
-    """Return an untrained byte-level BPE tokenizer."""
-    unknown = None if params.objective == "causal" else "<unk>"
-    backend = Tokenizer(models.BPE(unk_token=unknown))
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    digits = [pre_tokenizers.Digits(individual_digits=True)] if params.split_digits else []
-    backend.pre_tokenizer = pre_tokenizers.Sequence([*digits, byte_level]) if digits else byte_level
-    backend.decoder = decoders.ByteLevel()
-    return backend
 
 
 def sample(corpus: Path, split: str, column: str, size: int, limit: int) -> Iterator[str]:
@@ -110,30 +93,32 @@ def _special(token: str) -> AddedToken:
     return AddedToken(token, lstrip=token == "<mask>", normalized=False, special=True)
 
 
-def _finish(backend: Tokenizer, objective: str) -> None:
+def _finish(backend: Tokenizer, params: TokenizerParams) -> None:
     """Add the post-processor: what surrounds a text when it is encoded with special tokens."""
-    if objective == "masked":
-        begin, end = MASKED_SPECIALS.index("<s>"), MASKED_SPECIALS.index("</s>")
+    begin, end = MASKED_SPECIALS.index("<s>"), MASKED_SPECIALS.index("</s>")
+    if params.objective == "masked" and params.algorithm != "bpe":
+        backend.post_processor = processors.TemplateProcessing(
+            single="<s> $A </s>",
+            pair="<s> $A </s> </s> $B </s>",
+            special_tokens=[("<s>", begin), ("</s>", end)],
+        )
+        return
+    if params.objective == "masked":
         backend.post_processor = processors.RobertaProcessing(
             ("</s>", end), ("<s>", begin), trim_offsets=True, add_prefix_space=False
         )
         return
     # The end token is written by `encode`, not here: a prompt must stay open for generation.
     (token,) = CAUSAL_SPECIALS
-    backend.post_processor = processors.Sequence(
-        [
-            processors.ByteLevel(trim_offsets=False),
-            processors.TemplateProcessing(
-                single=f"{token} $A",
-                pair=f"{token} $A $B:1",
-                special_tokens=[(token, 0)],
-            ),
-        ]
+    template = processors.TemplateProcessing(
+        single=f"{token} $A", pair=f"{token} $A $B:1", special_tokens=[(token, 0)]
     )
+    offsets = [processors.ByteLevel(trim_offsets=False)] if params.algorithm == "bpe" else []
+    backend.post_processor = processors.Sequence([*offsets, template])
 
 
 def save(backend: Tokenizer, objective: str, folder: Path) -> None:
-    """Write tokenizer.json, vocab.json, merges.txt and tokenizer_config.json."""
+    """Write tokenizer.json, the vocabulary in its own format, and tokenizer_config.json."""
     folder.mkdir(parents=True, exist_ok=True)
     canonical.write_text(folder / "tokenizer.json", backend.to_str(pretty=True) + "\n")
     backend.model.save(str(folder))

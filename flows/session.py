@@ -29,6 +29,11 @@ def steps_of(made: plan.Plan, force: frozenset[str] = frozenset()) -> list[Step]
     ]
 
 
+def wanted() -> bool:
+    """Return whether Prefect shows the run (DEVENO_PREFECT=off does without, as a test may)."""
+    return os.environ.get("DEVENO_PREFECT", "on").lower() not in ("off", "0", "false", "no")
+
+
 def run_pipeline(
     root: Path,
     made: plan.Plan,
@@ -46,8 +51,9 @@ def run_pipeline(
         before=before,
     )
     try:
-        with lease.available(home) as url:
-            _through_prefect(walk, home, url, sorted(made.steps))
+        if wanted():
+            with lease.available(home) as url:
+                _through_prefect(walk, home, url, sorted(made.steps))
     except lease.ServerError as error:
         told = f"{error.what} ({error.where}); going on without Prefect\n"
         sys.stderr.write(told)

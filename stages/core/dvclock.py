@@ -30,8 +30,8 @@ from stages.core.errors import ParamsError
 LOCK = "dvc.lock"
 PATIENCE_S = 30.0
 """How long DVC may be in the way of a read; it holds its lock while it hashes and copies."""
-GOOD = "deveno-dvc.lock"
-"""The last whole dvc.lock, beside DVC's temporary files: what a kill tore is mended from it."""
+GOOD = "deveno-entries.json"
+"""Entries of whole locks, beside DVC's temporary files: what a kill tore is mended from them."""
 _ours: set[Path] = set()
 """Workspaces whose lock this process holds now, for an flock does not know its own owner."""
 START = re.compile(r"^  [^\s#-].*:\s*$", re.M)
@@ -145,16 +145,16 @@ def _mend_lock(root: Path) -> list[str]:
     path, good = root / LOCK, root / ".dvc" / "tmp" / GOOD
     if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8", errors="replace")
-    found, whole = _whole_entries(text)
+    found, whole = _whole_entries(path.read_text(encoding="utf-8", errors="replace"))
+    kept: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        kept = dict(json.loads(good.read_text(encoding="utf-8")))
     if whole:
-        if not good.exists() or good.read_text(encoding="utf-8") != text:
-            canonical.write_text(good, text)
+        if {**kept, **found} != kept:  # a lock cut between two entries looks whole: drop none
+            canonical.write_json(good, {**kept, **found})
         return []
     known = _whole_entries(_committed(root))[0]
-    if good.exists():
-        known |= _whole_entries(good.read_text(encoding="utf-8", errors="replace"))[0]
-    write(root, {**known, **found})
+    write(root, {**known, **kept, **found})
     return ["dvc.lock was cut short by a kill; it was put together again"]
 
 
@@ -166,8 +166,8 @@ def _whole_entries(text: str) -> tuple[dict[str, Any], bool]:
     """
     try:
         document = yamlfile.parse(text, LOCK)
-        stages = dict(document.get("stages") or {})
-        whole = document.get("schema") == "2.0" and text.endswith("\n")
+        stages = _mapping(document.get("stages"))
+        whole = document.get("schema") == "2.0" and "stages" in document and text.endswith("\n")
         whole = whole and all(_is_whole(body) for body in stages.values())
     except ParamsError:
         stages, whole = {}, False
@@ -175,20 +175,26 @@ def _whole_entries(text: str) -> tuple[dict[str, Any], bool]:
         starts = [found.start() for found in START.finditer(text)]
         with contextlib.suppress(ParamsError):
             cut = text[: starts[-1]] if starts else ""
-            stages = dict(yamlfile.parse(cut, LOCK).get("stages") or {})
+            stages = _mapping(yamlfile.parse(cut, LOCK).get("stages"))
     kept = {str(name): body for name, body in stages.items() if _is_whole(body)}
     return kept, whole
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
 
 
 def _is_whole(body: Any) -> bool:
     if not isinstance(body, Mapping) or not isinstance(body.get("cmd"), str | list):
         return False
-    rows = [*body.get("deps", []), *body.get("outs", [])]
+    if not isinstance(body.get("outs"), list):  # an entry makes something, and outs come last
+        return False
     return all(
-        isinstance(row, Mapping) and isinstance(row.get("path"), str)
-        and isinstance(row.get("md5", ""), str)
-        for row in rows
-    )  # fmt: skip
+        isinstance(row, Mapping)
+        and isinstance(row.get("path"), str)
+        and isinstance(row.get(row.get("hash", "md5")), str)
+        for row in [*(body.get("deps") or []), *body["outs"]]
+    )
 
 
 def _committed(root: Path) -> str:

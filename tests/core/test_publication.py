@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,54 @@ def test_what_a_killed_execution_put_aside_is_no_hindrance(place):
     publication.publish(made, texts, root / "aside")
     assert tree(root)["data/one/x/a.txt"] == "new 1"
     assert not (root / "aside/one-x").exists()
+
+
+def publish_until(root: Path, made, texts, renames: int) -> int:
+    """Publish in a child that is killed before that rename; return the signal it died of."""
+    child = os.fork()
+    if child == 0:
+        left = [renames]
+
+        def counted(real):
+            def move(self, target):
+                left[0] -= 1
+                if not left[0]:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(self, target)
+
+            return move
+
+        Path.rename, Path.replace = counted(Path.rename), counted(Path.replace)
+        publication.publish(made, texts, root / "scratch/replaced")
+        os._exit(0)
+    return os.WTERMSIG(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("renames", range(1, 7))
+def test_a_kill_between_any_two_renames_is_made_good(place, renames):
+    """The first rename is the record's: before it nothing has begun, after it all is finished."""
+    root, made, texts = place
+    before = tree(root)
+    killed = publish_until(root, made, texts, renames)
+    assert killed == (signal.SIGKILL if renames < 6 else 0)
+    between = {name: text for name, text in tree(root).items() if not name.startswith("scratch")}
+    assert publication.recover(root / "scratch") == (1 < renames < 6)
+    assert not publication.recover(root / "scratch")
+    left = {name: text for name, text in tree(root).items() if not name.endswith(".tmp")}
+    if renames == 1:
+        assert left == before
+        return
+    assert left == {
+        "data/one/x/a.txt": "new 1",
+        "data/two/x/a.txt": "new 2",
+        "metrics/x.json": "new",
+    }
+    assert (between == left) == (renames == 6)  # the kill did break something off
+
+
+def test_what_a_kill_left_beside_a_target_is_swept_by_the_next(place):
+    root, made, texts = place
+    assert publish_until(root, made, texts, 1) == signal.SIGKILL
+    assert list((root / "metrics").glob(".x.json.*.tmp"))
+    publication.publish(made, texts, root / "scratch/replaced")
+    assert not list((root / "metrics").glob(".*"))

@@ -81,12 +81,14 @@ class Journal:
         workspace: Path,
         lock: Mapping[str, Any] | None = None,
         reasons: Sequence[str] = (),
+        recipe: str | None = None,
         sample_s: float = SAMPLE_S,
     ) -> Journal:
         """Open the journal of an execution that begins now and start sampling CPU and memory.
 
         `lock` is the entry's resolved lock ({cmd, deps: {path: md5}, params}), `reasons` say in
-        words why it runs. Uncommitted work is kept as a commit of its own (`snapshots`).
+        words why it runs, `recipe` is the one in force. Uncommitted work is kept as a commit of
+        its own (`snapshots`).
         """
         before = executions(home, stage, key)
         same = (one for one in before if one.start.get("fingerprint") == fingerprint)
@@ -104,6 +106,7 @@ class Journal:
             "reasons": list(reasons),
             "dvc_exp_name": os.environ.get("DVC_EXP_NAME"),
             "flow": flow_from_environment(),
+            "recipe": recipe,
             "workspace": str(workspace),
             "cmd": known.get("cmd"),
             "inputs": dict(known.get("deps") or {}),

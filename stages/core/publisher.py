@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core import canonical, journal
+from stages.core import canonical, energy, journal
 from stages.core.journal import FLOWS, Event, Tail
 from stages.core.succession import beyond, resumed_at, superseded_after, went_on
 
@@ -246,7 +246,8 @@ class Publisher:
         self, run: str, events: list[Event], execution: journal.Execution, store: Store
     ) -> bool:
         again = superseded_after(self.home, execution) if not execution.alive else None
-        store.points(run, points([event for event in events if not beyond(event, again)]))
+        counted = [event for event in events if not beyond(event, again)]
+        store.points(run, points(counted, steps=last_steps(execution, counted)))
         for event in events:
             if (step := went_on(event)) is not None:
                 self._supersede(run, execution, step, store)
@@ -262,12 +263,11 @@ class Publisher:
 
         start, time_ms = execution.start, int(end["time"] * 1000)
         outcome = str(end.get("outcome", "crash"))  # `execution` may be older than its end
-        spent = end.get("durations", {})
-        store.points(run, [Point(f"cost/{name}", float(spent[name]), time_ms) for name in spent])
-        tags = {"deveno.fingerprint": start.get("fingerprint"), "deveno.execution": execution.id}
+        spent = costs(end)
+        store.points(run, [Point(f"cost/{name}", spent[name], time_ms) for name in spent])
         for row in end.get("outputs", []):
             if str(row["path"]).startswith("models/") and row.get("md5"):
-                store.link(run, store.model(row["path"], row["md5"], run, tags))
+                store.link(run, store.model(row["path"], row["md5"], run, start))
         if outcome == "ok":
             self._score(run, execution, store)
             from stages.core.records import record_of
@@ -281,6 +281,8 @@ class Publisher:
                 self._supersede(run, execution, step, store)
         if end.get("error"):
             store.tag(run, {"deveno.error": "\n".join(end["error"])})
+        if end.get("energy"):
+            store.tag(run, {"deveno.energy_formula": end["energy"].get("energy_formula")})
         store.finish(run, outcome, end["time"])
 
     def _supersede(self, run: str, execution: journal.Execution, step: int, store: Store) -> None:
@@ -297,7 +299,7 @@ class Publisher:
         md5 = (start.get("inputs") or {}).get(path)
         if not md5:
             return
-        model = store.model(path, md5, None, {})
+        model = store.model(path, md5, None)
         scores = {one.name: one for one in points(execution.events(), ("metric",))}
         store.points(run, list(scores.values()), model)
 
@@ -316,16 +318,54 @@ class Publisher:
         return False
 
 
-def points(events: list[Event], kinds: tuple[str, ...] = ("metric", "observe")) -> list[Point]:
-    """Return the numbers among events; an observation without a step counts as step 0."""
+def points(
+    events: list[Event],
+    kinds: tuple[str, ...] = ("metric", "observe"),
+    steps: Mapping[tuple[str, float], int] | None = None,
+) -> list[Point]:
+    """Return the numbers among events; `steps` says where those without a step belong, else 0."""
     from stages.core.tracking import Point
 
     found = []
     for event in events:
         if event["event"] in kinds and isinstance(event.get("value"), int | float):
-            time_ms, step = int(event["time"] * 1000), int(event.get("step") or 0)
-            found.append(Point(str(event["name"]), float(event["value"]), time_ms, step))
+            step = event.get("step")
+            if step is None:
+                step = (steps or {}).get((str(event["name"]), event["time"]), 0)
+            time_ms = int(event["time"] * 1000)
+            found.append(Point(str(event["name"]), float(event["value"]), time_ms, int(step)))
     return found
+
+
+def last_steps(
+    execution: journal.Execution, events: list[Event]
+) -> Mapping[tuple[str, float], int]:
+    """Return the step of each value without one, by name and time: its curve's last before it.
+
+    A final value at step 0 would bend the curve back to its beginning.
+    """
+    if all(event.get("step") is not None for event in events if "value" in event):
+        return {}
+    latest: dict[str, int] = {}
+    found = {}
+    for event in execution.events():
+        if "value" not in event:
+            continue
+        name = str(event["name"])
+        if event.get("step") is None:
+            found[name, event["time"]] = latest.get(name, 0)
+        else:
+            latest[name] = int(event["step"])
+    return found
+
+
+def costs(end: Event) -> dict[str, float]:
+    """Return what an execution used, by names with units; energy is an estimate and says so."""
+    spent = dict(end.get("durations", {}))
+    if "cpu_s" in spent:
+        spent |= end.get("energy") or energy.estimate(float(spent["cpu_s"])).row()
+        spent.pop("grid_g_per_kwh", None)  # a constant, no cost
+    return {name: float(value) for name, value in spent.items() if isinstance(value, int | float)}
 
 
 def _keep(store: Store, run: str, event: Mapping[str, Any]) -> None:

@@ -35,6 +35,7 @@ from stages.core import (
     parent,
     plan,
     publication,
+    recipes,
     references,
     registry,
     tracking,
@@ -171,6 +172,7 @@ class Execution:
             workspace=self.root,
             lock=lock,
             reasons=self._reasons(),
+            recipe=recipes.active(self.root),
         )
 
     def _reasons(self) -> list[str]:

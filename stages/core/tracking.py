@@ -40,6 +40,10 @@ QUIET = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 """No telemetry; and a dead server fails at once, for the publisher has its own patience."""
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""What MLflow's list of experiments calls "machine learning"; else its pages guess."""
+NOT_OURS = ("mlflow.source.git.branch", "mlflow.source.git.repoURL")
+"""What MLflow notes on a model by itself: where the publisher stands, not where it was made."""
 INHERITED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 """Variables of somebody else's run, which a child would otherwise end or fill."""
 
@@ -97,7 +101,10 @@ class Store:
     def _experiment(self, artifacts: str | None) -> str:
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found is None:
-            return str(self.client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+            return str(self.client.create_experiment(EXPERIMENT, artifacts, tags=KIND))
+        for name, value in KIND.items():
+            if name not in found.tags:
+                self.client.set_experiment_tag(found.experiment_id, name, value)
         return str(found.experiment_id)
 
     def check(self) -> None:
@@ -160,22 +167,35 @@ class Store:
         status = STATUS.get(outcome, "FAILED")
         self.client.set_terminated(run, status=status, end_time=int(time_s * 1000))
 
-    def model(self, path: str, md5: str, run: str | None, tags: Mapping[str, Any]) -> str:
-        """Return the model of a published artifact: a name and tags, the bytes stay in DVC."""
-        wanted = f"tags.`dvc.path` = '{path}' AND tags.`dvc.md5` = '{md5}'"
-        found = self.client.search_logged_models([self.experiment], wanted, max_results=1)
-        if not found:
-            import mlflow
+    def model(
+        self, path: str, md5: str, run: str | None, start: Mapping[str, Any] | None = None
+    ) -> str:
+        """Return the model of a published artifact: a name and tags, the bytes stay in DVC.
 
-            made = mlflow.create_external_model(
-                name=path.removeprefix("models/").replace("/", "-"),
-                source_run_id=run,
-                tags={"dvc.path": path, "dvc.md5": md5, **_texts(tags)},
-                model_type=path.split("/")[1],
-                experiment_id=self.experiment,
-            )
-            return str(made.model_id)
-        return str(found[0].model_id)
+        `start` is of the execution that made it; a model that a score named first gets it later.
+        """
+        wanted = f"tags.`dvc.path` = '{path}' AND tags.`dvc.md5` = '{md5}'"
+        tags = _texts(_execution_tags(start)) if start else {}
+        found = self.client.search_logged_models([self.experiment], wanted, max_results=1)
+        if found:
+            known = found[0]
+            if tags and "deveno.fingerprint" not in known.tags:
+                self.client.set_logged_model_tags(known.model_id, tags)
+            return str(known.model_id)
+        import mlflow
+
+        made = mlflow.create_external_model(
+            name=path.removeprefix("models/").replace("/", "-"),
+            source_run_id=run,
+            tags={"mlflow.source.name": path, "dvc.path": path, "dvc.md5": md5, **tags},
+            params=flat(start.get("params")) if start and start.get("params") else None,
+            model_type=path.split("/")[1],
+            experiment_id=self.experiment,
+        )
+        for name in NOT_OURS:
+            if name in made.tags:
+                self.client.delete_logged_model_tag(made.model_id, name)
+        return str(made.model_id)
 
     def link(self, run: str, model: str) -> None:
         """Show a model among the outputs of the run that made it, once."""
@@ -215,7 +235,7 @@ def _execution_tags(start: Mapping[str, Any]) -> dict[str, Any]:
         "deveno.key": start["key"],
         "deveno.version": start.get("version"),
         "deveno.fingerprint": start.get("fingerprint"),
-        "deveno.recipe": flow.get("recipe"),
+        "deveno.recipe": flow.get("recipe") or start.get("recipe"),
         "deveno.flow_run": flow.get("id"),
         "deveno.commit": start.get("commit"),
         "deveno.dvc_experiment": start.get("dvc_exp_name"),

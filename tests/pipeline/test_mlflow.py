@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from stages.core import tracking
+from stages.core import publisher, tracking
 from stages.core.journal import Journal
 from stages.core.publisher import Publisher
 from tests.pipeline.tracked import client, curve, publish, run_entry, runs
@@ -187,3 +189,86 @@ def test_long_and_odd_params_are_cut_and_named_plainly():
     assert rows["list.1.a"] == "null"
     assert rows["über_"] == "true"
     assert rows["e"] == "{}"
+
+
+def test_a_final_value_lies_at_the_end_of_its_curve_however_the_journal_is_cut(home, monkeypatch):
+    monkeypatch.setattr(publisher, "CHUNK_BYTES", 200)
+    opened = Journal.open(
+        home, "pretrain", "eo", fingerprint="f", version=1, params={}, workspace=home
+    )
+    for step in (10, 20):
+        row = {"event": "metric", "name": "valid_loss_nats", "value": 30.0 / step, "step": step}
+        opened.append(row)
+    time.sleep(0.01)  # of two values at one step MLflow calls the later one the latest
+    opened.append({"event": "metric", "name": "valid_loss_nats", "value": 1.25, "step": None})
+    opened.append({"event": "metric", "name": "train_tokens", "value": 7, "step": None})
+    opened.close("ok")
+    publish(home)
+    (run,) = runs(home)
+    assert curve(home, run, "valid_loss_nats") == [(10, 3.0), (20, 1.25), (20, 1.5)]
+    assert run.data.metrics["valid_loss_nats"] == 1.25
+    assert curve(home, run, "train_tokens") == [(0, 7.0)]
+
+
+def test_runs_and_models_are_found_by_fingerprint_also_when_a_score_came_first(home):
+    model = {"path": "models/finetuned/pos", "md5": "0123.dir", "size_bytes": 10}
+    inputs = {"deps": {"models/finetuned/pos": "0123.dir"}}
+    run_entry(home, stage="evaluate", key="pos", params={"model": "finetuned/pos"}, lock=inputs)
+    publish(home)
+    run_entry(home, stage="finetune", key="pos", outputs=[model], fingerprint="abcd")
+    run_entry(home, stage="export", key="pos", fingerprint="ef", params={"format": "onnx"},
+              outputs=[{"path": "models/exported/pos", "md5": "4567.dir"}])  # fmt: skip
+    publish(home)
+    experiment = client(home).get_experiment_by_name("deveno")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    quoted = """tags."deveno.fingerprint" = 'abcd'"""  # MLflow's search of models knows no quotes
+    assert [run.info.run_name for run in runs(home, quoted)] == ["finetune@pos"]
+    wanted = "tags.`deveno.fingerprint` = '{}'"
+    assert [run.info.run_name for run in runs(home, wanted.format("abcd"))] == ["finetune@pos"]
+
+    def model_of(fingerprint: str):
+        ids = [experiment.experiment_id]
+        (found,) = client(home).search_logged_models(ids, wanted.format(fingerprint))
+        return found
+
+    late, made = model_of("abcd"), model_of("ef")
+    assert (late.name, late.tags["deveno.stage"]) == ("finetuned-pos", "finetune")
+    assert {metric.key for metric in late.metrics} == {"loss_nats", "accuracy_fraction"}
+    assert made.params == {"format": "onnx"}
+    assert made.tags["mlflow.source.name"] == "stages/export/stage.py"
+    assert not {"mlflow.source.git.branch", "mlflow.source.git.repoURL"} & set(made.tags)
+    # No bytes of it: only the few lines by which MLflow could register it.
+    kept = [path for path in (home / "mlartifacts").rglob("*") if path.is_file()]
+    assert {path.name for path in kept if "models" in path.parts} <= {"MLmodel"}
+
+
+def test_a_run_and_an_experiment_look_alike(home, monkeypatch):
+    with monkeypatch.context() as flow:
+        flow.setenv("DEVENO_FLOW_RUN", "run-1")
+        flow.setenv("DEVENO_RECIPE", "smoke")
+        run_entry(home, params={"learning_rate": 1e-3}, recipe="smoke")
+    with monkeypatch.context() as experiment:
+        experiment.setenv("DVC_EXP_NAME", "gummy-pica")
+        run_entry(home, params={"learning_rate": 2e-3}, recipe="smoke")
+    publish(home)
+    (first,) = runs(home, "tags.`deveno.flow_run` = 'run-1' AND tags.`deveno.stage` = 'pretrain'")
+    (second,) = runs(home, "tags.`deveno.dvc_experiment` = 'gummy-pica'")
+    assert first.info.run_name == second.info.run_name == "pretrain@eo"
+    assert set(first.data.params) == set(second.data.params)
+    assert set(first.data.metrics) == set(second.data.metrics)
+    assert second.data.tags["deveno.recipe"] == "smoke"
+    assert set(first.data.tags) ^ set(second.data.tags) == {
+        "deveno.flow_run", "mlflow.parentRunId", "deveno.dvc_experiment",
+    }  # fmt: skip
+
+
+def test_what_a_run_used_is_there_and_energy_says_that_it_is_an_estimate(home, monkeypatch):
+    monkeypatch.setenv("DEVENO_CORE_WATTS", "36")
+    run_entry(home)
+    publish(home)
+    (run,) = runs(home)
+    cost = {name: value for name, value in run.data.metrics.items() if name.startswith("cost/")}
+    assert cost["cost/energy_wh_estimated"] == pytest.approx(cost["cost/cpu_s"] / 100, rel=0.1)
+    assert run.data.tags["deveno.energy_formula"].startswith("CPU seconds x 36 W")
+    old = {"durations": {"cpu_s": 100.0}}  # a journal from before energy was noted
+    assert publisher.costs(old) == {"cpu_s": 100.0, "energy_wh_estimated": 1.0}

@@ -138,9 +138,9 @@ class Filling:
 
     def attempt(self, name: str) -> tuple[str, list[str]]:
         """Run an entry as `deveno run` walks it; return how it ended and what was told."""
-        from flows.walk import Step, walk
+        from flows.walk import Step, Walk
 
-        result = walk(self.root, [Step(name, force=True)])[name]
+        result = Walk(self.root, [Step(name, force=True)]).walk_alone()[name]
         return result.state, result.error
 
     def outs(self, name: str) -> dict[str, str | None]:

@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from flows import ranks
+from flows.answers import error_lines, fingerprint_of
 from flows.signals import deaf, stopping
 from stages.core import dvclock, integrity, journal, machine, workspace
+from stages.core.errors import translated
 from stages.core.publisher import ensure_publisher
 from stages.core.remotes import Before
 
@@ -187,7 +189,9 @@ class Walk:
                 self._before(step.name, self.stopping)
             result = self._repeat(step)
         except Exception as error:
+            told = translated(error)
             result = Result("failed", f"{type(error).__name__}: {error}")
+            result.error = told.lines() if told else []
         result.wall_s = time.monotonic() - began
         if self._journal is not None and result.state in ("restored", "skipped", "failed"):
             row = {"event": result.state, "entry": step.name, "message": result.message}
@@ -232,7 +236,7 @@ class Walk:
 
     def _judged(self, step: Step, code: int, text: str, log: Path) -> Result:
         if code:
-            told = _error_lines(text)
+            told = error_lines(text)
             return Result("failed", told[0], log=log, error=told)
         if f"Running stage '{step.name}'" in text:
             return Result("done", log=log)
@@ -243,11 +247,11 @@ class Walk:
     def _command(self, step: Step) -> tuple[int, str, Path]:
         """Run DVC under a guard; return its exit code, what it printed and where that is kept."""
         log = self.home / ".deveno" / "flows" / self.run / f"{step.name}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
         dvc = [self.python, "-m", "dvc", "--wait-for-lock", "repro", "-s", step.name]
         command = [*dvc, "-f"] if step.force else dvc
         guarded = [sys.executable, "-I", "-S", str(GUARD), str(self.grace_s), *command]
-        with log.open("wb") as stream:
+        # In memory: on a full disk the very lines that say so would not be there.
+        with os.fdopen(os.memfd_create("dvc"), "w+b") as stream:
             with self._changed:
                 if self.stopping.is_set():
                     return 1, "", log
@@ -263,7 +267,12 @@ class Walk:
                     del self._guards[step.name]
                 if guard.stdin is not None:
                     guard.stdin.close()
-        return code, log.read_text(encoding="utf-8", errors="replace"), log
+            stream.seek(0)
+            printed = stream.read()
+        with contextlib.suppress(OSError):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_bytes(printed)
+        return code, printed.decode("utf-8", errors="replace"), log
 
     def environment(self) -> dict[str, str]:
         """Return the environment of DVC's process: this interpreter first, the flow run named."""
@@ -366,20 +375,3 @@ def benchmark_lock(home: Path) -> Any:
         stream.close()
         return None
     return stream
-
-
-def fingerprint_of(root: Path, name: str) -> str:
-    """Return the fingerprint that dvc.lock gives an entry, or `unknown`."""
-    from stages.core import fingerprint
-
-    try:
-        return fingerprint.digest(fingerprint.from_lock(fingerprint.locks(root)[name]))
-    except Exception:  # a message is not worth a failure
-        return "unknown"
-
-
-def _error_lines(text: str) -> list[str]:
-    """Return the runner's three lines among what was printed, else the last line of it."""
-    rows = [row.strip() for row in text.splitlines() if row.strip()]
-    told = [row for row in rows if row.startswith(("error:", "where:", "do:"))][-3:]
-    return told or [rows[-1] if rows else "dvc said nothing"]

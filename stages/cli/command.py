@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     from stages.cli import (
         ancestry,
         bundling,
+        clearing,
         comparing,
         examination,
         inspection,
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     inspection.add_verbs(add)
     ancestry.add_verbs(add)
     examination.add_verbs(add)
+    clearing.add_verbs(add)
     running.add_verbs(add)
     rebuilding.add_verbs(add)
     trying.add_verbs(add)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stages.cli.inspection import Add
-from stages.core import dvcfile, environment, integrity, plan, taint, workspace
+from stages.core import bundles, dvcfile, environment, integrity, plan, taint, workspace
 from stages.core.errors import ArtifactError, DevenoError
 
 SHOWN = 12
@@ -30,6 +30,9 @@ def add_verbs(add: Add) -> None:
     """Register the verb."""
     doctor = add("doctor", examine, "check the environment, the generated files and the entries")
     doctor.add_argument(
+        "bundle", nargs="?", type=Path, metavar="BUNDLE", help="read this bundle, nothing else"
+    )
+    doctor.add_argument(
         "--deep", action="store_true",
         help="read every byte of outputs and cache, and put what is damaged aside",
     )  # fmt: skip
@@ -40,6 +43,8 @@ def add_verbs(add: Add) -> None:
 
 def examine(options: argparse.Namespace) -> int:
     """Print one line per check; exit 2 if one fails."""
+    if options.bundle is not None:
+        return _bundle(options.bundle)
     root = workspace.root()
     failures = 0
     for name, check in _checks(root):
@@ -51,6 +56,21 @@ def examine(options: argparse.Namespace) -> int:
     if options.deep:
         failures += _deep(root, options.look)
     return 2 if failures else 0
+
+
+def _bundle(folder: Path) -> int:
+    """Read every byte of a bundle; there need be no workspace."""
+    if not bundles.is_bundle(folder):
+        raise ArtifactError(
+            f"{folder} is no bundle", str(folder), "name a folder that `deveno bundle` wrote"
+        )
+    problems = bundles.problems(folder)
+    for problem in problems:
+        todo = "fetch the bundle again from where it was made, or make it again there"
+        _fail("bundle", ArtifactError(problem, str(folder), todo))
+    if not problems:
+        print(f"ok    bundle: {folder} is whole")
+    return 2 if problems else 0
 
 
 def _fail(name: str, error: DevenoError) -> None:

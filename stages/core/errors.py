@@ -99,14 +99,47 @@ class Resumable(DevenoError):
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
-_NUMBER = re.compile(r"\b(?:os error|[Ee]rrno) (\d+)\b")
+_NUMBER = re.compile(r"(?:\bos error |[Ee]rrno |\[Errno )(\d+)\b")
 """How libraries that raise their own exceptions (safetensors, tokenizers) tell errno."""
+_WORDS = {
+    "No space left on device": errno.ENOSPC,
+    "disk is full": errno.ENOSPC,  # sqlite
+    "Disk quota exceeded": errno.EDQUOT,
+    "File too large": errno.EFBIG,
+    "Read-only file system": errno.EROFS,
+    "readonly database": errno.EROFS,  # sqlite
+}
+"""How others tell it in words alone (sqlite, arrow, protobuf, DVC)."""
 
 
 def translated(error: BaseException) -> MachineError | None:
-    """Return what a user can act on: a full disk, a forbidden place, a file in the way; or None."""
-    number, reason = _system(error)
-    where = str(getattr(error, "filename", None) or "the workspace")
+    """Return what a user can act on: a full disk, a forbidden place, a file in the way; or None.
+
+    A library's own exception may tell of it in its cause alone, or in what it was raised during.
+    """
+    seen: set[int] = set()
+    inner: BaseException | None = error
+    while inner is not None and id(inner) not in seen:
+        seen.add(id(inner))
+        if isinstance(inner, DevenoError):
+            return None
+        number, reason = _system(inner)
+        where = str(getattr(inner, "filename", None) or "the workspace")
+        if inner is error or number in (*_FULL, errno.EROFS):  # else it was dealt with
+            told = _told(number, reason, where, isinstance(inner, OSError))
+            if told is not None:
+                return told
+        inner = inner.__cause__ or (None if inner.__suppress_context__ else inner.__context__)
+    return None
+
+
+def translated_text(text: str) -> MachineError | None:
+    """Return what a line that another program printed says of the disk, if it says anything."""
+    number, reason = _spelled(text)
+    return _told(number, reason, "the workspace", False)
+
+
+def _told(number: int | None, reason: str, where: str, own: bool) -> MachineError | None:
     if number in _FULL:
         return MachineError(
             f"no space is left on the disk ({reason})", where, "free some space and run again"
@@ -115,7 +148,7 @@ def translated(error: BaseException) -> MachineError | None:
         return MachineError(
             f"this may not be written or read: {reason}", where, "change its permissions"
         )
-    if number in _IN_THE_WAY and isinstance(error, OSError):
+    if number in _IN_THE_WAY and own:
         return MachineError(
             f"a file is where a folder should be, or the reverse: {reason}",
             where,
@@ -128,5 +161,14 @@ def _system(error: BaseException) -> tuple[int | None, str]:
     """Return the system's error number that an exception tells of, and its words for it."""
     if isinstance(error, OSError) and error.errno:
         return error.errno, str(error.strerror)
-    found = None if isinstance(error, DevenoError) else _NUMBER.search(str(error))
-    return (int(found[1]), str(error).split("\n")[0]) if found else (None, "")
+    return _spelled(str(error))
+
+
+def _spelled(text: str) -> tuple[int | None, str]:
+    """Return the system's error number that a text tells of, and its first line."""
+    first = text.split("\n")[0]
+    found = _NUMBER.search(text)
+    if found:
+        return int(found[1]), first
+    number = next((number for words, number in _WORDS.items() if words in text), None)
+    return number, first

@@ -12,14 +12,26 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import subprocess
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.core.errors import MachineError
 from stages.core.publisher import ensure_publisher, publish_forever
 
-__all__ = ["Point", "Store", "ensure_publisher", "flat", "publish_forever", "uri"]
+__all__ = [
+    "Point",
+    "Store",
+    "ensure_publisher",
+    "erase",
+    "expired",
+    "flat",
+    "publish_forever",
+    "uri",
+]
 
 EXPERIMENT = "deveno"
 DATABASE = "mlflow.db"
@@ -209,6 +221,20 @@ class Store:
         """Return the newest finished run of a fingerprint."""
         return self._run_with("deveno.fingerprint", fingerprint)
 
+    def finished(self) -> Iterator[Any]:
+        """Yield the runs of executions that have ended, newest first."""
+        wanted = "tags.`deveno.execution` != '' AND attributes.status != 'RUNNING'"
+        token: str | None = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment], wanted, max_results=1000, page_token=token,
+                order_by=["attributes.start_time DESC"],
+            )  # fmt: skip
+            yield from page
+            token = page.token
+            if not token:
+                return
+
     def _create_run(self, start: Mapping[str, Any], name: str, tags: Mapping[str, Any]) -> str:
         flow = start.get("flow")
         extra = {"mlflow.parentRunId": self.parent(flow, start["time"])} if flow else {}
@@ -283,3 +309,46 @@ def create(home: Path) -> None:
         MlflowClient(tracking_uri=f"sqlite:///{fresh.resolve()}").search_experiments()
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh.rename(path)
+
+
+def expired(home: Path, keep: int, needed: Collection[str]) -> list[tuple[str, str, int]]:
+    """Return (run, entry, bytes of its texts) of finished runs beyond the newest of each entry.
+
+    Runs of `needed` fingerprints stay. Only the store at the root is ours to clear: of a server
+    nothing is named, nor where no run was ever tracked.
+    """
+    path = home / DATABASE
+    if not uri(home).startswith("sqlite:") or not path.exists():
+        return []
+    store = Store(home)
+    seen: dict[str, int] = {}
+    found = []
+    for run in store.finished():
+        tags = run.data.tags
+        name = f"{tags.get('deveno.stage')}@{tags.get('deveno.key')}"
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > keep and tags.get("deveno.fingerprint") not in needed:
+            texts = Path(str(run.info.artifact_uri).removeprefix("file://"))
+            size = sum(one.stat().st_size for one in texts.rglob("*") if one.is_file())
+            found.append((str(run.info.run_id), name, size))
+    return found
+
+
+def erase(home: Path, runs: Sequence[str]) -> None:
+    """Delete runs for good: first as MLflow's client does, then what it leaves in the store."""
+    store = Store(home)
+    for run in runs:
+        store.client.delete_run(run)
+    ids = ",".join(runs)
+    command = [sys.executable, "-m", "mlflow", "gc", "--run-ids", ids]
+    done = subprocess.run(
+        [*command, "--backend-store-uri", store.uri],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "MLFLOW_TRACKING_URI": store.uri},
+    )  # fmt: skip
+    if done.returncode:
+        raise MachineError(
+            f"`mlflow gc` failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}",
+            store.uri,
+            "the runs are marked as deleted already; `mlflow gc` takes them out of the store",
+        )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from flows import answers
 from stages.core.errors import ArtifactError, DevenoError, MachineError, translated
 
 ROOT = Path("/clone")
@@ -44,6 +46,8 @@ class Foreign(Exception):
         (Foreign("I/O error: No space left on device (os error 28)"), "no space is left"),
         (Foreign("serializing: I/O error: File too large (os error 27)"), "no space is left"),
         (Foreign("[Errno 28] Error writing bytes"), "no space is left"),
+        (sqlite3.OperationalError("database or disk is full"), "no space is left on the disk"),
+        (sqlite3.OperationalError("attempt to write a readonly database"), "may not be written"),
         (Foreign("Permission denied (os error 13)"), "may not be written or read"),
         (PermissionError(errno.EACCES, "Permission denied", "a"), "may not be written or read"),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a"), "where a folder should be"),
@@ -69,3 +73,30 @@ def test_what_the_system_says_is_told(error, what):
 )
 def test_our_own_mistakes_are_no_errors_of_the_machine(error):
     assert translated(error) is None
+
+
+def raised_during(inner: Exception, suppress: bool = False) -> Exception:
+    """Return what a library raised while it dealt with another error."""
+    error = Foreign("the writer was closed")
+    error.__context__, error.__suppress_context__ = inner, suppress
+    return error
+
+
+def test_a_full_disk_is_told_though_a_library_raised_something_else_about_it():
+    told = translated(raised_during(OSError(errno.ENOSPC, "No space left on device", "/a/b")))
+    assert isinstance(told, MachineError)
+    assert told.where == "/a/b"
+    caught = FileExistsError(errno.EEXIST, "File exists", "a")
+    assert translated(raised_during(caught)) is None  # somebody looked, and went on
+    assert translated(raised_during(OSError(errno.ENOSPC, "full"), suppress=True)) is None
+
+
+def test_what_dvc_prints_of_the_disk_is_told_in_three_lines():
+    text = "Running stage 'a@b':\nERROR: unexpected error - [Errno 28] No space left on device\n"
+    told = answers.error_lines(text)
+    assert [line.split(":")[0] for line in told] == ["error", "where", "do"]
+    assert "no space is left on the disk" in told[0]
+    assert answers.error_lines("ERROR: failed\n\nHaving any troubles?\n") == ["ERROR: failed"]
+    ours = "error: a\nwhere: b\ndo: c\nERROR: failed to run: exited with 255\n"
+    assert answers.error_lines(ours) == ["error: a", "where: b", "do: c"]
+    assert answers.error_lines("") == ["dvc said nothing"]

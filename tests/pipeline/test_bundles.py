@@ -52,3 +52,6 @@ def test_a_model_is_bundled_verified_elsewhere_and_compared(line, tmp_path):
     assert broken.returncode == 2
     assert f"{told['artifact']['path']}/config.json: its bytes are not those" in broken.stdout
     three_lines(broken.stderr)
+    examined = line.deveno("doctor", "--deep", str(lonely / "bundle"), check=False)
+    assert examined.returncode == 2
+    assert f"{told['artifact']['path']}/config.json: its bytes are not those" in examined.stdout

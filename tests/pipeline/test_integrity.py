@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.walk import Step, walk
+from flows.walk import Step, Walk
 from stages.core import fingerprint, hashes, integrity, plan, taint, yamlfile
 from tests.pipeline import naps
 from tests.pipeline.conftest import Clone
@@ -138,7 +138,7 @@ def whole(clone: Clone) -> bool:
 def run(clone: Clone, *names: str) -> dict[str, str]:
     """Run entries as `deveno run` walks them, without its Prefect server; return the states."""
     steps = [Step(name, upstream=names[:at][-1:]) for at, name in enumerate(names)]
-    return {name: result.state for name, result in walk(clone.root, steps).items()}
+    return {name: result.state for name, result in Walk(clone.root, steps).walk_alone().items()}
 
 
 def doctor(clone: Clone) -> str:

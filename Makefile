@@ -43,6 +43,9 @@ check: setup  ## lint, types, import contracts, generated files
 prove: setup  ## run every line of benchmarks/line.json in a fresh clone
 	$(BIN)/python benchmarks/prove.py
 
+prove-again: setup  ## run every line of benchmarks/made-again.json (hours; --recorded takes long ones as tracked)
+	$(BIN)/python benchmarks/prove_again.py
+
 nightly-power: setup  ## how often a night cries wolf, and whether it sees 5 % (12 minutes)
 	$(BIN)/python benchmarks/nightly_power.py
 

@@ -1,0 +1,260 @@
+"""Prove that any artifact can be made again: each line in a fresh clone, into made-again.json.
+
+    python benchmarks/prove_again.py [--lines 1,2,...] [--keep FOLDER] [--recorded NAME,...]
+
+Every line has its claim, the command, the figure, the verdict and the commit it was measured on. A
+line that fails stays in the file. Long measurements (`--recorded chaos,rebuild_all,...`, minutes to
+an hour each) may be taken from their own tracked result file, which then names when that was
+written; everything else runs now. Lines about tests read the junit file of one `make test`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+RESULT = ROOT / "benchmarks" / "made-again.json"
+Line = tuple[str, str, bool]
+"""The command, the figure and whether the claim held."""
+
+
+class Again:
+    """Runs the lines in the clones of a `Prover`."""
+
+    def __init__(self, folder: Path, recorded: frozenset[str]) -> None:
+        from benchmarks import prove
+
+        self.prover = prove.Prover(folder)
+        self.command = prove.command
+        self.recorded = recorded
+        self.measured_on = self.prover.commit
+
+    def tests(self, *paths: str) -> Line:
+        """Return what the fresh clone's `make test` says of some files of tests."""
+        figures, passed = [], True
+        for path in paths:
+            _, figure, good = self.prover._tests(path)
+            figures.append(f"{Path(path).stem}: {figure}")
+            passed &= good
+        return f"make test: {', '.join(paths)}", "; ".join(figures), passed
+
+    def measured(self, name: str, target: str) -> dict[str, Any]:
+        """Run a benchmark in its own fresh clone, or read its tracked result; return that."""
+        path = ROOT / "benchmarks" / f"{name}.json"
+        if name in self.recorded:
+            shown = subprocess.run(
+                ["git", "log", "-1", "--format=%H", "--", f"benchmarks/{name}.json"],
+                cwd=ROOT, capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            self.measured_on = f"{shown.stdout.strip()} (its tracked result)"
+        else:
+            first, _ = self.prover.made("first")
+            clone = self.prover.clone(name)
+            (clone / ".venv").exists() or (clone / ".venv").symlink_to(first / ".venv")
+            (clone / "data/external").mkdir(parents=True, exist_ok=True)
+            python = str(first / ".venv/bin/python")
+            path_variable = f"{first / '.venv/bin'}:{os.environ['PATH']}"
+            variables = {"PATH": path_variable, "PYTHONPATH": str(clone)}
+            self.command(clone, python, f"benchmarks/{target}.py", **variables)
+            made = clone / "benchmarks" / path.name
+            if made.exists():
+                shutil.copy(made, path)
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+
+    def line_1(self) -> Line:
+        """`deveno lineage` of any artifact, under two seconds with a thousand recorded."""
+        found = self.measured("lineage", "lineage")
+        rows = [
+            f"{row['target']}: {row['wall_s'][1]} s wall, {row['cpu_s'][1]} CPU s"
+            for row in found["rows"]
+        ]
+        figure = f"{found['recorded']['artifacts']} artifacts; {'; '.join(rows)} (medians)"
+        return "python benchmarks/lineage.py", figure, bool(found["pass"])
+
+    def line_2(self) -> Line:
+        """Everything recorded resolves: commits, run cache, journal, copies, hashes, MLflow."""
+        return self.tests("tests/core/test_records.py", "tests/core/test_licences.py")
+
+    def line_3(self) -> Line:
+        """Every recipe is made again from raw: all deterministic entries byte-identical."""
+        found = self.measured("rebuild_all", "rebuild_all")
+        counts: dict[str, int] = {}
+        bad = []
+        for row in found["entries"]:
+            counts[row["verdict"]] = counts.get(row["verdict"], 0) + 1
+            if row["verdict"] not in ("identical", "machine-bound", "restored"):
+                bad.append(f"{row['recipe']}: {row['entry']} {row['verdict']}")
+        told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+        figure = f"{told}; not so: {'; '.join(bad) or 'none'}"
+        return "make rebuild-all", figure, bool(counts.get("identical")) and not bad
+
+    def line_4(self) -> Line:
+        """rebuild judges: identical, within tolerance, different and where; touches nothing."""
+        return self.tests("tests/pipeline/test_rebuild.py", "tests/lm/test_divergence.py")
+
+    def line_5(self) -> Line:
+        """compare, explain, bundle, verify, adopt, each with planted faults."""
+        return self.tests(
+            "tests/core/test_comparison.py", "tests/core/test_explanation.py",
+            "tests/core/test_bundles.py", "tests/core/test_adoption.py",
+            "tests/cli/test_comparing.py", "tests/pipeline/test_bundles.py",
+        )  # fmt: skip
+
+    def line_6(self) -> Line:
+        """Sources outside the repository enter the key; WordPiece and Unigram are deterministic."""
+        return self.tests(
+            "tests/stages/test_acquire_origin.py", "tests/stages/test_tokenizer_algorithms.py"
+        )
+
+    def line_7(self) -> Line:
+        """Killed at 20 random points, also while saving: the finished model is the same bytes."""
+        found = self.measured("resume", "resume")
+        rows = [
+            f"{row['entry']}: {sum(row['kills'].values())} kills, "
+            f"{row['outputs_identical']} of {row['outputs']} outputs identical"
+            for row in found["trainings"]
+        ]
+        return "make resume", "; ".join(rows), bool(found["pass"])
+
+    def line_8(self) -> Line:
+        """Long CPU stages repeat at most one shard; torn and foreign checkpoints are not loaded."""
+        return self.tests(
+            "tests/lm/test_parts.py", "tests/stages/test_parts_of_stages.py",
+            "tests/lm/test_checkpoint.py", "tests/stages/test_milestones.py",
+            "tests/stages/test_resume.py",
+        )  # fmt: skip
+
+    def line_9(self) -> Line:
+        """A hundred kills: one writer, no partial artifact, no lock for a human, the same bytes."""
+        found = self.measured("chaos", "chaos")
+        return "make chaos", str(found["figure"]), bool(found["pass"])
+
+    def line_10(self) -> Line:
+        """Two at once, four at once; the tracker and the orchestrator are removable."""
+        return self.tests(
+            "tests/pipeline/test_together.py", "tests/pipeline/test_removable.py",
+            "tests/pipeline/test_publisher.py",
+        )  # fmt: skip
+
+    def line_11(self) -> Line:
+        """A disk that fills during any stage: a clear error, a clean retry, the same bytes."""
+        found = self.measured("full_disk", "full_disk")
+        return "make full-disk", str(found["figure"]), bool(found["pass"])
+
+    def line_12(self) -> Line:
+        """A flipped byte is found, its taint named, and it is made again; clocks may jump."""
+        return self.tests("tests/pipeline/test_integrity.py")
+
+    def line_13(self) -> Line:
+        """Environment per stage: what a bump concerns, counts and device in the right place."""
+        return self.tests("tests/house/test_identity.py", "tests/core/test_environment.py")
+
+    def line_14(self) -> Line:
+        """Remotes: folder, S3 and read-only HTTP; by fingerprint before computing."""
+        return self.tests("tests/pipeline/test_remotes.py", "tests/core/test_remotes.py")
+
+    def line_15(self) -> Line:
+        """The night sees 5 % and does not cry wolf; missed and overlapping nights are skipped."""
+        found = self.measured("nightly_power", "nightly_power")
+        planted = found["planted"]
+        rate = max(one["false_alarm_rate"] for one in found["simulated_same"].values())
+        power = min(power for one in planted.values() for power in one["power_simulated"].values())
+        caught = sum(one["caught"] for one in planted.values())
+        nights = sum(one["nights"] for one in planted.values())
+        figure = (
+            f"real A/A nights {found['real_same']['nights']}, false alarms "
+            f"{found['real_same']['false_alarms']}; simulated false alarms {100 * rate:.1f} %; "
+            f"planted 5 % caught {caught} of {nights}, simulated power {power}; "
+            f"{found['minutes_per_night']['median']:.1f} minutes per artifact (int8 tagger)"
+        )
+        return "make nightly-power", figure, bool(found["pass"])
+
+    def line_16(self) -> Line:
+        """Nights through the real flow, MLflow's models and searches."""
+        return self.tests(
+            "tests/pipeline/test_nightly.py", "tests/lm/test_verdicts.py",
+            "tests/pipeline/test_mlflow.py",
+        )  # fmt: skip
+
+    def line_17(self) -> Line:
+        """Cost of truth: no-op, registering 2 GB, a logged metric."""
+        found = self.measured("truth", "truth")
+        return "make overhead", str(found["figure"]), bool(found["pass"])
+
+    def line_18(self) -> Line:
+        """gc removes nothing that is needed, and what it removed keeps its lineage."""
+        return self.tests("tests/pipeline/test_gc.py")
+
+    def line_19(self) -> Line:
+        """Safe loading: no pickle outside the restricted unpickler, malicious weights refused."""
+        return self.tests("tests/house/test_loading.py", "tests/lm/test_weights.py")
+
+    def line_20(self) -> Line:
+        """docs/lineage.md: every command of the page runs and says what it is told to say."""
+        return self.tests("tests/pipeline/test_docs.py")
+
+    def line_21(self) -> Line:
+        """`make test` as a whole, in a fresh clone."""
+        done = self.prover.tested()
+        last = next(row for row in reversed(done.text.splitlines()) if "passed" in row)
+        return "make test", f"{last.strip('= ')}; {done.cpu_s:.0f} CPU s", done.code == 0
+
+
+LINES = range(1, 22)
+
+
+def main() -> int:
+    """Run the lines asked for and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lines", default=",".join(map(str, LINES)))
+    parser.add_argument("--keep", type=Path, help="keep the clones here and use them again")
+    parser.add_argument("--recorded", default="", help="measurements to take as tracked")
+    options = parser.parse_args()
+    folder = options.keep or Path(tempfile.mkdtemp(prefix="deveno-again-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    again = Again(folder.resolve(), frozenset(options.recorded.split(",")))
+    passed_all = True
+    for number in map(int, options.lines.split(",")):
+        function: Callable[[], Line] = getattr(again, f"line_{number}")
+        again.measured_on = again.prover.commit
+        load, started = os.getloadavg()[0], time.monotonic()
+        try:
+            told, figure, passed = function()
+        except Exception as error:
+            told, figure, passed = f"line {number}", f"{type(error).__name__}: {error}", False
+        passed_all &= passed
+        record({
+            "line": number, "claim": str(function.__doc__).strip(), "command": told,
+            "figure": figure, "pass": passed, "commit": again.measured_on,
+            "wall_s": round(time.monotonic() - started, 1),
+            "load_average_before": round(load, 2),
+        })  # fmt: skip
+    return 0 if passed_all else 1
+
+
+def record(row: dict[str, Any]) -> None:
+    """Put one line into the result; the others keep their last."""
+    from stages.core import canonical
+
+    rows = {}
+    if RESULT.exists():
+        rows = {one["line"]: one for one in json.loads(RESULT.read_text(encoding="utf-8"))["lines"]}
+    rows[row["line"]] = row
+    ordered = [rows[number] for number in sorted(rows)]
+    canonical.write_json(RESULT, {"lines": ordered, "cores": os.cpu_count()})
+    print(f"{row['line']}: {'pass' if row['pass'] else 'FAIL'}  {row['figure']}", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

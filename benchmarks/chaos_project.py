@@ -7,6 +7,7 @@ DEVENO_TOY_FAULT plants what the checks must catch.
 
 from __future__ import annotations
 
+import os
 import shutil
 import textwrap
 from pathlib import Path
@@ -255,7 +256,10 @@ def make(folder: Path, slow_s: float, fault: str = "") -> Clone:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
     clone.environment |= {"DEVENO_TOY_SLOW_S": str(slow_s), "DEVENO_TOY_FAULT": fault}
-    clone.environment |= {"DEVENO_GRACE_S": "8"}
+    clone.environment |= {
+        "DEVENO_GRACE_S": "8",
+        "DEVENO_PREFECT": os.environ.get("DEVENO_PREFECT", "on"),
+    }
     clone.deveno("sync")
     clone.deveno("use", "chaos", "--force")
     return clone

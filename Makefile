@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos full-disk
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ rebuild-all: setup  ## make every recipe in a fresh clone, and all of it again f
 
 resume: setup  ## kill trainings at 20 random points and compare every byte
 	$(BIN)/python benchmarks/resume.py
+
+full-disk: setup  ## fill the disk during every stage, and see a clear error and a clean retry
+	$(BIN)/python benchmarks/full_disk.py
 
 chaos: setup  ## kill everything a run consists of, 100 times, and compare bytes
 	$(BIN)/python -m benchmarks.chaos

@@ -26,7 +26,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-SHARES = (0.0, 0.2, 0.45, 0.7, 0.9)
+SHARES = (0.0, 0.3, 0.6, 0.9)
 """Free room while an entry runs, as shares of what it needs at its peak."""
 INSIDE = "DEVENO_INSIDE_NAMESPACE"
 BLOCK = 1 << 16
@@ -137,9 +137,16 @@ class Filling:
         }
 
     def attempt(self, name: str) -> tuple[str, list[str]]:
-        """Run an entry as `deveno run` walks it; return how it ended and what was told."""
+        """Run an entry as `deveno run` does, less its server; return how it ended and the told."""
         from flows.walk import Step, Walk
+        from stages.core import recovery
+        from stages.core.errors import translated
 
+        try:
+            recovery.recover(self.root)
+        except OSError as error:
+            told = translated(error)
+            return "failed", told.lines() if told else [str(error)]
         result = Walk(self.root, [Step(name, force=True)]).walk_alone()[name]
         return result.state, result.error
 
@@ -147,14 +154,14 @@ class Filling:
         """Return what dvc.lock says an entry made."""
         from stages.core import fingerprint, plan
 
-        return plan.outs(fingerprint.locks(self.root)[name])
+        return plan.outs(fingerprint.locks(self.root).get(name) or {})
 
     def half(self, name: str, whole: dict[str, str | None]) -> list[str]:
         """Return the outputs that are there and not whole; leftovers beside them count too."""
         from stages.core.hashes import Hashes
 
         found = []
-        for path in self.outs(name):
+        for path in whole:
             target = self.root / path
             now = Hashes(self.root).of(path)
             if now is not None and name.split("@")[0] not in ("benchmark", "report"):

@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from stages.core.errors import DevenoError, translated_text
+from stages.core import plan
+from stages.core.errors import DevenoError, MachineError, translated_text
+
+LITTLE_BYTES = 1 << 20
+"""Where less is free after a failure, that is what failed, whatever DVC calls it."""
+WRITTEN = (".", "data", "models", "reports", "metrics", "plots", "scratch", ".dvc", ".deveno")
 
 
-def error_lines(text: str) -> list[str]:
+def error_lines(text: str, root: Path) -> list[str]:
     """Return the runner's three lines among what was printed, else what DVC's own error means.
 
-    DVC saves outputs after the stage, and a full disk then is an error of DVC's alone.
+    DVC saves outputs after the stage, and a full disk then is an error of DVC's alone; it calls
+    some by other names (`No possible cache link types`, `disk I/O error`).
     """
     rows = [row.strip() for row in text.splitlines() if row.strip()]
     told = [row for row in rows if row.startswith(("error:", "where:", "do:"))][-3:]
     if told:
         return told
-    failed = [row for row in rows if row.startswith("ERROR")] or rows[-1:]
-    meant = next((one for row in reversed(rows) if (one := translated_text(row))), None)
-    if isinstance(meant, DevenoError):
-        return meant.lines()
-    return [failed[0] if failed else "dvc said nothing"]
+    failed = next((row for row in rows if row.startswith("ERROR")), rows[-1] if rows else "")
+    meant: DevenoError | None = next(
+        (one for row in reversed(rows) if (one := translated_text(row))), None
+    )
+    meant = meant or _full(root, failed)
+    return meant.lines() if meant else [failed or "dvc said nothing"]
+
+
+def _full(root: Path, failed: str) -> MachineError | None:
+    """Return that a disk is full, if one is that an entry is written to."""
+    for place in _places(root):
+        with contextlib.suppress(OSError):
+            free = shutil.disk_usage(place).free
+            if free < LITTLE_BYTES:
+                return MachineError(
+                    f"no space is left on the disk ({free // 1024} kB; DVC: {failed or 'nothing'})",
+                    str(place),
+                    "free some space and run again",
+                )
+    return None
+
+
+def _places(root: Path) -> Iterator[Path]:
+    yield from (root / name for name in WRITTEN)
+    yield plan.cache_folder(root) / "files"
+    yield Path(os.environ.get("DVC_SITE_CACHE_DIR", "/var/tmp"))
+    yield Path(tempfile.gettempdir())
 
 
 def fingerprint_of(root: Path, name: str) -> str:

@@ -215,6 +215,9 @@ class Walk:
             if code and not busy and torn < MENDED and any(phrase in text for phrase in TORN):
                 busy, torn = True, torn + 1
             if not busy or time.monotonic() > deadline:
+                if code:  # a full disk tears dvc.lock; what else is to run needs it whole
+                    with contextlib.suppress(OSError):
+                        dvclock.mend(self.root)
                 if f"Running stage '{step.name}'" in text:
                     integrity.heal(self.root, step.name, before_s)
                 elif not mended and self._mend(step):
@@ -236,7 +239,7 @@ class Walk:
 
     def _judged(self, step: Step, code: int, text: str, log: Path) -> Result:
         if code:
-            told = error_lines(text)
+            told = error_lines(text, self.root)
             return Result("failed", told[0], log=log, error=told)
         if f"Running stage '{step.name}'" in text:
             return Result("done", log=log)

@@ -180,9 +180,8 @@ def faults(root: Path, name: str) -> list[str]:
 
     For an entry that DVC did not run: it does not look at what it restores.
     """
-    recorded = fingerprint.locks(root).get(name) or {}
     cache, found = plan.cache_folder(root), []
-    for path, oid in plan.outs(recorded).items():
+    for path, oid in _made(root, name).items():
         target = root / path
         files = _files(target)
         read = digests([file for _, file in files])
@@ -238,7 +237,7 @@ def heal(root: Path, name: str, began_s: float) -> list[str]:
     the cache before stays, damaged or not.
     """
     cache, healed = plan.cache_folder(root), []
-    for path, oid in plan.outs(fingerprint.locks(root).get(name) or {}).items():
+    for path, oid in _made(root, name).items():
         bad = damaged_objects(cache, oid, began_s) if oid else []
         good = digests([file for _, file in _files(root / path)]) if bad else {}
         sources = {value: file for file, value in good.items()}
@@ -248,6 +247,13 @@ def heal(root: Path, name: str, began_s: float) -> list[str]:
                 _write_object(place, sources[value])
                 healed.append(value)
     return healed
+
+
+def _made(root: Path, name: str) -> dict[str, str | None]:
+    """Return what dvc.lock says an entry made; nothing where a full disk has torn it."""
+    with contextlib.suppress(ParamsError):
+        return plan.outs(fingerprint.locks(root).get(name) or {})
+    return {}
 
 
 def unlike(root: Path, paths: Iterable[str], known: hashes.Hashes) -> list[str]:

@@ -10,6 +10,7 @@ so a file without `end` and without lock is an interrupted execution. MLflow is 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -18,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ SAMPLE_S = 5.0
 """Seconds between two samples of CPU and memory."""
 FIRST_SAMPLE_S = 1.0
 """The first two come sooner, so that a stage of a few seconds has one too."""
+STAMP = "%Y%m%dT%H%M%S.%fZ"
 TAIL_BYTES = 1 << 16
 """How much of a journal's end is read to find its last event."""
 FLOWS = "flows"
@@ -116,8 +118,8 @@ class Journal:
             | {"packages": environment.full_versions(values.get("environment.yaml") or {})},
             "resumes": resumes,
         }
-        name = f"{_stamp()}-{os.getpid()}.jsonl"
-        opened = cls(folder(home) / f"{stage}@{key}" / name, start)
+        place = folder(home) / f"{stage}@{key}"
+        opened = cls(place / f"{_stamp(place)}-{os.getpid()}.jsonl", start)
         threading.Thread(target=opened._sample, args=(sample_s,), daemon=True).start()
         return opened
 
@@ -129,7 +131,8 @@ class Journal:
             "workspace": str(workspace),
             **snapshots.take(workspace),
         }
-        return cls(folder(home) / FLOWS / f"{_stamp()}-{run}.jsonl", start)
+        place = folder(home) / FLOWS
+        return cls(place / f"{_stamp(place)}-{run}.jsonl", start)
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Append one event with the time; any thread may, none waits, a failure is a warning.
@@ -364,5 +367,14 @@ def _parse(row: bytes) -> Event | None:
     return event if isinstance(event, dict) else None
 
 
-def _stamp() -> str:
-    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+def _stamp(place: Path) -> str:
+    """Return the time for a new journal's name, later than all beside it.
+
+    The names are the order of executions; a clock that was set back must not make the newest old.
+    """
+    now = datetime.now(UTC)
+    names = (path.name.partition("-")[0] for path in place.glob("*.jsonl"))
+    with contextlib.suppress(ValueError):
+        newest = datetime.strptime(max(names, default=""), STAMP).replace(tzinfo=UTC)
+        now = max(now, newest + timedelta(microseconds=1))
+    return now.strftime(STAMP)

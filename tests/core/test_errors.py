@@ -91,12 +91,18 @@ def test_a_full_disk_is_told_though_a_library_raised_something_else_about_it():
     assert translated(raised_during(OSError(errno.ENOSPC, "full"), suppress=True)) is None
 
 
-def test_what_dvc_prints_of_the_disk_is_told_in_three_lines():
+def test_what_dvc_prints_of_the_disk_is_told_in_three_lines(tmp_path, monkeypatch):
     text = "Running stage 'a@b':\nERROR: unexpected error - [Errno 28] No space left on device\n"
-    told = answers.error_lines(text)
+    told = answers.error_lines(text, tmp_path)
     assert [line.split(":")[0] for line in told] == ["error", "where", "do"]
     assert "no space is left on the disk" in told[0]
-    assert answers.error_lines("ERROR: failed\n\nHaving any troubles?\n") == ["ERROR: failed"]
+    assert answers.error_lines("ERROR: failed\n\nHaving any troubles?\n", tmp_path) == [
+        "ERROR: failed"
+    ]
     ours = "error: a\nwhere: b\ndo: c\nERROR: failed to run: exited with 255\n"
-    assert answers.error_lines(ours) == ["error: a", "where: b", "do: c"]
-    assert answers.error_lines("") == ["dvc said nothing"]
+    assert answers.error_lines(ours, tmp_path) == ["error: a", "where: b", "do: c"]
+    assert answers.error_lines("", tmp_path) == ["dvc said nothing"]
+    monkeypatch.setattr(answers, "LITTLE_BYTES", 1 << 60)  # as if no disk had room
+    told = answers.error_lines("ERROR: No possible cache link types\n", tmp_path)
+    assert len(told) == 3
+    assert "No possible cache link types" in told[0]

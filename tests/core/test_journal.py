@@ -311,3 +311,33 @@ def test_the_journal_is_cheap_to_import():
     code = "import sys, stages.core.journal; print({'psutil', 'mlflow'} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert shown.stdout.strip() == "set()"
+
+
+def test_a_clock_set_back_a_year_or_forward_does_not_change_which_execution_is_the_last(
+    tmp_path, monkeypatch
+):
+    import datetime as clock
+
+    class Jumped(clock.datetime):
+        days = 0
+
+        @classmethod
+        def now(cls, tz=None):
+            return clock.datetime.now(tz) + clock.timedelta(days=cls.days)
+
+    monkeypatch.setattr(journal, "datetime", Jumped)
+    for number, days in enumerate((0, 366, -366, 1)):
+        Jumped.days = days
+        opened = journal.Journal.open(
+            tmp_path, "pretrain", "eo", fingerprint=str(number), version=1, params={},
+            workspace=tmp_path, sample_s=60,
+        )  # fmt: skip
+        last = journal.last(tmp_path, "pretrain", "eo")
+        assert last.start["fingerprint"] == str(number)
+        opened.close("ok")
+        flow = journal.Journal.open_flow(tmp_path, f"run{number}", "pipeline", "", tmp_path)
+        flow.close("ok")
+    order = [one.start["fingerprint"] for one in journal.executions(tmp_path, "pretrain", "eo")]
+    assert order == ["3", "2", "1", "0"]
+    flows = sorted((journal.folder(tmp_path) / journal.FLOWS).glob("*.jsonl"))
+    assert [path.stem.rpartition("-")[2] for path in flows] == ["run0", "run1", "run2", "run3"]

@@ -5,17 +5,19 @@ The chain of words of test_integrity, made many times over with other values, un
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
+import sqlite3
 import textwrap
 import time
 from pathlib import Path
 
 import pytest
 
-from stages.core import fingerprint, integrity, lockfiles, plan, room, yamlfile
+from stages.core import fingerprint, integrity, lockfiles, plan, room, tracking, yamlfile
 from stages.core.records import Records
 from tests.pipeline import naps
 from tests.pipeline.conftest import Clone
@@ -200,3 +202,33 @@ def test_keeping_nothing_is_refused(project):
     shown = project.deveno("gc", "--keep", "0", check=False)
     assert shown.returncode == 2
     assert len(shown.stderr.splitlines()) == 3
+
+
+def test_mlflow_keeps_the_newest_runs_of_every_entry_and_what_is_needed(home, plain_tracking):
+    store = tracking.Store(home)
+    runs = {}
+    for number in range(4):
+        for entry in ("word@a", "word@b"):
+            start = {
+                "execution": f"{entry}/{number}", "stage": "word", "key": entry[-1],
+                "fingerprint": f"{entry}{number}", "time": 1000.0 + number,
+            }  # fmt: skip
+            runs[entry, number] = store.execution(start)
+            store.text(runs[entry, number], "texts_a.txt", "teksto" * 100)
+            if (entry, number) != ("word@b", 0):  # that one still runs
+                store.finish(runs[entry, number], "ok", 1001.0 + number)
+    found = tracking.expired(home, 2, {"word@a0"})
+    assert {run for run, _, _ in found} == {runs["word@a", 1], runs["word@b", 1]}
+    assert {name for _, name, _ in found} == {"word@a", "word@b"}
+    assert all(size == 600 for _, _, size in found)
+    tracking.erase(home, [run for run, _, _ in found])
+    left = {str(run.info.run_id) for run in store.client.search_runs([store.experiment])}
+    assert left == set(runs.values()) - {run for run, _, _ in found}
+    with contextlib.closing(sqlite3.connect(home / "mlflow.db")) as database:
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (6,)
+    assert tracking.expired(home, 2, {"word@a0"}) == []
+
+
+def test_a_store_that_was_never_made_is_not_made_for_gc(tmp_path, plain_tracking):
+    assert tracking.expired(tmp_path, 1, set()) == []
+    assert not (tmp_path / "mlflow.db").exists()

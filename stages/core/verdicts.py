@@ -87,12 +87,16 @@ def judged(record: Record, outputs: list[Output], after: tuple[str, ...]) -> Mad
     rows = [one for output in outputs for one in output.differences]
     fixed = [str(one) for one in rows if one.kind in ("missing", "extra")]
     fixed += [f"{output.path} was not made" for output in outputs if output.made is None]
+    unseen = [output.path for output in outputs if output.note]
     if fixed:
         made.reason = f"{reason}, and not only times differ: {'; '.join(fixed[:3])}"
     else:
         same = sum(output.verdict == IDENTICAL for output in outputs)
+        told = "files and names compared and as recorded"
+        if unseen:
+            told = f"not compared, for the recorded bytes are gone: {', '.join(unseen)}"
         made.verdict = MACHINE_BOUND
-        made.reason = f"{reason}; its files and names are as recorded, {same} output(s) identical"
+        made.reason = f"{reason}; {told}; {same} of {len(outputs)} outputs identical"
     return made
 
 

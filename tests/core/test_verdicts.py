@@ -32,6 +32,13 @@ def test_a_time_that_differs_is_bound_to_the_machine_and_says_why():
     assert made.reason.startswith(registry.get("benchmark").machine_bound)
 
 
+def test_what_holds_times_and_could_not_be_compared_says_so():
+    made = verdicts.judged(record("benchmark@pos"), [Output("data/x", "1", "2", note="gone")], ())
+    assert made.verdict == verdicts.MACHINE_BOUND
+    assert "not compared, for the recorded bytes are gone: data/x" in made.reason
+    assert "as recorded" not in made.reason
+
+
 @pytest.mark.parametrize("kind", ["missing", "extra"])
 def test_a_name_or_file_that_differs_is_not_excused_by_times(kind):
     made = verdicts.judged(record("benchmark@pos"), [time_of(kind)], ())

@@ -29,19 +29,17 @@ def executed(clone: Clone, stage: str, key: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def test_after_each_of_three_kills_the_next_run_gives_the_same_bytes(tmp_path, monkeypatch):
-    """While publishing, while a checkpoint is written, and all at once; without Prefect here."""
+def test_after_each_of_two_kills_the_next_run_gives_the_same_bytes(tmp_path, monkeypatch):
+    """While publishing, and all but the stage while a checkpoint is written; without Prefect."""
     kills = [
         chaos.Kill(0, "stage", "publishing", int(signal.SIGKILL), 0.9, False),
-        chaos.Kill(1, "dvc", "checkpointing", int(signal.SIGKILL), 0.5, False),
-        chaos.Kill(2, "above", "publishing", int(signal.SIGKILL), 0.2, True),
+        chaos.Kill(1, "above", "checkpointing", int(signal.SIGKILL), 0.5, True),
     ]
     monkeypatch.setenv("DEVENO_PREFECT", "off")
     tally = chaos.play(tmp_path, kills, 1)
     assert tally.violations == []
-    assert [row["phase"] for row in tally.rows if row["phase"] != "missed"] == [
-        "publishing", "checkpointing", "publishing",
-    ]  # fmt: skip
+    phases = [row["phase"] for row in tally.rows if row["phase"] != "missed"]
+    assert phases == ["publishing", "checkpointing"]
     assert tally.watched["looks"] > 500
 
 

@@ -17,7 +17,7 @@ from stages.core import journal, publisher, tracking
 from stages.core.journal import Journal
 from stages.core.publisher import Publisher, publish_forever
 from tests.pipeline.conftest import ROOT
-from tests.pipeline.tracked import all_published, curve, publish, run_entry, runs, wait_for
+from tests.pipeline.tracked import all_published, client, curve, publish, run_entry, runs, wait_for
 
 pytestmark = pytest.mark.usefixtures("plain_tracking")
 STEPS = 60
@@ -178,15 +178,48 @@ def test_a_dead_server_is_a_warning_and_a_living_one_gets_it_later(home, monkeyp
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        wait_for(lambda: page(address) is not None)
+        wait_for(lambda: page(address) is not None, 180)
         assert "<title>MLflow</title>" in (page(address) or "")
         assert publish_forever(home, linger_s=0.1, patience_s=20.0) == 0
         monkeypatch.delenv("MLFLOW_TRACKING_URI")  # read the file, not the server
         (run,) = runs(home)
         assert curve(home, run) == [(step, 5.0 - step) for step in range(5)]
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        killed_between(home, server)
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with sqlite3.connect(home / "mlflow.db", isolation_level=None) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        assert publish_forever(home, linger_s=0.1, patience_s=0.0) == 1
+        database.execute("ROLLBACK")
+    publish(home)
+    publish(home)
+    found = {run.info.run_name: run for run in runs(home)}
+    assert sorted(found) == ["pretrain@big", "pretrain@eo"]
+    assert len(runs(home)) == 2
+    assert curve(home, found["pretrain@big"]) == [(step, step / 4) for step in range(300)]
+    assert found["pretrain@big"].info.status == "FINISHED"
+    store = client(home)
+    experiment = found["pretrain@big"].info.experiment_id
+    assert len(store.search_logged_models([experiment])) == 1
+
+
+def killed_between(home, server) -> None:
+    """Kill the server with half of a journal published, and write the other half without it."""
+    opened = Journal.open(
+        home, "pretrain", "big", fingerprint="big", version=1, params={}, workspace=home
+    )
+    for step in range(200):
+        opened.append({"event": "metric", "name": "loss_nats", "value": step / 4, "step": step})
+    time.sleep(0.5)  # a journal is written by a thread
+    assert Publisher(home).step()
+    os.killpg(server.pid, signal.SIGKILL)
+    for step in range(200, 300):
+        opened.append({"event": "metric", "name": "loss_nats", "value": step / 4, "step": step})
+    opened.close("ok", outputs=[{"path": "models/pretrained/big", "md5": "a", "size_bytes": 1}])
+    assert publish_forever(home, linger_s=0.1, patience_s=0.0) == 1
 
 
 def page(address: str) -> str | None:

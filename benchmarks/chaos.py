@@ -252,12 +252,12 @@ def main() -> int:
     parser.add_argument("--lanes", type=int, default=2)
     options = parser.parse_args()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="deveno-chaos-") as place:
-        kills = planned(options.seed, options.kills)
-        tally = play(Path(place), kills, options.lanes)
     head = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     )
+    with tempfile.TemporaryDirectory(prefix="deveno-chaos-") as place:
+        kills = planned(options.seed, options.kills)
+        tally = play(Path(place), kills, options.lanes)
     result = {
         **summary(tally),
         "seed": options.seed,

@@ -79,9 +79,19 @@ def _producers(stage: Stage, among: Mapping[str, Stage]) -> set[str]:
     return found
 
 
+CLEARLY = 0.2
+"""By so much likeness the nearest name is meant, and not another."""
+
+
+def _likeness(word: str, name: str) -> float:
+    return difflib.SequenceMatcher(None, word, name).ratio()
+
+
 def near(word: str, known: list[str]) -> str:
     """Return advice that offers the names nearest to a wrong one."""
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
     if close:
+        best = _likeness(word, close[0])
+        close = [name for name in close if _likeness(word, name) > best - CLEARLY]
         return f"did you mean {' or '.join(close)}?"
     return f"choose one of: {', '.join(known) if known else '(there is none)'}"

@@ -41,7 +41,7 @@ def check(path: Path) -> dict[str, dict[str, Any]]:
         raise ArtifactError(
             f"the model cannot be opened: {path.name}: {fault}",
             str(path.parent),
-            "fetch or make it again; a file like this is never opened",
+            "run the entry that makes it again; a file like this is never opened",
         ) from fault
 
 

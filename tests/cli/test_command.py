@@ -61,7 +61,7 @@ def test_help_names_every_verb(root, capsys):
     ("words", "parts"),
     [
         ([], ("arguments are required: VERB", "deveno", "`deveno -h`")),
-        (["lst"], ("no verb 'lst'", "deveno", "did you mean list or")),
+        (["lst"], ("no verb 'lst'", "deveno", "did you mean list?")),
         (["plan", "--jso", "x", "--qq"], ("--qq", "deveno", "`deveno -h`")),
         (["list", "x"], ("unrecognized arguments: x", "deveno", "`deveno -h`")),
         (["try", "pos", "x", "--fast"], ("unrecognized arguments: --fast", "deveno", "-h")),

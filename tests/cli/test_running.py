@@ -104,7 +104,7 @@ def ended(tmp_path, monkeypatch, capsys):
     made = plan.Plan(tmp_path, {"count@quick": entry}, {"count@quick": step})
 
     def run(result, during=lambda: None):
-        def pipeline(root, made, on_event, force):
+        def pipeline(root, made, on_event, force, remote):
             during()
             return {"count@quick": result}
 

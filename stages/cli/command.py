@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from stages.core import registry, workspace
+from stages.core import freshness, workspace
 from stages.core.errors import DevenoError, MachineError, ParamsError, translated
 
 Verb = Callable[[argparse.Namespace], int]
+OWN = Path(__file__).resolve().parents[2]
+"""The workspace whose code this is."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,6 +25,8 @@ class Parser(argparse.ArgumentParser):
         """Raise what argparse found as an error that a user can act on."""
         wrong = re.match(r"argument VERB: invalid choice: '(.*?)' \(choose from (.*)\)", message)
         if wrong:
+            from stages.core import registry  # half a command's start
+
             known = re.findall(r"[a-z]+", wrong[2])
             raise ParamsError(
                 f"there is no verb {wrong[1]!r}", self.prog, registry.near(wrong[1], known)
@@ -32,8 +36,16 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; a user error is three lines and exit code 2, without a traceback."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        options = _parsed(sys.argv[1:] if arguments is None else arguments)
+        if given[:1] == ["run"]:  # the most frequent answer is that nothing changed: at once
+            _own_interpreter_first()
+            _run_workspace_code()
+            known = freshness.answer(given[1:], str(OWN))
+            if known is not None:
+                sys.stdout.write(known)
+                return 0
+        options = _parsed(given)
         _own_interpreter_first()
         _run_workspace_code()
         return int(options.verb(options))
@@ -121,7 +133,7 @@ def _run_workspace_code() -> None:
         root = workspace.root()
     except MachineError:
         return
-    if root != Path(__file__).resolve().parents[2] and (root / "stages/__main__.py").exists():
+    if root != OWN and (root / "stages/__main__.py").exists():
         if os.environ.get("DEVENO_HANDED_OVER") == str(root):
             return
         os.environ["DEVENO_HANDED_OVER"] = str(root)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import shutil
 import sys
@@ -24,6 +26,7 @@ from stages.core import (
     recovery,
     references,
     remotes,
+    witness,
     workspace,
 )
 from stages.core.errors import DevenoError, MachineError
@@ -51,6 +54,8 @@ def run_entries(options: argparse.Namespace) -> int:
         )
     for told in recovery.recover(root):
         print(told)
+    machine.refresh(root)
+    seen = witness.Witness(root)
     stale = [name for name in dvcfile.stale(root) if name in dvcfile.BINDING]
     if stale:
         raise MachineError(
@@ -58,7 +63,6 @@ def run_entries(options: argparse.Namespace) -> int:
             str(root.name),
             "run `deveno sync`, then again",
         )
-    machine.refresh(root)
     graph = references.load(root)
     origins.refresh(root, graph)
     gone = prune.prune(root, graph)
@@ -68,18 +72,27 @@ def run_entries(options: argparse.Namespace) -> int:
     remote = remotes.default(root, say)
     made = plan.make(root, options.targets, frozenset(forced), remote)
     if not made.pending:
-        print(f"everything is fresh: {len(made.steps)} entries, nothing to run")
-    else:
-        print(expected(made), flush=True)
-        made.check_disk()
-        adoption.bring_back(root, made.tracked)
-        code = _run(root, made, forced, remote)
-        if code:
-            return code
+        told = io.StringIO()
+        with contextlib.redirect_stdout(told):
+            print(f"everything is fresh: {len(made.steps)} entries, nothing to run")
+            _conclude(root, made, options)
+        print(told.getvalue(), end="", flush=True)
+        words = [*options.targets, *(["--compare"] if options.compare else [])]
+        seen.record(words, told.getvalue(), made)
+        return 0
+    print(expected(made), flush=True)
+    made.check_disk()
+    adoption.bring_back(root, made.tracked)
+    code = _run(root, made, forced, remote)
+    if code == 0:
+        _conclude(root, made, options)
+    return code
+
+
+def _conclude(root: Path, made: plan.Plan, options: argparse.Namespace) -> None:
     if options.compare:
         _compare(root, list(made.steps))
     _name_reports(root, made)
-    return 0
 
 
 def _run(

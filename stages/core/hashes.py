@@ -1,4 +1,4 @@
-"""Content hashes as DVC computes them, remembered by file size and time.
+"""Content hashes as DVC computes them, remembered by file size, times and inode.
 
 A file's hash is the MD5 of its bytes; a folder's is the MD5 of the JSON list of its files' hashes
 and relative paths, with `.dir` appended (dvc_data.hashfile.tree.Tree.as_bytes).
@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from stages.core import canonical, workspace
 
 IGNORED = (".gitignore", "__pycache__", "*.pyc")
 """What .dvcignore leaves out everywhere; `sync` writes that file from here."""
+
+TICK_NS = 50_000_000
+"""A file that changed within the clock's tick could change once more and keep its stamp."""
 
 
 class Hashes:
@@ -35,8 +39,9 @@ class Hashes:
             folder.mkdir(parents=True, exist_ok=True)
             self._store = sqlite3.connect(folder / "hashes.db", timeout=5, isolation_level=None)
             self._store.execute(
-                "CREATE TABLE IF NOT EXISTS files"
-                " (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, inode INTEGER, md5 TEXT)"
+                "CREATE TABLE IF NOT EXISTS stamped"
+                " (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER,"
+                " inode INTEGER, md5 TEXT)"
             )
 
     def of(self, path: str, fresh: bool = False) -> str | None:
@@ -60,21 +65,23 @@ class Hashes:
     def file(self, path: Path) -> str:
         """Return the hash of one file, remembered or read."""
         facts = path.stat()
-        stamp = (facts.st_size, facts.st_mtime_ns, facts.st_ino)
+        stamp = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
         if self._store is not None:
             with contextlib.suppress(sqlite3.Error):
                 row = self._store.execute(
-                    "SELECT md5 FROM files WHERE path=? AND size=? AND mtime=? AND inode=?",
+                    "SELECT md5 FROM stamped"
+                    " WHERE path=? AND size=? AND mtime=? AND ctime=? AND inode=?",
                     (str(path), *stamp),
                 ).fetchone()
                 if row:
                     return str(row[0])
         value = canonical.file_digest(path, "md5")
         self.read.add(path)
-        if self._store is not None:
+        if self._store is not None and facts.st_ctime_ns < time.time_ns() - TICK_NS:
             with contextlib.suppress(sqlite3.Error):
                 self._store.execute(
-                    "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?)", (str(path), *stamp, value)
+                    "INSERT OR REPLACE INTO stamped VALUES (?,?,?,?,?,?)",
+                    (str(path), *stamp, value),
                 )
         return value
 

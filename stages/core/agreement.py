@@ -1,4 +1,4 @@
-"""What `dvc status` looks at beyond the plan, so that a fresh plan is recorded as fresh for DVC too.
+"""What `dvc status` looks at beyond the plan, so that what is recorded as fresh is so for DVC too.
 
 The plan compares every entry's command, inputs, values and outputs with dvc.lock. DVC also wants
 each output in its cache, looks at the .dvc files, and at whatever else users wrote. Where it could

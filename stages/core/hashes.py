@@ -77,13 +77,21 @@ class Hashes:
                     return str(row[0])
         value = canonical.file_digest(path, "md5")
         self.read.add(path)
-        if self._store is not None and facts.st_ctime_ns < time.time_ns() - TICK_NS:
-            with contextlib.suppress(sqlite3.Error):
-                self._store.execute(
-                    "INSERT OR REPLACE INTO stamped VALUES (?,?,?,?,?,?)",
-                    (str(path), *stamp, value),
-                )
+        self._keep(path, facts, value)
         return value
+
+    def keep(self, path: Path, value: str) -> None:
+        """Remember the hash of a file that somebody else has just read."""
+        self._keep(path, path.stat(), value)
+
+    def _keep(self, path: Path, facts: os.stat_result, value: str) -> None:
+        if self._store is None or facts.st_ctime_ns >= time.time_ns() - TICK_NS:
+            return
+        stamp = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+        with contextlib.suppress(sqlite3.Error):
+            self._store.execute(
+                "INSERT OR REPLACE INTO stamped VALUES (?,?,?,?,?,?)", (str(path), *stamp, value)
+            )
 
 
 def combined(rows: list[tuple[str, str]], is_folder: bool) -> str:

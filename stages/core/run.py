@@ -25,6 +25,7 @@ from stages.core import (
     canonical,
     declare,
     environment,
+    handover,
     hashes,
     integrity,
     journal,
@@ -341,11 +342,10 @@ class Execution:
             return
         rows = []
         if outcome["status"] == "ok":
-            for path in self.entry.writes.values():
+            paths = list(self.entry.writes.values())
+            for path, value in handover.register(self.root, paths, self.hashes).items():
                 size = hashes.size_bytes(self.root / path)
-                rows.append(
-                    {"path": path, "md5": self.hashes.of(path, fresh=True), "size_bytes": size}
-                )
+                rows.append({"path": path, "md5": value, "size_bytes": size})
         self.journal.close(
             outcome["status"],
             durations={"stage_s": round(self.stage_s, 3)},

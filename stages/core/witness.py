@@ -8,7 +8,6 @@ No process is started for it.
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import json
 import os
@@ -16,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.core import agreement, canonical, freshness, plan, workspace, yamlfile
+from stages.core import agreement, canonical, freshness, plan, settings, workspace, yamlfile
 from stages.core.errors import DevenoError
 
 EMPTY = "d751713988987e9331980363e24189ce.dir"
@@ -41,7 +40,7 @@ class Witness:
             return False
         try:
             found = list(agreement.records(self.root, freshness.SKIPPED))
-            cache = cache_folder(self.root)
+            cache = settings.cache_folder(self.root) / "files" / "md5"
             extra, objects = watched(self.root, cache, found)
             clock_ns = self._clock_ns()
             seen = freshness.Stamps(str(self.root)).workspace()
@@ -152,20 +151,7 @@ def fill_empty(root: Path) -> None:
             if row.get("md5") != EMPTY:
                 continue
             (path.parent / str(row["path"])).mkdir(parents=True, exist_ok=True)
-            listing = cache_folder(root) / EMPTY[:2] / EMPTY[2:]
+            listing = settings.cache_folder(root) / "files" / "md5" / EMPTY[:2] / EMPTY[2:]
             if not listing.exists():
                 canonical.write_text(listing, "[]")
                 listing.chmod(0o444)
-
-
-def cache_folder(root: Path) -> Path:
-    """Return where DVC keeps objects: the last of its files of settings that says so decides."""
-    found = root / ".dvc" / "cache"
-    own = [str(root / ".dvc" / name) for name in ("config", "config.local")]
-    for path in [*reversed(freshness.settings()), *own]:
-        parser = configparser.ConfigParser(interpolation=None)
-        with contextlib.suppress(configparser.Error):
-            parser.read(path, encoding="utf-8")
-            value = parser.get("cache", "dir", fallback="").strip("'\"")
-            found = (Path(path).parent / value).resolve() if value else found
-    return found / "files" / "md5"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from stages.core import freshness, witness
+from stages.core import fingerprint, freshness, plan, witness
 from tests.pipeline import mutations
 
 pytestmark = pytest.mark.tools
@@ -160,3 +161,80 @@ def test_an_out_in_a_folder_that_is_not_looked_through_is_watched(project, monke
     assert project.glance()
     Path(project.root, "scratch/x").write_text("2\n")
     assert not project.glance()
+
+
+def a_lost_object(root: Path) -> None:
+    value = fingerprint.locks(root)["encode@eo"]["outs"][0]["md5"]
+    (root / ".dvc/cache/files/md5" / value[:2] / value[2:]).unlink()
+
+
+def an_open_object(root: Path) -> None:
+    """One that DVC would read again, for it could have been changed."""
+    value = fingerprint.locks(root)["encode@eo"]["outs"][0]["md5"]
+    (root / ".dvc/cache/files/md5" / value[:2] / value[2:]).chmod(0o644)
+
+
+def a_stage_of_ones_own(root: Path) -> None:
+    with (root / "dvc.yaml").open("a") as stream:
+        stream.write("  own:\n    cmd: echo 1 > own.txt\n    outs: [own.txt]\n")
+
+
+def a_pipeline_below(root: Path) -> None:
+    (root / "docs/dvc.yaml").write_text("stages:\n  own: {cmd: echo 1 > x, outs: [x]}\n")
+
+
+def a_lost_file(root: Path) -> None:
+    mutations.add_record(root / "docs/x", random.Random(1))
+
+
+def ignored_outputs(root: Path) -> None:
+    with (root / ".dvcignore").open("a") as stream:
+        stream.write("*.json\n")
+
+
+def an_edit_with_its_time_put_back(root: Path) -> None:
+    path = next(path for path in sorted((root / "data/tokens").rglob("*")) if path.is_file())
+    mutations.same_size(path, random.Random(1))
+
+
+OBJECTIONS = (
+    a_lost_object, an_open_object, a_stage_of_ones_own, a_pipeline_below, a_lost_file,
+    ignored_outputs, an_edit_with_its_time_put_back,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def copied(line, tmp_path_factory) -> Path:
+    """A copy of the line's clone that may be spoilt."""
+    root = tmp_path_factory.mktemp("copied") / "clone"
+    shutil.copytree(line.root, root, symlinks=True)
+    for out in (root / "data").rglob("*.dvc"):
+        assert "d751713988987e9331980363e24189ce.dir" in out.read_text()
+    return root
+
+
+def recorded(root: Path) -> bool:
+    """Plan a workspace and try to record that all is fresh, as `deveno run` does."""
+    seen = witness.Witness(root)
+    return seen.record([], "all fresh\n", plan.make(root))
+
+
+@pytest.mark.parametrize("spoil", OBJECTIONS)
+def test_a_plan_is_recorded_only_where_dvc_agrees(copied, tmp_path, spoil):
+    root = tmp_path / "clone"
+    shutil.copytree(copied, root, symlinks=True)
+    assert recorded(root)  # without asking DVC, and DVC agrees:
+    assert mutations.Project(root, copied, tmp_path / "state").status(forgetful=False) == {}
+    spoil(root)
+    assert not recorded(root)
+
+
+def test_when_nothing_changed_almost_nothing_is_imported(line):
+    told = line.deveno("run").stdout
+    code = (
+        "import sys; from stages.cli.command import main; main(['run']);"
+        "print([n for n in ('pydantic', 'ruamel', 'sqlite3', 'subprocess', 'hashlib', 'argparse')"
+        " if n in sys.modules])"
+    )
+    assert line.run("python", "-c", code).stdout == told + "['argparse']\n"
+    assert line.deveno("run", "--compare").stdout == line.deveno("run", "--compare").stdout

@@ -72,13 +72,13 @@ def run_entries(options: argparse.Namespace) -> int:
     remote = remotes.default(root, say)
     made = plan.make(root, options.targets, frozenset(forced), remote)
     if not made.pending:
-        told = io.StringIO()
-        with contextlib.redirect_stdout(told):
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
             print(f"everything is fresh: {len(made.steps)} entries, nothing to run")
             _conclude(root, made, options)
-        print(told.getvalue(), end="", flush=True)
+        print(shown.getvalue(), end="", flush=True)
         words = [*options.targets, *(["--compare"] if options.compare else [])]
-        seen.record(words, told.getvalue(), made)
+        seen.record(words, shown.getvalue(), made)
         return 0
     print(expected(made), flush=True)
     made.check_disk()

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.core import dvcfile, fingerprint, plan, yamlfile
+from stages.core import dvcfile, fingerprint, origins, plan, yamlfile
 from stages.core.hashes import Hashes
 
 LOCK = "dvc.lock"
@@ -47,6 +47,8 @@ def objections(root: Path, made: plan.Plan, cache: Path, found: list[Path]) -> I
             yield f"{path} is DVC's too"
     if ".dvcignore" in dvcfile.stale(root):
         yield ".dvcignore leaves other files out"
+    if any(origins.recorded(root).values()):
+        yield "raw material outside the repository is looked at every time"
     yield from _pipeline(root)
     locks, bodies = fingerprint.locks(root), dvcfile.instances(root)
     for name, entry in made.graph.items():

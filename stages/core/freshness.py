@@ -21,9 +21,10 @@ from pathlib import Path
 VERSION = 1
 RECORD = ".deveno/freshness.json"
 SKIPPED = frozenset({
-    ".git", ".venv", ".deveno", "scratch", "mlruns", "mlartifacts", "mlflow.db", "mlflow.db-wal",
-    "mlflow.db-shm", "mlflow.db-journal", ".pytest_cache", ".mypy_cache", ".ruff_cache",
-    ".hypothesis", ".import_linter_cache", ".grimp_cache", "dvc_plots", "deveno.egg-info",
+    ".git", ".venv", ".deveno", "scratch", "bundles", "mlruns", "mlartifacts", "mlflow.db",
+    "mlflow.db-wal", "mlflow.db-shm", "mlflow.db-journal", ".pytest_cache", ".mypy_cache",
+    ".ruff_cache", ".hypothesis", ".import_linter_cache", ".grimp_cache", "dvc_plots",
+    "deveno.egg-info",
 })  # fmt: skip
 """Names at the root that decide nothing; what an entry names below them is watched all the same."""
 DVC_OWN = frozenset({"cache", "tmp"})

@@ -34,15 +34,6 @@ def written(folder: Path, sizes=SIZES) -> list[Path]:
     return paths
 
 
-def test_lanes_give_what_hashlib_gives_at_every_edge_of_a_block_and_of_a_chunk(tmp_path):
-    from stages.core import lanes
-
-    paths = written(tmp_path, (*SIZES, *SIZES[::-1]))  # more files than lanes
-    assert lanes.digests(paths) == [plain(path) for path in paths]
-    assert lanes.digests([]) == []
-    assert lanes.digests(paths[-2:]) == [plain(path) for path in paths[-2:]]
-
-
 def test_files_go_side_by_side_where_that_is_less_work(tmp_path, monkeypatch):
     mib = 1 << 20
     assert digests.split([2048 * mib]) == 1
@@ -53,6 +44,8 @@ def test_files_go_side_by_side_where_that_is_less_work(tmp_path, monkeypatch):
     paths = written(tmp_path)
     assert digests.md5s(paths) == [plain(path) for path in paths]
     monkeypatch.setattr(digests, "split", lambda sizes: 2)
+    assert digests.md5s(paths, threads=1) == [plain(path) for path in paths]
+    monkeypatch.setattr(sys, "executable", "/bin/false")  # where it cannot be
     assert digests.md5s(paths, threads=1) == [plain(path) for path in paths]
 
 

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.core import plan
-from stages.core.errors import DevenoError, MachineError, translated_text
+from stages.core.errors import LITTLE_BYTES, DevenoError, MachineError, translated_text
 
-LITTLE_BYTES = 1 << 20
-"""Where less is free after a failure, that is what failed, whatever DVC calls it."""
 WRITTEN = (".", "data", "models", "reports", "metrics", "plots", "scratch", ".dvc", ".deveno")
 
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import errno
 import re
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Self
 
@@ -96,6 +98,8 @@ class Resumable(DevenoError):
     exit_code = RESUMABLE_EXIT
 
 
+LITTLE_BYTES = 1 << 20
+"""Where less is free after a failure, that is what failed, whatever others call it."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
@@ -131,6 +135,24 @@ def translated(error: BaseException) -> MachineError | None:
                 return told
         inner = inner.__cause__ or (None if inner.__suppress_context__ else inner.__context__)
     return None
+
+
+def cramped(error: BaseException, folder: Path, wanted_bytes: int) -> MachineError | None:
+    """Return that a crash may come of a disk with less room than was wanted; None if it has that.
+
+    onnxruntime writes half a file without a word and fails where it reads it again.
+    """
+    places = {folder, Path(tempfile.gettempdir())}
+    free, place = min((shutil.disk_usage(place).free, str(place)) for place in places)
+    if isinstance(error, DevenoError) or free >= max(wanted_bytes, LITTLE_BYTES):
+        return None
+    first = str(error).split("\n")[0]
+    return MachineError(
+        f"little space is left on the disk ({free // 1024} kB) and it crashed: "
+        f"{type(error).__name__}: {first}",
+        place,
+        "free some space and run again; if it comes again, please report it",
+    )
 
 
 def translated_text(text: str) -> MachineError | None:

@@ -45,8 +45,10 @@ from stages.core import (
 from stages.core.errors import (
     ArtifactError,
     DevenoError,
+    MachineError,
     Resumable,
     UnknownEntryError,
+    cramped,
     translated,
 )
 from stages.core.fingerprint import Fingerprints, Lock, digest
@@ -310,8 +312,8 @@ class Execution:
 
     def _failed(self, error: BaseException) -> int:
         self._settle()
+        told: BaseException = translated(error) or self._cramped(error) or error
         shutil.rmtree(self.out, ignore_errors=True)
-        told: BaseException = translated(error) or error
         if isinstance(told, DevenoError):
             told = told.of_entry(self.entry.stage.name, self.entry.key, self.root)
         outcome = outcome_of(told)
@@ -329,6 +331,17 @@ class Execution:
         self._close(outcome)
         _tell(told)
         return 1 if outcome["status"] == "crash" else getattr(told, "exit_code", 1)
+
+    def _cramped(self, error: BaseException) -> MachineError | None:
+        """Return that little space is left, where an execution crashed on a nearly full disk."""
+        paths = [self.out, *(self.root / path for path in self.entry.reads.values())]
+        with contextlib.suppress(OSError):
+            told = cramped(error, self.out, 2 * sum(hashes.size_bytes(path) for path in paths))
+            if told is not None:  # it may be our mistake all the same
+                trace = "".join(traceback.format_exception(error))
+                self._sink({"event": "text", "name": "traceback", "text": trace})
+            return told
+        return None
 
     def _close(self, outcome: dict[str, Any]) -> None:
         outcome |= {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows import answers
-from stages.core.errors import ArtifactError, DevenoError, MachineError, translated
+from stages.core.errors import ArtifactError, DevenoError, MachineError, cramped, translated
 
 ROOT = Path("/clone")
 
@@ -106,3 +106,13 @@ def test_what_dvc_prints_of_the_disk_is_told_in_three_lines(tmp_path, monkeypatc
     told = answers.error_lines("ERROR: No possible cache link types\n", tmp_path)
     assert len(told) == 3
     assert "No possible cache link types" in told[0]
+
+
+def test_a_crash_on_a_nearly_full_disk_names_the_disk_and_one_with_room_does_not(tmp_path):
+    error = Foreign("Wire format was corrupt\nmore")
+    told = cramped(error, tmp_path, 1 << 60)
+    assert isinstance(told, MachineError)
+    assert told.what.startswith("little space is left on the disk (")
+    assert told.what.endswith("and it crashed: Foreign: Wire format was corrupt")
+    assert cramped(error, tmp_path, 1) is None
+    assert cramped(DevenoError("a", "b", "c"), tmp_path, 1 << 60) is None

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-from stages.core import plan
-from stages.core.errors import LITTLE_BYTES, DevenoError, MachineError, translated_text
-
-WRITTEN = (".", "data", "models", "reports", "metrics", "plots", "scratch", ".dvc", ".deveno")
+from flows import fullness
+from stages.core.errors import DevenoError, MachineError, translated_text
 
 
 def error_lines(text: str, root: Path) -> list[str]:
@@ -35,23 +28,15 @@ def error_lines(text: str, root: Path) -> list[str]:
 
 def _full(root: Path, failed: str) -> MachineError | None:
     """Return that a disk is full, if one is that an entry is written to."""
-    for place in _places(root):
-        with contextlib.suppress(OSError):
-            free = shutil.disk_usage(place).free
-            if free < LITTLE_BYTES:
-                return MachineError(
-                    f"no space is left on the disk ({free // 1024} kB; DVC: {failed or 'nothing'})",
-                    str(place),
-                    "free some space and run again",
-                )
-    return None
-
-
-def _places(root: Path) -> Iterator[Path]:
-    yield from (root / name for name in WRITTEN)
-    yield plan.cache_folder(root) / "files"
-    yield Path(os.environ.get("DVC_SITE_CACHE_DIR", "/var/tmp"))
-    yield Path(tempfile.gettempdir())
+    found = fullness.full(root)
+    if found is None:
+        return None
+    place, free = found
+    return MachineError(
+        f"no space is left on the disk ({free // 1024} kB; DVC: {failed or 'nothing'})",
+        str(place),
+        "free some space and run again",
+    )
 
 
 def fingerprint_of(root: Path, name: str) -> str:

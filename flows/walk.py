@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows import ranks
+from flows import fullness, ranks
 from flows.answers import error_lines, fingerprint_of
 from flows.signals import deaf, stopping
 from stages.core import dvclock, integrity, journal, machine, workspace
@@ -264,7 +264,7 @@ class Walk:
                 )  # fmt: skip
                 self._guards[step.name] = guard
             try:
-                code = guard.wait()
+                code = fullness.waited(guard, self.root)
             finally:
                 with self._changed:
                     del self._guards[step.name]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import answers
+from flows import answers, fullness
 from stages.core.errors import ArtifactError, DevenoError, MachineError, cramped, translated
 
 ROOT = Path("/clone")
@@ -102,7 +102,7 @@ def test_what_dvc_prints_of_the_disk_is_told_in_three_lines(tmp_path, monkeypatc
     ours = "error: a\nwhere: b\ndo: c\nERROR: failed to run: exited with 255\n"
     assert answers.error_lines(ours, tmp_path) == ["error: a", "where: b", "do: c"]
     assert answers.error_lines("", tmp_path) == ["dvc said nothing"]
-    monkeypatch.setattr(answers, "LITTLE_BYTES", 1 << 60)  # as if no disk had room
+    monkeypatch.setattr(fullness, "LITTLE_BYTES", 1 << 60)  # as if no disk had room
     told = answers.error_lines("ERROR: No possible cache link types\n", tmp_path)
     assert len(told) == 3
     assert "No possible cache link types" in told[0]

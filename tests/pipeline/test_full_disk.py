@@ -7,12 +7,15 @@ under a small disk is `make full-disk` (benchmarks/full_disk.py).
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
+from flows import fullness
 from stages.core import fingerprint, integrity, plan
 from tests.pipeline import naps
 from tests.pipeline.conftest import ROOT, Clone
@@ -98,3 +101,24 @@ def test_a_journal_that_cannot_be_written_is_a_warning(project):
     """The record of how it went is worth nothing against the work itself."""
     ended, lines = walked(project, FULL.format(".deveno/journal", "4k"))
     assert (ended, lines) == ("done", [])
+
+
+@pytest.mark.parametrize(
+    ("free", "children", "ended"), [(0, 1, True), (0, 2, False), (1 << 40, 1, False)]
+)
+def test_dvc_alone_on_a_full_disk_is_ended_a_stage_or_a_disk_with_room_is_not(
+    tmp_path, monkeypatch, free, children, ended
+):
+    """DVC's sqlite cache tries again for ever where the disk is full; a sleeper stands for it."""
+    monkeypatch.setattr(fullness, "LOOK_S", 0.1)
+    monkeypatch.setattr(fullness, "STUCK_S", 0.3)
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(fullness.shutil, "disk_usage", lambda place: usage)
+    seconds = "30" if ended else "1.5"
+    command = "sleep 1.5 & sleep 1.5 & wait" if children == 2 else f"exec sleep {seconds}"
+    guarded = [sys.executable, "-I", "-S", str(ROOT / "flows/guard.py"), "2", "sh", "-c", command]
+    began = time.monotonic()
+    guard = subprocess.Popen(guarded, stdin=subprocess.PIPE)
+    code = fullness.waited(guard, tmp_path)
+    assert (code != 0) is ended
+    assert time.monotonic() - began < 20

@@ -27,8 +27,6 @@ class Witness:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        with contextlib.suppress(OSError, DevenoError):
-            fill_empty(root)
         self.before = freshness.Stamps(str(root)).workspace().text
 
     def record(self, words: list[str], told: str, made: plan.Plan) -> bool:
@@ -38,6 +36,8 @@ class Witness:
         asked = freshness.question(words, str(self.root))
         if asked is None:
             return False
+        with contextlib.suppress(OSError, DevenoError):
+            fill_empty(self.root)  # not sooner: a run that is refused changes nothing
         try:
             found = list(agreement.records(self.root, freshness.SKIPPED))
             cache = settings.cache_folder(self.root) / "files" / "md5"

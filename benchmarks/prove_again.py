@@ -108,11 +108,13 @@ class Again:
         bad = []
         for row in found["entries"]:
             counts[row["verdict"]] = counts.get(row["verdict"], 0) + 1
-            if row["verdict"] not in ("identical", "machine-bound", "restored"):
+            if row["verdict"] not in ("identical", "machine-bound", "restored", "not run"):
                 bad.append(f"{row['recipe']}: {row['entry']} {row['verdict']}")
         told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-        figure = f"{told}; not so: {'; '.join(bad) or 'none'}"
-        return "make rebuild-all", figure, bool(counts.get("identical")) and not bad
+        recipes = sorted({row["recipe"] for row in found["entries"] if row["verdict"] != "not run"})
+        figure = f"recipes {', '.join(recipes)}: {told}; not so: {'; '.join(bad) or 'none'}"
+        whole = {"smoke", "code", "esperanto", "esperanto_files"} <= set(recipes)
+        return "make rebuild-all", figure, whole and bool(counts.get("identical")) and not bad
 
     def line_4(self) -> Line:
         """rebuild judges: identical, within tolerance, different and where; touches nothing."""
@@ -221,8 +223,22 @@ class Again:
 
     def line_17(self) -> Line:
         """Cost of truth: no-op, registering 2 GB, a logged metric."""
-        found = self.measured("truth", "truth")
-        return "make overhead", str(found["figure"]), bool(found["pass"])
+        found = {name: one["figures"] for name, one in self.measured("truth", "truth").items()}
+        noop, metric, tree = found["noop"], found["metric"], found["mutations"]
+        figure = (
+            f"no-op {noop['times_less_wall_s']['median']:.0f}x less wall and "
+            f"{noop['times_less_cpu_s']['median']:.0f}x less CPU than dvc repro; a metric "
+            f"{metric['every_200_us_cpu_us']['median']:.1f} us of CPU (p99 "
+            f"{metric['every_200_us_cpu_us']['p99']:.0f}); {tree['mutations']} mutations, "
+            f"{tree['called_fresh_and_is_not']} called fresh that are not"
+        )
+        good = noop["times_less_wall_s"]["median"] >= 5 and noop["times_less_cpu_s"]["median"] >= 5
+        good &= metric["every_200_us_cpu_us"]["median"] <= 10
+        good &= not tree["called_fresh_and_is_not"]
+        rows = found.get("register", [])
+        for row in rows:
+            figure += f"; registering {row}"
+        return "make overhead", figure, good and bool(rows)
 
     def line_18(self) -> Line:
         """gc removes nothing that is needed, and what it removed keeps its lineage."""

@@ -62,7 +62,9 @@ def drawn(told: Row, full: bool = False) -> Iterator[str]:
     """Yield a lineage as lines: the tree of entries, then sources, licences and cost."""
     artifact = told["artifact"]
     inside = f"/{artifact['member']}" if artifact["member"] else ""
-    yield f"{artifact['path']}{inside}  md5 {artifact['md5']}{_size(artifact['size_bytes'])}"
+    own = f"  md5 {artifact['member_md5']}, in" if artifact["member_md5"] else ""
+    whole = f"md5 {artifact['md5']}{_size(artifact['size_bytes'])}"
+    yield f"{artifact['path']}{inside}{own}  {whole}"
     rows = {row["fingerprint"]: row for row in told["entries"]}
     seen: set[str] = set()
     yield from _branch(rows[artifact["fingerprint"]], rows, seen, "", True, full)
@@ -174,6 +176,8 @@ def _parameters(row: Row, full: bool) -> Iterator[str]:
         text = ", ".join(f"{name}={json.dumps(v, ensure_ascii=False)}" for name, v in shown.items())
         rest = len(values) - len(shown)
         yield f"parameters {text}" + (f" and {rest} by default" if rest else "")
+    elif values:
+        yield f"parameters all {len(values)} by default"
 
 
 def _defaults(stage: str) -> dict[str, Any]:

@@ -35,6 +35,8 @@ FIRST_SAMPLE_S = 1.0
 STAMP = "%Y%m%dT%H%M%S.%fZ"
 TAIL_BYTES = 1 << 16
 """How much of a journal's end is read to find its last event."""
+MAPPINGS = frozenset({"machine", "durations", "values", "inputs", "params", "packages", "energy"})
+"""Fields of events that hold names and values."""
 FLOWS = "flows"
 """The folder of flow runs; no entry's folder can be called so, for theirs hold an `@`."""
 FINISHED = ("ok", "running")
@@ -319,6 +321,9 @@ def load(path: Path) -> Execution | None:
         return None
     final = next((event for row in reversed(rows) if (event := _parse(row))), None)
     end = final if final and final.get("event") == "end" else None
+    for event in (start, end or {}):  # a damaged line must not break who reads all journals
+        for name in MAPPINGS & event.keys():
+            event[name] = event[name] if isinstance(event[name], dict) else {}
     return Execution(f"{path.parent.name}/{path.stem}", path, start, end, alive)
 
 

@@ -24,7 +24,7 @@ def told(records: Records, found: Found, portable: bool = False) -> Row:
     terms = licences.propagate(sources)
     entries = [_entry(records, record, portable) for record in ancestry]
     lineage: Row = {
-        "artifact": artifact(found),
+        "artifact": artifact(records, found),
         "entries": entries,
         "sources": [licences.row_of(one) for one in sources],
         "licences": {
@@ -41,12 +41,14 @@ def told(records: Records, found: Found, portable: bool = False) -> Row:
     return lineage
 
 
-def artifact(found: Found) -> Row:
-    """Return what was asked for: path, md5, the file inside, size in bytes where known."""
+def artifact(records: Records, found: Found) -> Row:
+    """Return what was asked for: path, md5, the file inside and its own, size where known."""
+    inside = dict(records.listing(found.md5) or [])
     return {
         "path": found.path,
         "md5": found.md5,
         "member": found.member or None,
+        "member_md5": inside.get(found.member) if found.member else None,
         "size_bytes": found.record.sizes.get(found.path),
         "made_by": found.record.entry,
         "fingerprint": found.record.fingerprint,

@@ -67,12 +67,18 @@ def split(text: str) -> dict[str, Text]:
         return {}
     body = text[start + len("stages:\n") :]
     marks = list(NAME.finditer(body))
+    ends = [mark.start() for mark in marks[1:]] + [len(body)]
     found = {}
-    for mark, after in zip(marks, [*marks[1:], None], strict=True):
-        end = after.start() if after else len(body)
-        text = body[mark.end() : end].replace("\n    ", "\n").strip("\n")
-        found[mark[1].strip("'\"")] = Text(text + "\n")
+    for mark, end in zip(marks, ends, strict=False):
+        raw = body[mark.end() : end]
+        if raw not in _texts:
+            _texts[raw] = Text(raw.replace("\n    ", "\n").strip("\n") + "\n")
+        found[mark[1].strip("'\"")] = _texts[raw]
     return found
+
+
+_texts: dict[str, Text] = {}
+"""Entries by how a lock file spells them: a history repeats most of them in every commit."""
 
 
 def block(text: str, name: str) -> str:
@@ -113,17 +119,18 @@ def _rows(text: str) -> list[tuple[str, str, str]] | None:
 
 
 def _parsed(body: Mapping[str, Any]) -> tuple[str, dict[str, str], dict[str, str], dict[str, int]]:
+    def rows(name: str) -> list[dict[str, Any]]:
+        given = body.get(name)
+        listed = given if isinstance(given, list) else []
+        return [row for row in listed if isinstance(row, dict) and "path" in row]
+
     def column(name: str) -> dict[str, str]:
-        return {
-            str(row["path"]): str(row.get("md5") or "")
-            for row in body.get(name) or []
-            if isinstance(row, dict) and "path" in row
-        }
+        return {str(row["path"]): str(row.get("md5") or "") for row in rows(name)}
 
     sizes = {
         str(row["path"]): int(row["size"])
-        for row in body.get("outs") or []
-        if isinstance(row, dict) and isinstance(row.get("size"), int)
+        for row in rows("outs")
+        if isinstance(row.get("size"), int)
     }
     return str(body.get("cmd") or ""), column("deps"), column("outs"), sizes
 

@@ -1,8 +1,8 @@
 """Every recorded way an entry was made, from wherever it was written down, and how they join.
 
 The sources: dvc.lock of the workspace and of every commit, DVC's run cache, the journals, what
-`gc` kept of what it removed, and MLflow. The same making found in several places is one record.
-Records are joined by content: an input's path and md5 lead to the record that has it as output.
+`gc` kept, and MLflow. The same making found in several places is one record. Records are joined by
+content: an input's path and md5 lead to the record that has it as output.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Record:
     @property
     def commits(self) -> list[str]:
         """The commits whose dvc.lock holds this record, newest first."""
-        return [place.name for place in self.places if place.kind == COMMIT]
+        return [one.name for one in self.places if one.kind == COMMIT]
 
 
 def is_code(path: str) -> bool:
@@ -123,8 +123,7 @@ class Records:
         self.root, self.home = root, workspace.home(root)
         self.cache = plan.cache_folder(root)
         self.all: list[Record] = []
-        self.locks: dict[str, dict[str, Record]] = {}
-        """Entries of one lock file by the place that holds it: a commit, or `workspace`."""
+        self.locks: dict[str, dict[str, Record]] = {}  # by commit, or `workspace`
         self.by_out: dict[tuple[str, str], list[Record]] = {}
         self.by_entry: dict[str, list[Record]] = {}
         self.executions: dict[str, list[journal.Execution]] = {}
@@ -155,7 +154,7 @@ class Records:
         for name, entry in lockfiles.run_cache(self.cache):
             self._add(_named(entry), entry, Place(RUN_CACHE, name))
         for file in sorted((self.home / ".deveno" / REMOVED_RECORDS).glob("*.lock")):
-            for name, entry in lockfiles.split(file.read_text(encoding="utf-8")).items():
+            for name, entry in lockfiles.split(file.read_text("utf-8", "replace")).items():
                 self._add(name, entry, Place(REMOVED, file.stem))
 
     def _lockfile(self, place: Place, text: str) -> None:
@@ -265,21 +264,21 @@ class Records:
 
     def makers(self, record: Record) -> dict[str, list[Record]]:
         """Return for each input of a record who made it; an empty list for a source."""
-        found = {}
-        for path, md5 in record.inputs.items():
-            made = self.maker(path, md5)
-            found[path] = [made] if made else self._inside(record, path, md5)
-        return found
+        made = {path: self.maker(path, md5) for path, md5 in record.inputs.items()}
+        return {
+            path: [one] if one else self._inside(record, path, record.inputs[path])
+            for path, one in made.items()
+        }
 
     def ancestry(self, record: Record) -> list[Record]:
         """Return a record and all that it was made from, producers first, itself last."""
         ordered: list[Record] = []
-        state: dict[int, bool] = {}
+        seen: set[int] = set()
 
         def visit(one: Record) -> None:
-            if id(one) in state:
+            if id(one) in seen:
                 return
-            state[id(one)] = False
+            seen.add(id(one))
             for made in self.makers(one).values():
                 for up in made:
                     visit(up)
@@ -307,6 +306,8 @@ class Records:
 
     def _lists(self, reader: Record, made: Record, folder: str) -> bool:
         """Return whether a reader of a parent folder read a record's output there."""
+        if all(lock.get(made.entry) is not made for lock in self._beside(reader)):
+            return False
         return made in self._inside(reader, folder, reader.deps[folder])
 
     def _inside(self, record: Record, folder: str, md5: str) -> list[Record]:
@@ -380,7 +381,7 @@ def _made(execution: journal.Execution) -> dict[str, str]:
 
 
 def record_of(execution: journal.Execution) -> dict[str, Any] | None:
-    """Return what an execution says of how it was made, or None where it did not end well.
+    """Return what an execution that ended well says of how it was made, else None.
 
     {entry, cmd, deps, params, outs, sizes, commit, snapshot, fingerprint, machine}
     """

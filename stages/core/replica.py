@@ -91,6 +91,8 @@ class Replica:
             for path in one.deps:
                 if path not in made and not (self.root / path).exists() and not is_code(path):
                     (self.root / path).mkdir(parents=True)
+            for path in one.outs:  # DVC makes no folder either, but the user's was there
+                (self.root / path).parent.mkdir(parents=True, exist_ok=True)
 
     def _committed(self, file: str) -> dict[str, Any]:
         try:

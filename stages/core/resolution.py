@@ -18,6 +18,7 @@ from stages.core.errors import ArtifactError, UnknownEntryError
 from stages.core.records import COMMIT, WORKSPACE, Place, Record, Records
 
 HEX = re.compile(r"[0-9a-f]{8,64}(\.dir)?")
+EXPERIMENTS = "refs/exps"
 BUNDLE_FILE = "lineage.json"
 
 
@@ -36,7 +37,7 @@ def resolve(records: Records, target: str) -> Found:
     for attempt in (_entry, _revision, _path, _hash):
         found = attempt(records, target)
         if found is not None:
-            return found
+            return _inside(records, found)
     known = sorted({*records.by_entry, *(path for path, _ in records.by_out)})
     near = registry.near(target, known)
     raise UnknownEntryError(
@@ -64,8 +65,31 @@ def _entry(records: Records, target: str) -> Found | None:
 def _first(record: Record) -> Found:
     """Return the output of a record that is its artifact: the first that is not a metric."""
     paths = [path for path in record.outs if not path.startswith(("metrics/", "plots/"))]
-    path = (paths or list(record.outs))[0]
+    path = next(iter(paths or record.outs), None)
+    if path is None:
+        raise UnknownEntryError(
+            f"{record.entry} has no output, so there is no artifact of it",
+            "dvc.lock",
+            "name an entry that writes something",
+        )
     return Found(record, path, record.outs[path])
+
+
+def _inside(records: Records, found: Found) -> Found:
+    """Return what was found, or say that the artifact never held such a file."""
+    listing = records.listing(found.md5)
+    if not found.member or listing is None:
+        return found
+    names = [name for name, _ in listing]
+    if any(
+        name == found.member or name.startswith(found.member.rstrip("/") + "/") for name in names
+    ):
+        return found
+    raise UnknownEntryError(
+        f"{found.path} of {found.record.entry} never held {found.member!r}",
+        found.path,
+        registry.near(found.member, names[:50]),
+    )
 
 
 def _revision(records: Records, target: str) -> Found | None:
@@ -73,9 +97,7 @@ def _revision(records: Records, target: str) -> Found | None:
     revision, colon, rest = target.partition(":")
     if not colon or not rest:
         return None
-    commit = lockfiles.git(
-        records.root, "rev-parse", "--verify", "-q", f"{revision}^{{commit}}"
-    ).strip()
+    commit = commit_named(records.root, revision)
     if not commit:
         return None
     lock = lock_at(records, commit)
@@ -91,6 +113,28 @@ def _revision(records: Records, target: str) -> Found | None:
         f"dvc.lock of {commit[:12]}",
         registry.near(rest, [*lock, *(path for one in lock.values() for path in one.outs)]),
     )
+
+
+def commit_named(root: Path, name: str) -> str | None:
+    """Return the commit that a revision or the name of a DVC experiment means, or None."""
+    if not name or name.startswith("-"):
+        return None
+    found = lockfiles.git(root, "rev-parse", "--verify", "-q", f"{name}^{{commit}}").strip()
+    if found:
+        return found
+    rows = lockfiles.git(
+        root, "for-each-ref", "--format=%(refname) %(objectname)", EXPERIMENTS
+    ).splitlines()
+    named = dict(row.split(" ") for row in rows)
+    hits = sorted({commit for ref, commit in named.items() if ref.rsplit("/", 1)[-1] == name})
+    if len(hits) > 1:
+        near = [ref for ref in named if ref.endswith(f"/{name}")]
+        raise UnknownEntryError(
+            f"{len(hits)} experiments are called {name!r}",
+            ", ".join(near[:4]),
+            registry.near(near[0], near),
+        )
+    return hits[0] if hits else None
 
 
 def lock_at(records: Records, commit: str) -> dict[str, Record]:

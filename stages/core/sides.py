@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stages.core import bundles, lockfiles, registry
-from stages.core.errors import CheckFailed, UnknownEntryError
+from stages.core import bundles
+from stages.core.errors import CheckFailed
 from stages.core.records import WORKSPACE, Record, Records
-from stages.core.resolution import lock_at
-
-EXPERIMENTS = "refs/exps"
+from stages.core.resolution import commit_named, lock_at
 
 
 @dataclass(frozen=True)
@@ -32,12 +30,12 @@ def side(records: Records, target: str) -> Side:
     if target == WORKSPACE:
         return Side(target, dict(records.locks[WORKSPACE]), whole=True)
     if not known and not place.exists() and not (records.root / target).exists():
-        commit = _commit(records.root, target)
+        commit = commit_named(records.root, target)
         if commit is not None:
             return Side(target, dict(lock_at(records, commit)), whole=True)
     revision, colon, rest = target.partition(":")
     if colon and rest:
-        commit = _commit(records.root, revision)
+        commit = commit_named(records.root, revision)
         target = f"{commit}:{rest}" if commit else target
     found = records.resolve(target).record
     folders = [place] if place.is_dir() and bundles.is_bundle(place) else []
@@ -75,25 +73,3 @@ def pairs(a: Side, b: Side) -> list[tuple[Record, Record]]:
 def alone(a: Side, b: Side) -> tuple[list[str], list[str]]:
     """Return the entries that only one side has."""
     return sorted(set(a.entries) - set(b.entries)), sorted(set(b.entries) - set(a.entries))
-
-
-def _commit(root: Path, name: str) -> str | None:
-    """Return the commit that a revision or the name of a DVC experiment means, or None."""
-    if not name or name.startswith("-"):
-        return None
-    found = lockfiles.git(root, "rev-parse", "--verify", "-q", f"{name}^{{commit}}").strip()
-    if found:
-        return found
-    rows = lockfiles.git(
-        root, "for-each-ref", "--format=%(refname) %(objectname)", EXPERIMENTS
-    ).splitlines()
-    named = dict(row.split(" ") for row in rows)
-    hits = sorted({commit for ref, commit in named.items() if ref.rsplit("/", 1)[-1] == name})
-    if len(hits) > 1:
-        near = [ref for ref in named if ref.endswith(f"/{name}")]
-        raise UnknownEntryError(
-            f"{len(hits)} experiments are called {name!r}",
-            ", ".join(near[:4]),
-            registry.near(near[0], near),
-        )
-    return hits[0] if hits else None

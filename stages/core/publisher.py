@@ -270,7 +270,7 @@ class Publisher:
                 store.link(run, store.model(row["path"], row["md5"], run, start))
         if outcome == "ok":
             self._score(run, execution, store)
-            from stages.core.records import record_of
+            from stages.core.tracked_models import record_of
 
             told = record_of(journal.Execution(
                 execution.id, execution.path, execution.start, end, execution.alive

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core import journal, lockfiles, plan, workspace
+from stages.core import journal, lockfiles, plan, tracked_models, workspace
 from stages.core.fingerprint import Lock, digest
 from stages.core.hashes import combined
 
@@ -228,7 +228,7 @@ class Records:
 
     def _alone(self, execution: journal.Execution) -> None:
         """Take in an execution that no lock file tells of any more, if it wrote its lock down."""
-        told = record_of(execution)
+        told = tracked_models.record_of(execution)
         if told is not None:
             self.add_told(told, Place(JOURNAL, execution.id))
 
@@ -378,23 +378,3 @@ def _named(entry: lockfiles.Text) -> str:
 def _made(execution: journal.Execution) -> dict[str, str]:
     rows = (execution.end or {}).get("outputs", [])
     return {str(row["path"]): str(row.get("md5")) for row in rows}
-
-
-def record_of(execution: journal.Execution) -> dict[str, Any] | None:
-    """Return what an execution that ended well says of how it was made, else None.
-
-    {entry, cmd, deps, params, outs, sizes, commit, snapshot, fingerprint, machine}
-    """
-    start, end = execution.start, execution.end or {}
-    rows = end.get("outputs", [])
-    if execution.outcome != "ok" or not rows or "values" not in start:
-        return None
-    told = {name: start.get(name) for name in ("commit", "snapshot", "fingerprint", "machine")}
-    return told | {
-        "entry": f"{start.get('stage')}@{start.get('key')}",
-        "cmd": start.get("cmd"),
-        "deps": start.get("inputs") or {},
-        "params": start["values"],
-        "outs": {str(row["path"]): str(row.get("md5") or "") for row in rows},
-        "sizes": {str(row["path"]): int(row.get("size_bytes") or 0) for row in rows},
-    }

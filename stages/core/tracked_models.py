@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from stages.core import tracking
 
 if TYPE_CHECKING:
+    from stages.core.journal import Execution
     from stages.core.records import Records
     from stages.core.resolution import Found
 
@@ -99,3 +100,23 @@ def _taken(records: Records, run: str, told: dict[str, Any], wanted: str) -> lis
         return []
     rows = [Found(record, path, md5) for path, md5 in record.outs.items()]
     return [one for one in rows if one.md5.startswith(wanted)] or rows[:1]
+
+
+def record_of(execution: Execution) -> dict[str, Any] | None:
+    """Return what an execution that ended well says of how it was made, else None.
+
+    {entry, cmd, deps, params, outs, sizes, commit, snapshot, fingerprint, machine}
+    """
+    start, end = execution.start, execution.end or {}
+    rows = end.get("outputs", [])
+    if execution.outcome != "ok" or not rows or "values" not in start:
+        return None
+    told = {name: start.get(name) for name in ("commit", "snapshot", "fingerprint", "machine")}
+    return told | {
+        "entry": f"{start.get('stage')}@{start.get('key')}",
+        "cmd": start.get("cmd"),
+        "deps": start.get("inputs") or {},
+        "params": start["values"],
+        "outs": {str(row["path"]): str(row.get("md5") or "") for row in rows},
+        "sizes": {str(row["path"]): int(row.get("size_bytes") or 0) for row in rows},
+    }

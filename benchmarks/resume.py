@@ -251,9 +251,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     os.environ |= {"DEVENO_TRACKING": "off", "DEVENO_FLOW_RUN": "", "DVC_EXP_NAME": ""}
-    from stages.core import canonical, run
+    from stages.core import canonical, kernels
 
-    run.pin(1)
+    kernels.pin(1)
     with tempfile.TemporaryDirectory(prefix="deveno-resume-") as place:
         folder = Path(place)
         workspace(folder, options.steps)

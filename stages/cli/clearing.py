@@ -51,10 +51,13 @@ def clear(options: argparse.Namespace) -> int:
 def _runs(home: Path, found: room.Room, keep: int) -> list[room.Item]:
     """Return MLflow's runs beyond the newest N of every entry, but of what stays."""
     needed = {one.fingerprint for one in found.records.all if found.needs.keeps(one)}
-    return [
-        room.Item("mlflow", run, size, name)
-        for run, name, size in tracking.expired(home, keep, needed)
-    ]
+    try:
+        rows = tracking.expired(home, keep, needed)
+    except Exception as error:  # the tracker is removable: whatever it does, the rest is cleared
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        sys.stderr.write(f"MLflow's store is left as it is, it cannot be read: {line}\n")
+        return []
+    return [room.Item("mlflow", run, size, name) for run, name, size in rows]
 
 
 def _say(found: room.Room, items: list[room.Item], word: str) -> None:

@@ -6,9 +6,11 @@ time, so that neither DVC nor our planner can see it without reading.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import textwrap
 from pathlib import Path
 
@@ -90,13 +92,24 @@ def project(tmp_path_factory) -> Clone:
 
 
 def flip(path: Path) -> None:
-    """Change one byte and nothing else that shows."""
+    """Change one byte and nothing else that shows, as a disk does: no stamp, the change time's too.
+
+    That one cannot be set, so what is remembered of the file is moved to it.
+    """
     facts = path.stat()
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     with path.open("r+b") as stream:
         stream.write(data)
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    for home in path.parents:
+        store = home / ".deveno" / "hashes.db"
+        if store.is_file():
+            with contextlib.closing(sqlite3.connect(store)) as opened:
+                change = (path.stat().st_ctime_ns, str(path))
+                opened.execute("UPDATE stamped SET ctime=? WHERE path=?", change)
+                opened.commit()
+            break
 
 
 def object_of(clone: Clone, path: str) -> Path:

@@ -1,6 +1,6 @@
 """A small real DVC project and seeded ways to change it: what a glance calls fresh, DVC must too.
 
-Used by `tests/pipeline/test_freshness.py` and, with more rounds, by `benchmarks/truth.py`.
+Used by `tests/pipeline/test_answers.py` and, with more rounds, by `benchmarks/truth.py`.
 """
 
 from __future__ import annotations

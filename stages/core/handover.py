@@ -22,8 +22,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from stages.core import digests, hashes, settings
-from stages.core.placing import Placing
+from stages.core import digests, hashes, placing, settings
 
 WRITTEN_FOR = {"dvc": "3.67.1", "dvc-data": "3.18.3", "dvc-objects": "5.2.0", "diskcache": "5.6.3"}
 """The versions whose state and cache this module knows (they are the locked ones)."""
@@ -47,20 +46,19 @@ def register(root: Path, outputs: Sequence[str], known: hashes.Hashes) -> dict[s
     rows = {output: _files(root / output) for output in outputs}
     stamps = {path: _stamp(path) for found in rows.values() for _, path in found}
     table = _table(root)
-    placing = Placing(settings.cache_folder(root), settings.link_types(root))
+    values = dict(zip(stamps, digests.md5s(list(stamps)), strict=True))
+
+    def steady(path: Path) -> bool:
+        return _stamp(path) == stamps[path]
+
+    kept = {path: value for path, value in values.items() if steady(path)}
     if table is not None:
-        placing.start(list(stamps))
-    steady: dict[Path, str] = {}
-    placed: dict[Path, str] = {}
-    try:
-        values = dict(zip(stamps, digests.md5s(list(stamps)), strict=True))
-        steady = {path: value for path, value in values.items() if _stamp(path) == stamps[path]}
-    finally:
-        placed = placing.finish(steady)
-    if table is not None:
+        cache, types = settings.cache_folder(root), settings.link_types(root)
+        placed = placing.place(cache, types, kept, steady)
+        kept = {path: value for path, value in kept.items() if steady(path)}
         with contextlib.suppress(sqlite3.Error, OSError):
-            _note(table, {**steady, **placed})
-    for path, value in steady.items():
+            _note(table, kept | placed)
+    for path, value in kept.items():
         known.keep(path, value)
     return {
         output: hashes.combined(

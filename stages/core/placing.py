@@ -1,4 +1,4 @@
-"""Objects for DVC's cache: made under temporary names while their hash is computed, then named.
+"""Objects for DVC's cache: made under temporary names, then named, whole or not at all.
 
 A reflink or a hard link where the settings have it, else a copy that goes past the page cache: the
 workspace's pages are there already, and a second set of them costs more than writing to the disk.
@@ -11,61 +11,59 @@ import fcntl
 import mmap
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 PROTECTED = 0o444
 """DVC trusts an object of this mode without reading it."""
 COPIED_BYTES = 16 << 20
 """Smaller files are left to DVC to copy."""
-PIECE = 4 << 20
+AT_ONCE = 2
+"""Copies at a time: they wait for the disk."""
+PIECE = 16 << 20
 ALIGNED = 4096
 FICLONE = 0x40049409
 """ioctl by which a file shares another's blocks."""
 MARK = "deveno-"
 
 
-class Placing:
-    """Makes objects of files, in the background; `finish` names them or takes them away again."""
+def place(
+    cache: Path,
+    types: Sequence[str],
+    values: Mapping[Path, str],
+    steady: Callable[[Path], bool] = lambda path: True,
+) -> dict[Path, str]:
+    """Make cache objects of files whose hashes are known; return those made, with their hashes.
 
-    def __init__(self, cache: Path, types: Sequence[str]) -> None:
-        self.cache = cache
-        # Root writes through a read-only link and so into the cache: it gets copies.
-        self.types = [one for one in types if one != "hardlink" or os.geteuid() != 0]
-        self._pool = ThreadPoolExecutor(2)
-        self._begun: dict[Path, tuple[Path, Future[bool]]] = {}
+    `types` are DVC's ways to fill a workspace, the best first. What cannot be made is left to DVC,
+    and so is a file that is not `steady` any more when its object is there. One after the other
+    with hashing, not beside it: both want memory, and a core's two threads share it.
+    """
+    # Root writes through a read-only link and so into the cache: it gets copies.
+    ways = [one for one in types if one != "hardlink" or os.geteuid() != 0]
+    with contextlib.suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+        _sweep(cache)
 
-    def start(self, files: Sequence[Path]) -> None:
-        """Begin to make an object of each file."""
-        with contextlib.suppress(OSError):
-            self.cache.mkdir(parents=True, exist_ok=True)
-            _sweep(self.cache)
-        for number, path in enumerate(files):
-            temporary = self.cache / f"{MARK}{os.getpid()}-{number}.tmp"
-            self._begun[path] = temporary, self._pool.submit(_make, path, temporary, self.types)
+    def one(number: int, path: Path) -> Path | None:
+        temporary = cache / f"{MARK}{os.getpid()}-{number}.tmp"
+        name = cache / "files" / "md5" / values[path][:2] / values[path][2:]
+        try:
+            if name.exists() or not _make(path, temporary, ways) or not steady(path):
+                return None
+            name.parent.mkdir(parents=True, exist_ok=True)
+            temporary.chmod(PROTECTED)
+            temporary.replace(name)
+        except OSError:
+            return None  # DVC then copies it, or says what is wrong
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        return name
 
-    def finish(self, values: Mapping[Path, str]) -> dict[Path, str]:
-        """Give the objects of these files their names; return them with their hashes.
-
-        Files that are not among `values` changed meanwhile: what was made of them is dropped.
-        """
-        placed: dict[Path, str] = {}
-        for path, (temporary, made) in self._begun.items():
-            try:
-                if made.result() and path in values:
-                    name = self.cache / "files" / "md5" / values[path][:2] / values[path][2:]
-                    if not name.exists():
-                        name.parent.mkdir(parents=True, exist_ok=True)
-                        temporary.chmod(PROTECTED)
-                        temporary.replace(name)
-                        placed[name] = values[path]
-            except OSError:
-                continue  # DVC then copies it, or says what is wrong
-            finally:
-                with contextlib.suppress(OSError):
-                    temporary.unlink(missing_ok=True)
-        self._pool.shutdown()
-        return placed
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        names = pool.map(one, range(len(values)), values)
+        return {name: value for name, value in zip(names, values.values(), strict=True) if name}
 
 
 def _sweep(cache: Path) -> None:
@@ -119,23 +117,22 @@ def _copy(path: Path, temporary: Path) -> None:
 
 
 def _pump(source: int, target: int) -> None:
+    """Write a file straight from the pages that the page cache has of it."""
     size = os.fstat(source).st_size
     os.posix_fallocate(target, 0, size)  # a full disk is known before anything is written
-    with mmap.mmap(-1, PIECE) as room, memoryview(room) as view:
-        while got := os.readv(source, [view]):
-            if got % ALIGNED:  # the end of the file: such a piece cannot go past the page cache
+    with mmap.mmap(source, size, prot=mmap.PROT_READ) as pages, memoryview(pages) as view:
+        done = 0
+        while done < size:
+            end = min(done + PIECE, size)
+            if end % ALIGNED:  # the end of the file: less than a page cannot go past the page cache
+                end = end - end % ALIGNED if end - done >= ALIGNED else end
+            if end % ALIGNED:
                 _buffered(target)
-            _whole(target, view, got)
-
-
-def _whole(target: int, view: memoryview, got: int) -> None:
-    done = 0
-    while done < got:
-        try:
-            done += os.write(target, view[done:got])
-        except OSError:
-            if not _buffered(target):
-                raise
+            try:
+                done += os.write(target, view[done:end])
+            except OSError:
+                if not _buffered(target):
+                    raise
 
 
 def _buffered(target: int) -> bool:

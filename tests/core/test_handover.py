@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from stages.core import digests, environment, fingerprint, handover, hashes, placing
-from stages.core.placing import Placing
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = (0, 1, 55, 56, 63, 64, 65, 119, 120, 65535, 65536, 65537, 131063, 131073, 200000, 999999)
@@ -201,11 +200,17 @@ def test_a_file_that_changes_while_it_is_read_is_neither_noted_nor_placed(tmp_pa
     assert not [one for one in (tmp_path / ".dvc/cache").rglob("*") if one.is_file()]
 
 
+def test_a_file_that_changes_while_it_is_copied_is_not_placed(tmp_path, monkeypatch):
+    monkeypatch.setattr(placing, "COPIED_BYTES", 1000)
+    (path,) = written(tmp_path / "out", (5000,))
+    values = {path: plain(path)}
+    assert placing.place(tmp_path / "cache", ["copy"], values, lambda path: False) == {}
+    assert not [one for one in (tmp_path / "cache").rglob("*") if one.is_file()]
+
+
 def placed(tmp_path: Path, types: list[str], size: int = 5000) -> tuple[Path, dict[Path, str]]:
     (path,) = written(tmp_path / "out", (size,))
-    placed = Placing(tmp_path / "cache", types)
-    placed.start([path])
-    return path, placed.finish({path: plain(path)})
+    return path, placing.place(tmp_path / "cache", types, {path: plain(path)})
 
 
 def test_whoever_is_not_root_gets_a_link_and_root_a_copy(tmp_path, monkeypatch):

@@ -49,12 +49,18 @@ def sound(tmp_path_factory) -> Clone:
 
 
 def two_writers(clone: Clone) -> str:
-    """Start two of one output at once; return what the record of lives says of it."""
-    both = [executed(clone, "words", "raw") for _ in range(2)]
+    """Start a second of one output while the first writes; return what the record of lives says."""
+    record = clone.root / "violations.txt"
+    both = [executed(clone, "words", "raw")]
+    while both[0].poll() is None and not list(clone.root.glob("lives/words.*")):
+        time.sleep(0.05)
+    both.append(executed(clone, "words", "raw"))
+    while not record.exists() and any(one.poll() is None for one in both):
+        time.sleep(0.05)
     for one in both:
+        one.kill()
         one.wait()
-    path = clone.root / "violations.txt"
-    return path.read_text() if path.exists() else ""
+    return record.read_text() if record.exists() else ""
 
 
 def grown(clone: Clone, known: dict[str, str]) -> list[str]:
@@ -74,7 +80,7 @@ def test_a_planted_fault_is_seen_and_what_is_sound_is_not_blamed(sound, tmp_path
     whole = read(sound.root / "data/words/raw")
     assert whole
     assert grown(sound, whole) == []
-    unlocked = chaos_project.make(tmp_path / "unlocked", 2.0, "lock")
+    unlocked = chaos_project.make(tmp_path / "unlocked", 20.0, "lock")
     assert two_writers(unlocked).startswith("two writers of words: ")
     copying = chaos_project.make(tmp_path / "copying", 0.3, "copy")
     assert grown(copying, whole) != []

@@ -20,9 +20,12 @@ ROOT = Path(__file__).resolve().parents[2]
 STATUS = Path("/proc/self/status")
 
 
-def measure(candidate: variants.Candidate, batch: int, length: int) -> dict[str, float]:
+def measure(
+    candidate: variants.Candidate, batch: int, length: int, threads: int
+) -> dict[str, float]:
     """Return import_ms, load_ms, memory_model_bytes and memory_peak_bytes of a fresh process."""
-    asked = json.dumps([str(candidate.folder.resolve()), candidate.runtime, batch, length])
+    folder = str(candidate.folder.resolve())
+    asked = json.dumps([folder, candidate.runtime, batch, length, threads])
     done = subprocess.run(
         [sys.executable, "-m", __name__, asked], cwd=ROOT, capture_output=True, text=True
     )
@@ -36,12 +39,14 @@ def measure(candidate: variants.Candidate, batch: int, length: int) -> dict[str,
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def report(folder: Path, runtime: variants.Runtime, batch: int, length: int) -> dict[str, float]:
+def report(
+    folder: Path, runtime: variants.Runtime, batch: int, length: int, threads: int
+) -> dict[str, float]:
     """Measure this very process: import the runtime, open the model, answer once."""
     started = time.perf_counter()
     variants.import_runtime(folder, runtime)
     imported, resident = time.perf_counter(), _status("VmRSS")
-    variant = variants.open_variant(folder, runtime, 1)
+    variant = variants.open_variant(folder, runtime, threads)
     loaded = time.perf_counter()
     import numpy as np
 
@@ -70,8 +75,8 @@ def _status(name: str) -> int:
 
 def main(arguments: list[Any]) -> None:
     """Write the report of this process on standard output as one line of JSON."""
-    folder, runtime, batch, length = json.loads(arguments[0])
-    sys.stdout.write(json.dumps(report(Path(folder), runtime, batch, length)) + "\n")
+    folder, *asked = json.loads(arguments[0])
+    sys.stdout.write(json.dumps(report(Path(folder), *asked)) + "\n")
 
 
 if __name__ == "__main__":

@@ -57,9 +57,10 @@ def run(params: BenchmarkParams, folders: Sequence[tuple[str, Path]], out: Path,
     batches, lengths = sorted(set(params.batches)), sorted(set(params.lengths))
     before = torch.get_num_threads()
     try:
-        opened = _open(found, threads[0])
+        opened = _open(found, params.threads)
         models.check_length(opened["torch"].model.config, lengths[-1], f"{params.model}: `lengths`")
-        footprints = [footprint.measure(one, batches[-1], lengths[-1]) for one in found]
+        largest = batches[-1], lengths[-1]
+        footprints = [footprint.measure(one, *largest, params.threads) for one in found]
         timing.touch(params.touch_mib)
         cells = [timing.Cell(t, b, n) for t in threads for b in batches for n in lengths]
         turns = _time(params, found, cells, log)

@@ -7,15 +7,19 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.core.declare import Params, stage
+from stages.core.declare import FloatParams, stage
 from stages.core.log import Log
 
 Count = Annotated[int, Field(ge=1)]
 Length = Annotated[int, Field(ge=2)]
 
 
-class BenchmarkParams(Params):
-    """Which formats of one tagger are timed, over which grid, and how often."""
+class BenchmarkParams(FloatParams):
+    """Which formats of one tagger are timed, over which grid, and how often.
+
+    `threads` is what the untimed passes compute with (opening, memory); the timed ones follow
+    `threads_grid`.
+    """
 
     model: str
     """The tagger in torch that the others are compared with: `<folder>/<entry>` under models/."""

@@ -7,8 +7,10 @@ A stage gets a `Log`. In a test `Log()` just remembers; in a run the runner hand
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,7 @@ class Log:
         """A folder that survives a kill; the same fingerprint finds it again (checkpoints)."""
         if self._scratch is None:
             self._scratch = Path(tempfile.mkdtemp(prefix="deveno-scratch-"))
+            weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
         return self._scratch
 
     @property

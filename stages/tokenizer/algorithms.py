@@ -5,7 +5,8 @@ pieces (`##a`) in the order of a hash map, and ties between pairs are broken by 
 the whole alphabet is counted first and handed over sorted, as tokens that are there already, so
 that nothing is left to the map (tokenizers issues 1794, 2066). Its Unigram trainer sums floats in
 the order of such a map in several threads, which cannot be mended from outside: SentencePiece does
-that work in one thread, and the pieces with their scores become a Unigram model of `tokenizers`.
+that work, each thread its own share in a fixed order, and the pieces with their scores become a
+Unigram model of `tokenizers`.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def _word_splitter(params: TokenizerParams) -> pre_tokenizers.PreTokenizer:
 
 
 def unigram(params: TokenizerParams, specials: list[AddedToken], texts: Texts) -> Tokenizer:
-    """Learn a Unigram model with SentencePiece in one thread; unknown letters become bytes."""
+    """Learn a Unigram model with SentencePiece; unknown letters become bytes."""
     import sentencepiece
 
     plain = [token.content for token in specials]
@@ -133,7 +134,7 @@ def unigram(params: TokenizerParams, specials: list[AddedToken], texts: Texts) -
             byte_fallback=True,
             required_chars=_required(plain),
             max_sentence_length=LONGEST_LINE_BYTES,
-            num_threads=1,
+            num_threads=params.threads,
             bos_id=-1,
             eos_id=-1,
             pad_id=-1,

@@ -7,13 +7,17 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from stages.core.declare import Params, stage
+from stages.core.declare import FloatParams, stage
 from stages.core.errors import ParamsError
 from stages.core.log import Log
 
 
-class TokenizerParams(Params):
-    """What to learn a vocabulary from, how, and what to compare it with."""
+class TokenizerParams(FloatParams):
+    """What to learn a vocabulary from, how, and what to compare it with.
+
+    `unigram` sums expected counts in float, so another number of `threads` may give other scores;
+    `bpe` and `wordpiece` count whole numbers, and it changes nothing.
+    """
 
     corpus: str
     """The refine entry whose training split is learned from (of the kind `text`)."""

@@ -21,9 +21,9 @@ from stages.core.declare import FloatParams
 from stages.core.errors import ParamsError
 from stages.core.fingerprint import Fingerprints, digest
 
-COMPUTING = {"torch", "onnxruntime"}
-"""Whoever reaches one of these computes in float; sums of `tokenizer` and `refine` are integers or
-plain Python floats in one order."""
+COMPUTING = {"torch", "onnxruntime", "sentencepiece"}
+"""Whoever reaches one of these computes in float; sums of `refine` are integers or plain
+floats in one order."""
 REACHING = {
     "tokenizers": {
         "tokenizer", "encode",  # by import
@@ -85,9 +85,6 @@ def test_whoever_computes_in_float_declares_threads_and_processes(root: Path):
         stage = registry.get(name)
         if not found & COMPUTING:
             continue
-        if stage.machine_bound:  # its figures are of this machine, over a grid of threads
-            assert "threads_grid" in stage.params.model_fields
-            continue
         assert issubclass(stage.params, FloatParams), name
         assert {"threads", "world_size"} <= set(stage.params.model_fields)
 
@@ -95,7 +92,15 @@ def test_whoever_computes_in_float_declares_threads_and_processes(root: Path):
 def test_threads_and_processes_are_in_the_key(root: Path):
     sections = recipes.complete(recipes.read(root, "esperanto"), "esperanto")
     floats = {n for n in sections if issubclass(registry.get(n).params, FloatParams)}
-    assert floats == {"pretrain", "finetune", "port", "export", "evaluate"}
+    assert floats == {
+        "tokenizer",
+        "pretrain",
+        "finetune",
+        "port",
+        "export",
+        "evaluate",
+        "benchmark",
+    }
     for name in floats:
         for key, item in sections[name].items():
             assert (item["threads"], item["world_size"]) == (1, 1), f"{name}@{key}"

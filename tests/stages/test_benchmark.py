@@ -209,8 +209,8 @@ def test_thread_counts_beyond_the_cores_are_skipped_and_named(models, tmp_path, 
 
 def test_a_fresh_process_tells_its_memory_and_load_time(models):
     folders = {"finetuned/pos": models / "pos", "exported/int8": models / "int8"}
-    fresh = footprint.measure(variants.candidates(folders.items())[1], 2, 16)
-    here = footprint.report(models / "pos", "torch", 2, 16)
+    fresh = footprint.measure(variants.candidates(folders.items())[1], 2, 16, 1)
+    here = footprint.report(models / "pos", "torch", 2, 16, 1)
     assert 20e6 < fresh["memory_peak_bytes"] < 0.7 * here["memory_peak_bytes"]
     assert 0 < fresh["memory_model_bytes"] < fresh["memory_peak_bytes"]
     assert min(here["load_ms"], fresh["load_ms"], fresh["import_ms"]) > 0
@@ -241,7 +241,7 @@ def test_a_process_that_cannot_open_the_model_is_told(models, tmp_path, monkeypa
     failing.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(failing))
     with pytest.raises(MachineError, match="ended with status 9: out of memory"):
-        footprint.measure(candidate, 1, 8)
+        footprint.measure(candidate, 1, 8, 1)
 
 
 def test_what_is_not_one_model_is_refused(models, tmp_path, light):

@@ -20,14 +20,17 @@ from stages.tokenizer import algorithms
 from stages.tokenizer.stage import TokenizerParams, tokenizer
 from tests.stages.test_tokenizer import ENDINGS, ROOTS, make_corpus
 
-PROCESSES = 5
+PROCESSES = 4
 SCRIPT = """
 import sys
 from pathlib import Path
 from stages.core.log import Log
 from stages.tokenizer.stage import TokenizerParams, tokenizer
-params = TokenizerParams(corpus="eo", algorithm=sys.argv[1], vocab_size=420)
-tokenizer(params, Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), Log())
+algorithm, corpus, none, made, threads = sys.argv[1:]
+params = TokenizerParams(
+    corpus="eo", algorithm=algorithm, vocab_size=420, threads=int(threads)
+)
+tokenizer(params, Path(corpus), Path(none), Path(made), Log())
 """
 
 
@@ -54,14 +57,17 @@ def learned(folder, corpus, none, **params) -> Tokenizer:
     return tokenizers.load(folder)
 
 
-@pytest.mark.parametrize("algorithm", ["wordpiece", "unigram"])
-def test_five_processes_write_one_file(corpus, none, tmp_path, root, algorithm):
+@pytest.mark.parametrize(
+    ("algorithm", "threads"), [("wordpiece", 1), ("unigram", 1), ("unigram", 3)]
+)
+def test_all_processes_write_one_file(corpus, none, tmp_path, root, algorithm, threads):
     found = set()
     for number in range(PROCESSES):
         folder = tmp_path / f"{number}" / ("deeper" * (number % 2)) / "made"
         environment = {**os.environ, "PYTHONHASHSEED": str(number), "PYTHONPATH": str(root)}
+        given = [algorithm, *map(str, (corpus, none, folder, threads))]
         subprocess.run(
-            [sys.executable, "-c", SCRIPT, algorithm, str(corpus), str(none), str(folder)],
+            [sys.executable, "-c", SCRIPT, *given],
             env=environment, check=True, cwd=tmp_path,
         )  # fmt: skip
         files = sorted(path for path in folder.iterdir())

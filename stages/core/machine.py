@@ -32,6 +32,9 @@ TELLING = (
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
 DRIVER = Path("/proc/driver/nvidia/gpus")
+VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
+CPU, CUDA = "cpu", "cuda: "
+"""What a device is called when there is no GPU, and what stands before the names of GPUs."""
 
 
 def cores() -> int:
@@ -66,17 +69,64 @@ def device() -> str:
 
     Read from the driver's own files, so that nobody imports torch to learn that there is none.
     """
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if shown is not None and shown.strip() in ("", "-1", "NoDevFiles"):
-        return "cpu"
-    names = []
-    for path in sorted(DRIVER.glob("*/information")):
+    names = [name for name, _ in _seen(_gpus())]
+    return f"{CUDA}{', '.join(names)}" if names else CPU
+
+
+def showing(recorded: str) -> dict[str, str] | None:
+    """Return the variables under which a process sees the device that was recorded, and no other.
+
+    {} where nothing was recorded; None where this machine has no such device. GPUs are found again
+    by their names, whatever was visible to us and in whatever slots they are now.
+    """
+    if not recorded:
+        return {}
+    if recorded == CPU:
+        return {VISIBLE: ""}
+    left, chosen = _gpus(), []
+    for name in recorded.removeprefix(CUDA).split(", "):
+        found = next((row for row in left if row[0] == name), None)
+        if found is None:
+            return None
+        left.remove(found)
+        chosen.append(found[1])
+    return {VISIBLE: ",".join(chosen), ORDER: "PCI_BUS_ID"}
+
+
+def _gpus() -> list[tuple[str, str]]:
+    """Return name and UUID of every GPU of the driver, in the order of the bus.
+
+    The index stands in for a UUID that the driver does not tell.
+    """
+    found = []
+    for number, path in enumerate(sorted(DRIVER.glob("*/information"))):
         try:
             rows = path.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             continue
-        names += [row.partition(":")[2].strip() for row in rows if row.startswith("Model:")]
-    return f"cuda: {', '.join(names)}" if names else "cpu"
+        told = {name.strip(): value.strip() for name, _, value in (r.partition(":") for r in rows)}
+        uuid = told.get("GPU UUID", "")
+        if "Model" in told:
+            found.append((told["Model"], str(number) if "?" in uuid or not uuid else uuid))
+    return found
+
+
+def _seen(gpus: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return those that CUDA_VISIBLE_DEVICES leaves; as CUDA reads it, what is unknown ends it."""
+    shown = os.environ.get(VISIBLE)
+    if shown is None:
+        return gpus
+    found = []
+    for word in (part.strip() for part in shown.split(",")):
+        if word.startswith("MIG-"):  # a slice of a GPU: the driver's files do not tell of which
+            return gpus
+        if word.isdigit() and int(word) < len(gpus):
+            found.append(gpus[int(word)])
+        elif one := [row for row in gpus if word.startswith("GPU-") and row[1].startswith(word)]:
+            found.append(one[0])
+        else:
+            break
+    return found
 
 
 def declared() -> dict[str, Any]:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from stages.core import adoption, holdings, replica, snapshots, workspace
+from stages.core import adoption, holdings, machine, replica, snapshots, verdicts, workspace
 from stages.core.divergence import Difference, parted
 from stages.core.errors import USER_EXIT, ArtifactError, DevenoError
 from stages.core.records import Record, Records, is_code
@@ -110,6 +110,8 @@ class Rebuild:
                 made = self._made(record, above)
             except DevenoError as error:
                 made = self._unmade(record, error.lines())
+            if lacking := verdicts.without_device(record, self.records):
+                made.notes = (lacking, *made.notes)
         made.seconds = time.monotonic() - began
         self.made[key(record)] = made
         return made
@@ -132,7 +134,8 @@ class Rebuild:
             place.prepare(record, near_last, whole=not any(map(self._orphaned, [*before, record])))
             for path in inputs:
                 notes += self._place(place, record, path, above, touched)
-            ended = place.run(record, self.launch, self.tell)
+            device = machine.showing(verdicts.device(record, self.records))
+            ended = place.run(record, self.launch, self.tell, device or {})
             if ended.code:
                 return self._unmade(record, ended.error, ended.code)
             place.take(list(record.outs), target)

@@ -125,16 +125,26 @@ class Replica:
                 (target / path).parent.mkdir(parents=True, exist_ok=True)
                 (self.root / path).rename(target / path)
 
-    def run(self, record: Record, launch: Sequence[str], tick: Callable[[str], None]) -> Ended:
-        """Run the recorded command as DVC would; `launch` is what ends it together with us."""
+    def run(
+        self,
+        record: Record,
+        launch: Sequence[str],
+        tick: Callable[[str], None],
+        device: Mapping[str, str],
+    ) -> Ended:
+        """Run the recorded command as DVC would; `launch` is what ends it together with us.
+
+        `device` holds the variables that show it the device it was made on.
+        """
         started = time.monotonic()
         log = self.folder.parent / f"{self.folder.name}.log"
         shell = os.environ.get("SHELL") or "/bin/sh"
         command = [*launch, shell, "-c", record.command]
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                command, cwd=self.root, env=self._variables(record), stdin=subprocess.PIPE,
-                stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
+                command, cwd=self.root, env={**self._variables(record), **device},
+                stdin=subprocess.PIPE, stdout=stream, stderr=subprocess.STDOUT,
+                start_new_session=True,
             )  # fmt: skip
             try:
                 while (code := process.poll()) is None:

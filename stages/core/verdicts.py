@@ -159,9 +159,25 @@ def machines(rows: Sequence[Record], records: Records) -> list[str]:
     for record in rows:
         execution = records.execution(record)
         then = execution.start.get("machine") or {} if execution else {}
-        for text in _other(then, now):
+        lacking = [text] if (text := without_device(record, records)) else []
+        for text in [*_other(then, now), *lacking]:
             found.setdefault(text, []).append(record.entry)
     return [f"{text} ({_few(entries)})" for text, entries in found.items()]
+
+
+def device(record: Record, records: Records) -> str:
+    """Return the device that a record was made on, as its journal has it; empty where none has."""
+    execution = records.execution(record)
+    facts = execution.start.get("machine") or {} if execution else {}
+    return str(facts.get("device") or "")
+
+
+def without_device(record: Record, records: Records) -> str:
+    """Return in words that this machine lacks the device that made a record; empty if it has it."""
+    then = device(record, records)
+    if machine.showing(then) is not None:
+        return ""
+    return f"another device: {then} then, {machine.device()} now"
 
 
 def _other(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

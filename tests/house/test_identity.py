@@ -141,6 +141,31 @@ def test_the_device_needs_no_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert machine.device() == "cpu"
 
 
+def test_a_recorded_device_is_found_again_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Whatever is visible to us, and in whatever slot it is now; what is not here is None."""
+    monkeypatch.setattr(machine, "DRIVER", tmp_path)
+    for slot, model, uuid in (("01", "X", "GPU-aa"), ("02", "Y", "GPU-bb"), ("03", "X", "GPU-??")):
+        (tmp_path / slot).mkdir()
+        (tmp_path / slot / "information").write_text(f"Model: \t {model}\nGPU UUID: \t {uuid}\n")
+    seen = {
+        "0,2": "cuda: X, X", "1": "cuda: Y", "GPU-b": "cuda: Y", "0,7,1": "cuda: X", "-1": "cpu",
+        "MIG-cc": "cuda: X, Y, X", "none": "cpu",
+    }  # fmt: skip
+    for visible, device in seen.items():
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert machine.device() == device, visible
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    for recorded, visible in {"cpu": "", "cuda: Y": "GPU-bb", "cuda: X, X": "GPU-aa,2"}.items():
+        assert (machine.showing(recorded) or {})["CUDA_VISIBLE_DEVICES"] == visible
+    with monkeypatch.context() as there:
+        there.setenv("CUDA_VISIBLE_DEVICES", "GPU-bb")
+        assert machine.device() == "cuda: Y"
+    assert machine.showing("") == {}  # nothing was recorded: as it is here
+    assert machine.showing("cuda: Z") is machine.showing("cuda: Y, Y") is None
+
+
 def test_installed_is_compared_with_locked(tmp_path: Path):
     installed = environment.full_versions(["pydantic"])["pydantic"]
     (tmp_path / "requirements.lock").write_text(

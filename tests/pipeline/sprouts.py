@@ -2,7 +2,8 @@
 
 `TOY_NOISE=<what>` in the environment makes the `grow` stage misbehave, undeclared as a real fault
 would be: `coin` draws from the system's entropy, `<number>@<step>` adds that number from that step,
-`scribble` writes into its input, `sleep` never ends.
+`scribble` writes into its input, `sleep` never ends, `seen:<text>` adds one unless that text is
+what says which GPUs it sees.
 """
 
 from __future__ import annotations
@@ -95,6 +96,8 @@ STAGES = {
                 weight = weight * np.float32(FACTOR)
                 if noise == "coin":
                     weight[0] += os.urandom(1)[0] + 1
+                elif noise[:5] == "seen:":
+                    weight[0] += noise[5:] != os.environ.get("CUDA_VISIBLE_DEVICES")
                 elif "@" in noise and step >= int(noise.split("@")[1]):
                     weight[0] += np.float32(noise.split("@")[0])
                 log.metric("loss", float(weight.sum()), step=step)

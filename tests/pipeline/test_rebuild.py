@@ -154,14 +154,50 @@ def test_another_package_version_and_another_machine_are_named_before_anything_r
     assert result["packages"] == {"numpy": {"recorded": "0.0.1", "installed": installed}}
 
 
-def test_another_cpu_is_said_before_judging(copy):
-    for path in journal.folder(copy.root).glob("grow@a/*.jsonl"):
+def made_on(clone: Clone, **facts: object) -> None:
+    """Plant another machine in the journal of `grow@a`."""
+    for path in journal.folder(clone.root).glob("grow@a/*.jsonl"):
         first, rest = path.read_text().split("\n", 1)
         start = json.loads(first)
-        start["machine"] |= {"cpu_model": "Abacus 1", "cpu_flags": ["avx512_bf16", "amx_int8"]}
+        start["machine"] |= facts
         path.write_text(f"{json.dumps(start)}\n{rest}")
+
+
+def test_another_cpu_is_said_before_judging(copy):
+    made_on(copy, cpu_model="Abacus 1", cpu_flags=["avx512_bf16", "amx_int8"])
     shown = copy.deveno("rebuild", "grow@a").stdout
     assert shown.index("another CPU: Abacus 1 then, ") < shown.index("grow@a in ")
+
+
+def test_each_entry_is_made_on_the_device_that_is_recorded(copy, tmp_path):
+    """GPUs are hidden from what `cpu` made, and shown, whatever we see, to what they made.
+
+    The toy is different wherever what it sees is not what the test expects.
+    """
+    gpu = tmp_path / "gpus/0000:01"
+    gpu.mkdir(parents=True)
+    (gpu / "information").write_text("Model: \t Chip 9\nGPU UUID: \t GPU-99\n")
+    facts = copy.root / "stages/core/machine.py"
+    text = facts.read_text()
+    planted = text.replace('Path("/proc/driver/nvidia/gpus")', f"Path({str(gpu.parent)!r})")
+    assert planted != text
+    facts.write_text(planted)
+    parents = ("--from", "parents")
+    for device, ours, seen in (("cpu", "0", ""), ("cuda: Chip 9", "", "GPU-99")):
+        made_on(copy, device=device)
+        extra = {"CUDA_VISIBLE_DEVICES": ours, "TOY_NOISE": f"seen:{seen}"}
+        found = rebuilt(copy, "grow@a", *parents, **extra)
+        assert verdicts(found) == {"grow@a": "identical"}
+        assert (found["machine"], found["by"]["grow@a"]["notes"]) == ([], [])
+    made_on(copy, device=None)  # an old journal: nothing is set, and the check above sees it
+    found = rebuilt(copy, "grow@a", *parents, code=4, TOY_NOISE="seen:", CUDA_VISIBLE_DEVICES="0")
+    assert verdicts(found) == {"grow@a": "different"}
+    made_on(copy, device="cuda: Chip 8")
+    told = "another device: cuda: Chip 8 then, cuda: Chip 9 now"
+    found = rebuilt(copy, "grow@a", *parents)
+    assert found["told"].index(f"{told} (grow@a)") < found["told"].index("grow@a in ")
+    assert found["machine"] == [f"{told} (grow@a)"]
+    assert found["by"]["grow@a"]["notes"] == [told]
 
 
 def test_uncommitted_code_and_params_are_made_again_after_they_were_undone(copy):

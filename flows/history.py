@@ -59,6 +59,11 @@ def nights(home: Path) -> tuple[list[dict[str, Any]], int]:
     return list(found.values()), torn
 
 
+def known(home: Path) -> list[str]:
+    """Return the names of all nights that have a row."""
+    return [str(row["night"]) for row in nights(home)[0]]
+
+
 def settled(home: Path, running: str = "") -> tuple[list[dict[str, Any]], int]:
     """Return the nights as `nights` does; one that is begun and is not `running` was killed."""
     rows, torn = nights(home)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,8 @@ from stages.core import machine
 from stages.core.errors import DevenoError, MachineError
 
 SIDES = (measuring.CANDIDATE, measuring.BASELINE)
+NOT_BEGUN = "cancelled before it began"
+NOT_STARTED = "its process did not start"
 WAIT_S = 900.0
 """How long a night that has its artifacts waits for another benchmark to end."""
 
@@ -46,6 +48,27 @@ class Night:
         row["time"] = datetime.now(UTC).isoformat(timespec="seconds")
         history.append(self.home, row)
         write(self.home, running=self.name if state == history.BEGUN else "")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A night that ended before it began, as the server tells of it."""
+
+    name: str
+    skipped: bool
+    """Whether it was cancelled; else its process failed."""
+    reason: str
+    time: str
+
+
+def refuse(home: Path, rows: Sequence[Refused]) -> None:
+    """Append to the history what never began, each once."""
+    for one in rows:
+        state, told = (history.SKIPPED, NOT_BEGUN) if one.skipped else (history.FAILED, NOT_STARTED)
+        row = {"night": one.name, "state": state, "reason": f"{told}: {one.reason}"}
+        history.append(home, {**row, "time": one.time})
+    if rows:
+        write(home)
 
 
 @contextlib.contextmanager

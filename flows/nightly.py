@@ -2,29 +2,44 @@
 
 Both commits are measured side by side in worktrees of their own (`flows.night`), never stacked: a
 night that comes too late, or while another benchmark measures, is a Cancelled run that says why.
+One that finds the deployment's slot taken is cancelled by the server: the next to end records it.
 The benchmark entries at HEAD are measured too, whatever DVC has cached: it would call them fresh
 for ever. However a night ends, `.deveno/nightly/history.jsonl` and its page tell it.
 """
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 from prefect import flow, get_run_logger
-from prefect.client.schemas.objects import State
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import measuring, night, walk, worktree
+from flows import history, measuring, night, walk, worktree
 from flows.pipeline import deployed
 from stages.core import workspace
 from stages.core.errors import DevenoError
 
 STALE_HOURS = 6.0
 """A run that starts so long after its hour is skipped: a laptop that slept through the night."""
+MOST_REFUSED = 200
+"""Ended runs looked at, the newest, for nights that history does not tell of."""
 NOTHING = "no benchmark in the parameters at HEAD"
 
 
@@ -34,7 +49,14 @@ def nightly(
 ) -> State:
     """Compare HEAD with the last good commit, and measure this machine again."""
     home = workspace.home(workspace.root(Path.cwd()))
-    chosen = targets or ["benchmark"]
+    state = _night(home, recipe, targets or ["benchmark"], stale_hours)
+    with contextlib.suppress(PrefectException, httpx.HTTPError):  # the next night makes it good
+        night.refuse(home, _never_begun(set(history.known(home))))
+    return state
+
+
+def _night(home: Path, recipe: str, chosen: list[str], stale_hours: float) -> State:
+    """Hold the night of this flow run; return how it ended."""
     try:
         with night.recorded(home, str(flow_run.id), get_run_logger().info) as one:
             reason = too_late(flow_run.scheduled_start_time, datetime.now(UTC), stale_hours)
@@ -72,6 +94,31 @@ def _made(side: measuring.Side, targets: list[str], recipe: str) -> str:
     with ThreadPoolExecutor(max_workers=own.cores) as pool:  # signals stay the runner's
         results = own.walk(lambda step: pool.submit(own.perform, step))
     return ", ".join(f"{name} {one.state}" for name, one in results.items() if not one.good)
+
+
+def _never_begun(known: set[str]) -> list[night.Refused]:
+    """Return the nights that ended before their first line, oldest first.
+
+    The slot of the deployment was taken, somebody cancelled them, their process did not start.
+    """
+    ended = FlowRunFilterStateType(any_=[StateType.CANCELLED, StateType.CRASHED, StateType.FAILED])
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[nightly.name])),
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=ended)),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            limit=MOST_REFUSED,
+        )
+    return [
+        night.Refused(
+            name=str(one.id),
+            skipped=one.state.type == StateType.CANCELLED,
+            reason=one.state.message or one.state.name or "no reason was given",
+            time=one.state.timestamp.astimezone(UTC).isoformat(timespec="seconds"),
+        )
+        for one in reversed(runs)
+        if one.state is not None and str(one.id) not in known
+    ]
 
 
 def too_late(planned: datetime | None, now: datetime, hours: float) -> str:

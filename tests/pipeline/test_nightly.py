@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -43,7 +44,20 @@ def flow(home):
             shown = home.run("python", "-c", RUN, **variables)
             return next(row for row in shown.stdout.splitlines() if row.startswith("STATE"))[6:]
 
+        run.url = url
         yield run
+
+
+def overlapping(url: str) -> str:
+    """Leave on the server what it makes of a night whose slot is taken; return its id."""
+
+    def post(path: str, body: dict) -> dict:
+        data, kind = json.dumps(body).encode(), {"Content-Type": "application/json"}
+        return naps.answered(urllib.request.Request(f"{url}/{path}", data, kind))
+
+    flow = post("flows/", {"name": "nightly"})["id"]
+    state = {"type": "CANCELLED", "message": "Deployment concurrency limit reached."}
+    return post("flow_runs/", {"flow_id": flow, "state": state})["id"]
 
 
 def rows(home: Clone) -> list[dict]:
@@ -106,13 +120,19 @@ def test_nights_compare_commits_in_worktrees_of_their_own(home, flow):
     assert "no such words" in rows(home)[-1]["reason"]
     assert history.good(home.root) == faster
 
+    refused = overlapping(flow.url)
     with contextlib.closing(benchmark_lock(home.root)):
         assert flow() == "CANCELLED skipped: another benchmark holds the lock"
-    assert rows(home)[-1]["state"] == "skipped"
+        assert flow().startswith("CANCELLED")
+    lost = {one["night"]: one["reason"] for one in rows(home)[-3:] if one["state"] == "skipped"}
+    assert len(lost) == 3
+    assert lost[refused] == "cancelled before it began: Deployment concurrency limit reached."
+    told = (history.folder(home.root) / "history.jsonl").read_text()
+    assert told.count(refused) == 1  # the second night knows of it
     drawn = (history.folder(home.root) / page.PAGE).read_text()
     for told in ("no such words", "holds the lock", "slower", "faster", slower[:9]):
         assert told in drawn
-    assert [one["state"] for one in rows(home)] == ["measured"] * 3 + ["failed", "skipped"]
+    assert [one["state"] for one in rows(home)] == ["measured"] * 3 + ["failed"] + ["skipped"] * 3
 
 
 class Quiet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stages.cli.inspection import table
@@ -75,11 +75,22 @@ def _file(row: Row) -> tuple[str, ...]:
 def _curve(curve: Row) -> Iterator[str]:
     if "refused" in curve:
         yield f"curves  not compared: {curve['refused']}"
-    elif curve["parted"] is None:
+        return
+    if curve["parted"] is None:
         yield f"curves  the same over {curve['steps']} steps"
     else:
         yield f"curves  part at step {curve['parted']}: {_pair(curve['a'], curve['b'])}"
         yield f"  at their ends {_pair(curve['last_a'], curve['last_b'])}"
+    yield from _obstacles(curve.get("refused_columns", {}).items())
+
+
+def _obstacles(refused: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield what is not compared, once per reason."""
+    names: dict[str, list[str]] = {}
+    for name, why in refused:
+        names.setdefault(why, []).append(name)
+    for why, some in names.items():
+        yield f"  {', '.join(some)}  not compared: {why}"
 
 
 def _pair(a: Row | None, b: Row | None) -> str:
@@ -97,15 +108,17 @@ def _figures(name: str, told: Row) -> Iterator[str]:
     rows = [
         (row["name"], f"{_value(row['a'])} -> {_value(row['b'])}")
         for row in told["rows"]
-        if row["a"] != row["b"]
+        if "refused" not in row and row["a"] != row["b"]
     ]
     yield from _rows(name, rows)
+    yield from _obstacles((row["name"], row["refused"]) for row in told["rows"] if "refused" in row)
     if told.get("note"):
         yield f"  {told['note']}"
 
 
 def _scores(told: Row) -> Iterator[str]:
     if "refused" in told:
+        yield f"scores  not compared: {told['refused']}"
         return
     yield "scores (a - b)"
     for row in told["rows"]:
@@ -116,7 +129,7 @@ def _scores(told: Row) -> Iterator[str]:
             yield (
                 f"  {row['name']}  {row['a']:.6g} - {row['b']:.6g} = {row['difference']:+.4g} "
                 f"{row['unit']}, {row['confidence']:.0%} interval [{low:+.4g}, {high:+.4g}], "
-                f"paired over {row['items']} items"
+                f"paired over {row['items']} items: {row['verdict']}"
             )
         else:
             yield f"  {row['name']}  {row['a']:.6g} and {row['b']:.6g} {row['unit']}; {row['note']}"

@@ -56,6 +56,12 @@ class Contents:
         except ValueError:
             return None
 
+    def figures(self, record: Record) -> dict[str, Any] | None:
+        """Return what a record's entry wrote into metrics/, or None if that is gone."""
+        path = next((out for out in record.outs if out.startswith("metrics/")), None)
+        found = self.json(record, path) if path else None
+        return found if isinstance(found, dict) else None
+
     def commit(self, record: Record) -> str | None:
         """Return a commit that has a record's code."""
         if id(record) not in self._commits:

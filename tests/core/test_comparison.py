@@ -3,95 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from pathlib import Path
 
 import pytest
 
-from stages.cli import comparing
-from stages.cli.differences import drawn
-from stages.core import canonical, comparison, hashes, journal, sides, yamlfile
-from stages.core.contents import Contents
+from stages.core import figures, journal
 from stages.core.errors import CheckFailed, UnknownEntryError
 from stages.core.records import Records
-
-MODULE = (
-    "LIMIT = 1\n\n\ndef kept():\n    return 1\n\n\n"
-    "class Net:\n    def run(self):\n        return 2\n"
-)
-SIGNATURE = "unit:word|data:{data}|split:test|boot:sentence/1000|seed:{seed}|deveno:1"
-
-
-class World:
-    """A git repository whose dvc.lock is written by hand, entry by entry."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.stages: dict = {}
-        root.mkdir()
-        self.git("init", "-q", "-b", "main")
-        (root / ".gitignore").write_text("/.deveno/\n/reports/\n")
-
-    def git(self, *words: str) -> str:
-        who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-        done = subprocess.run(
-            ["git", *who, *words], cwd=self.root, check=True, capture_output=True, text=True
-        )
-        return done.stdout.strip()
-
-    def file(self, path: str, content: object) -> str:
-        text = content if isinstance(content, str) else canonical.dumps(content)
-        canonical.write_text(self.root / path, text)
-        return path
-
-    def md5(self, path: str) -> str:
-        return str(hashes.Hashes(self.root).of(path))
-
-    def entry(self, name: str, deps: list[str], params: dict, outs: list[str], **files) -> None:
-        section = name.replace("@", ".")
-        self.stages[name] = {
-            "cmd": f"python -m stages execute {name.replace('@', ' ')}",
-            "deps": [{"path": path, "md5": self.md5(path)} for path in sorted(deps)],
-            "params": {"params.yaml": {section: params}, **files},
-            "outs": [{"path": path, "md5": self.md5(path), "size": 7} for path in sorted(outs)],
-        }
-        yamlfile.write(self.root / "dvc.lock", {"schema": "2.0", "stages": self.stages})
-
-    def corpus(self, key: str, documents: int) -> str:
-        metrics = self.file(f"metrics/refine/{key}.json", {"documents_kept": documents})
-        self.file(f"data/corpora/{key}/a.txt", f"{documents}")
-        code = self.file("stages/refine/stage.py", MODULE)
-        values = {"minimum": documents}
-        self.entry(f"refine@{key}", [code], values, [metrics, f"data/corpora/{key}"])
-        return f"data/corpora/{key}"
-
-    def evaluation(
-        self, key: str, hits: list[int], data: str = "aa", corpus: str = "", seed: int = 0
-    ) -> None:
-        signature = SIGNATURE.format(data=data, seed=seed)
-        folder = f"reports/evaluate/{key}"
-        value = sum(hits) / (2 * len(hits))
-        row = {"name": "accuracy", "value": value, "unit": "fraction", "n": len(hits)}
-        scores = {"scores": [row | {"signature": signature}]}
-        self.file(f"{folder}/scores.json", scores)
-        units = [
-            {"table": 0, "counts": [[one, 2] for one in hits]},
-            {"name": "accuracy", "unit": "fraction", "signature": signature,
-             "statistic": "ratio", "table": 0},
-        ]  # fmt: skip
-        canonical.write_lines(self.root / folder / "units.jsonl", units)
-        metrics = self.file(f"metrics/evaluate/{key}.json", {"accuracy_fraction": value})
-        self.entry(f"evaluate@{key}", [corpus] if corpus else [], {}, [folder, metrics])
-
-    def compare(self, a: str, b: str) -> dict:
-        records = Records(self.root)
-        left, right = sides.side(records, a), sides.side(records, b)
-        both = sides.pairs(left, right)
-        contents = Contents(records, [*left.folders, *right.folders])
-        told = [comparison.compare(contents, x, y, comparing._paired) for x, y in both]
-        lines = {"a": a, "b": b, "only_a": [], "only_b": [], "compared": told}
-        assert "\n".join(drawn(lines))
-        return told[0] if len(told) == 1 else {one["a"]["entry"]: one for one in told}
+from tests.core.worlds import MODULE, World
 
 
 @pytest.fixture
@@ -167,10 +85,10 @@ def test_scores_that_do_not_compare_say_why(world):
     (row,) = world.compare("evaluate@x", "evaluate@other")["scores"]["rows"]
     assert row["refused"] == "they were scored on other samples (aa and bb)"
     assert "difference" not in row
-    assert comparison.incomparable("beam:5|data:a", "beam:1|data:a") == (
+    assert figures.incomparable("beam:5|data:a", "beam:1|data:a") == (
         "they were scored in two ways (beam 5 and 1)"
     )
-    assert comparison.incomparable("data:a|boot:s/100|seed:1", "data:a|boot:s/9|seed:2") == ""
+    assert figures.incomparable("data:a|boot:s/100|seed:1", "data:a|boot:s/9|seed:2") == ""
     (world.root / "reports/evaluate/x/units.jsonl").unlink()
     world.evaluation("x", [2, 1])
     (world.root / "reports/evaluate/x/units.jsonl").unlink()
@@ -197,7 +115,7 @@ def test_curves_tell_where_they_part_and_how_they_end(world):
     for key, last in (("a", "0.5"), ("b", "0.25")):
         rows = f"step,loss_nats\n0,2.0\n5,1.0\n10,{last}\n"
         world.file(f"plots/pretrain/{key}.csv", rows)
-        world.entry(f"pretrain@{key}", [], {}, [f"plots/pretrain/{key}.csv"])
+        world.trained(key, outs=[f"plots/pretrain/{key}.csv"])
     curve = world.compare("pretrain@a", "pretrain@b")["curves"]
     assert (curve["parted"], curve["a"], curve["b"]) == (
         "10", {"loss_nats": "0.5"}, {"loss_nats": "0.25"},
@@ -207,13 +125,15 @@ def test_curves_tell_where_they_part_and_how_they_end(world):
 
 @pytest.mark.parametrize("cpu", ["same", "other"])
 def test_figures_of_two_machines_do_not_compare(world, cpu):
+    world.file("models/finetuned/pos/model.bin", "weights")
     for key, model in (("a", "same"), ("b", cpu)):
         metrics = world.file(f"metrics/benchmark/{key}.json", {"latency_ms": 3, "ratio": 0.5})
-        world.entry(f"benchmark@{key}", [], {"n": key}, [metrics],
+        world.entry(f"benchmark@{key}", ["models/finetuned/pos"],
+                    {"rounds": key, "model": "finetuned/pos"}, [metrics],
                     **{"machine.yaml": {"cpu_model": model}})  # fmt: skip
     told = world.compare("benchmark@a", "benchmark@b")["metrics"]
     if cpu == "other":
-        assert told == {"refused": "they were measured on two machines (cpu_model differ)"}
+        assert told == {"refused": "machine's cpu_model: same and other"}
     else:
         assert [row["name"] for row in told["rows"]] == ["ratio"]
         assert "times of two runs do not compare" in told["note"]

@@ -125,7 +125,7 @@ def _when(row: Row) -> str:
         return "did not run here"
     clock = time.strftime("%Y-%m-%d %H:%M", time.localtime(execution["time"]))
     return (
-        f"{clock}, {execution['wall_s']:.1f} s wall, {execution['cpu_s']:.1f} CPU s, "
+        f"{clock}, {execution['wall_s'] or 0:.1f} s wall, {execution['cpu_s'] or 0:.1f} CPU s, "
         f"{execution['energy_wh_estimated']:.3f} Wh estimated"
     )
 

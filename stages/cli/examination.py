@@ -54,7 +54,11 @@ def examine(options: argparse.Namespace) -> int:
             failures += 1
             _fail(name, error)
     if options.deep:
-        failures += _deep(root, options.look)
+        try:
+            failures += _deep(root, options.look)
+        except DevenoError as error:  # nothing says what the bytes should be
+            failures += 1
+            _fail("bytes", error)
     return 2 if failures else 0
 
 

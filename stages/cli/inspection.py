@@ -18,6 +18,7 @@ from stages.core import (
     references,
     registry,
     remotes,
+    shapes,
     workspace,
 )
 from stages.core.errors import UnknownEntryError
@@ -223,6 +224,13 @@ def show_logs(options: argparse.Namespace) -> int:
 
 def event_line(event: dict[str, Any]) -> str:
     """Return one journal event as a line for people; empty for what they need not see."""
+    try:
+        return _event_line(shapes.event(event))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return f"{event.get('event')} event that cannot be read"
+
+
+def _event_line(event: dict[str, Any]) -> str:
     clock = time.strftime("%H:%M:%S", time.localtime(event.get("time", 0)))
     kind = event.get("event")
     if kind == "start":

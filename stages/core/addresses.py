@@ -61,7 +61,7 @@ def _sections(path: Path) -> dict[str, dict[str, str]]:
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         parser.read(path, encoding="utf-8")
-    except configparser.Error as error:
+    except (configparser.Error, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ParamsError(f"{path.name} cannot be read: {reason}", ".dvc", "mend it") from None
     return {

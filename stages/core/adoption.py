@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from stages.core import canonical, hashes, pickled, yamlfile
+from stages.core import canonical, hashes, kinds, pickled, yamlfile
 from stages.core.declare import KEY
 from stages.core.errors import ArtifactError, MachineError, ParamsError
 
@@ -72,8 +71,9 @@ def find(root: Path, path: str) -> Adopted | None:
     tracked = root / f"{path}.dvc"
     if not tracked.is_file():
         return None
-    told = (yamlfile.plain(yamlfile.read(tracked)).get("meta") or {}).get("adopted")
-    if not isinstance(told, Mapping):
+    meta = yamlfile.plain(yamlfile.read(tracked)).get("meta")
+    told = meta.get("adopted") if isinstance(meta, Mapping) else None
+    if not isinstance(told, Mapping) or not {"path", "md5", "sha256", "source"} <= told.keys():
         return None
     known = {one.name for one in fields(Adopted)}
     return Adopted(**{key: str(value) for key, value in told.items() if key in known})
@@ -110,7 +110,8 @@ def recorded_md5(root: Path, path: str) -> str | None:
     if not tracked.is_file():
         return None
     rows = yamlfile.plain(yamlfile.read(tracked)).get("outs") or []
-    return str(rows[0]["md5"]) if rows and rows[0].get("md5") else None
+    first = rows[0] if isinstance(rows, list) and isinstance(rows[0], Mapping) else {}
+    return str(first["md5"]) if first.get("md5") else None
 
 
 def missing(root: Path, paths: Iterator[str] | list[str]) -> list[str]:
@@ -231,6 +232,7 @@ def _check_source(root: Path, source: Path) -> None:
     """Refuse what is not there, what is empty and what lies where artifacts of ours lie."""
     if not source.exists():
         raise ArtifactError(f"{source} is not there", str(source), "name a folder or a file")
+    kinds.refuse(source, source.stat())
     real = source.resolve()
     if root.resolve().is_relative_to(real):
         raise ArtifactError(
@@ -273,6 +275,14 @@ def _copy(source: Path, target: Path) -> None:
     found = [(source.name, source)] if source.is_file() else sorted(_walk(source, source.resolve()))
     if not found:
         raise ArtifactError(f"{source} holds no file", str(source), "name a folder that holds some")
+    needed = sum(path.stat().st_size for _, path in found)
+    free = shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise MachineError(
+            f"{source} holds {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free",
+            str(target.parent),
+            "free some space, or name the folder of the artifact alone",
+        )
     for name, path in found:
         pickled.refuse(path, name, is_tokens=(source / "tokens.json").is_file())
         goal = target / name
@@ -289,14 +299,11 @@ def _walk(folder: Path, top: Path, inside: str = "") -> Iterator[tuple[str, Path
             path, name = Path(row.path), f"{inside}{row.name}"
             if row.is_symlink():
                 _check_link(path, name, top)
+            kinds.refuse(path, path.stat(), name)
             if row.is_dir():
                 yield from _walk(path, top, f"{name}/")
-            elif stat.S_ISREG(path.stat().st_mode):
-                yield name, path
             else:
-                raise ArtifactError(
-                    f"{name} is neither a file nor a folder", str(path), "leave it out"
-                )
+                yield name, path
 
 
 def _check_link(path: Path, name: str, top: Path) -> None:

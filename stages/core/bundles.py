@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.core import adoption, canonical, chains, hashes, yamlfile
+from stages.core import adoption, canonical, chains, hashes, shapes, yamlfile
 from stages.core.adoption import Adopted
 from stages.core.errors import ArtifactError, DevenoError, ParamsError, UnknownEntryError
 
@@ -112,17 +112,20 @@ def problems(folder: Path) -> list[str]:
         found += [*_artifacts(folder, lineage, lock), *_proofs(folder, lineage, lock)]
     except DevenoError as error:
         found.append(f"{error.where}: {error.what}")
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
         found.append(f"{LINEAGE}: it is not as `deveno bundle` writes it ({error!r})")
     return list(dict.fromkeys(found))
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a bundle's lineage and its lock entries by name."""
+    for name in (LINEAGE, LOCK):
+        if not (folder / name).is_file():
+            raise ArtifactError("it is not there", name, "fetch the bundle again")
     try:
         lineage = json.loads((folder / LINEAGE).read_text(encoding="utf-8"))
         text = (folder / LOCK).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(
             f"it cannot be read: {error}", LINEAGE, "fetch the bundle again"
         ) from None
@@ -131,8 +134,14 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ArtifactError(
             f"its format is {told!r}, and {FORMAT} is known here", LINEAGE, "use a newer Deveno"
         )
-    stages = yamlfile.parse(text, LOCK).get("stages") or {}
-    return lineage, {str(name): yamlfile.plain(body) for name, body in stages.items()}
+    stages = shapes.lock(yamlfile.parse(text, LOCK).get("stages"))
+    for name, body in stages.items():
+        for path in chains.outs(body):
+            if Path(path).is_absolute() or ".." in Path(path).parts:
+                raise ArtifactError(
+                    f"{name} writes {path}, which leads out of the bundle", LOCK, "do not use it"
+                )
+    return lineage, {name: yamlfile.plain(body) for name, body in stages.items()}
 
 
 def _files(folder: Path) -> Iterator[str]:

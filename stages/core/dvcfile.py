@@ -23,6 +23,7 @@ from stages.core import (
     readme,
     references,
     registry,
+    shapes,
     yamlfile,
 )
 from stages.core.declare import Stage
@@ -37,7 +38,7 @@ HEADING = "Rendered from the declarations in stages/*/stage.py by `deveno sync`.
 
 def command(stage: str, key: str) -> str:
     """Return the command that DVC runs for an entry."""
-    return f"python -m stages execute {stage} {key}"
+    return f"{shapes.OURS}{stage} {key}"
 
 
 def instance(stage: Stage, closure: imports.Closure) -> dict[str, Any]:
@@ -90,13 +91,16 @@ def _merged(path: Path, closures: Mapping[str, imports.Closure]) -> str:
     writer.width = 4096
     existing = None
     if path.exists():
-        yamlfile.read(path)  # says where it is not YAML
+        shapes.stages(yamlfile.read(path))  # says where it is not what it should be
         existing = writer.load(path.read_text(encoding="utf-8"))
     document: Any = existing if existing is not None else {}
     defaults: dict[str, Any] = {name: {} for name in closures}
-    others = [row for row in document.get("vars", []) if not _ours(row)]
+    given = document.get("vars") or []
+    others = [row for row in given if not _ours(row)] if isinstance(given, list) else [given]
     document["vars"] = [defaults, *others]
-    stages: Any = document.setdefault("stages", {})
+    if document.get("stages") is None:
+        document["stages"] = {}
+    stages: Any = document["stages"]
     for name in [name for name, body in stages.items() if _declared(body) and name not in closures]:
         del stages[name]
     for name, closure in closures.items():
@@ -116,7 +120,7 @@ def _ours(row: Any) -> bool:
 
 def _declared(body: Any) -> bool:
     inner = body.get("do", {}) if isinstance(body, Mapping) else {}
-    return str(inner.get("cmd", "")).startswith("python -m stages execute ")
+    return isinstance(inner, Mapping) and shapes.is_ours(inner)
 
 
 def stale(root: Path) -> list[str]:
@@ -124,7 +128,7 @@ def stale(root: Path) -> list[str]:
     return [
         name
         for name, text in render(root).items()
-        if not (root / name).exists() or (root / name).read_text(encoding="utf-8") != text
+        if not (root / name).exists() or (root / name).read_bytes() != text.encode("utf-8")
     ]
 
 
@@ -147,7 +151,7 @@ def _sources(root: Path) -> list[str]:
 
 def instances(root: Path) -> dict[str, Mapping[str, Any]]:
     """Return the `do` body of each of our stages as dvc.yaml has it now."""
-    stages = yamlfile.read(root / DVCFILE).get("stages", {})
+    stages = shapes.stages(yamlfile.read(root / DVCFILE))
     return {name: body["do"] for name, body in stages.items() if _declared(body)}
 
 

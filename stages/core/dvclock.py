@@ -24,7 +24,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.core import canonical, yamlfile
+from stages.core import canonical, lockfiles, shapes, yamlfile
 from stages.core.errors import ParamsError
 
 LOCK = "dvc.lock"
@@ -73,7 +73,23 @@ def entries(root: Path) -> dict[str, Any]:
         if root not in _ours and (root / ".dvc" / "tmp").is_dir():  # else no DVC has ever run here
             with contextlib.suppress(OSError):  # a folder that may only be read
                 stack.enter_context(held(root, PATIENCE_S, shared=True))
-        return dict(yamlfile.read(path).get("stages") or {})
+        return shapes.lock(yamlfile.read(path).get("stages"))
+
+
+def text(root: Path) -> str:
+    """Return dvc.lock as it is spelled, whole; empty where there is none.
+
+    What is not in DVC's own style goes through `entries`, which waits for a DVC that writes, and
+    raises a ParamsError for what is damaged.
+    """
+    path = root / LOCK
+    if not path.is_file():
+        return ""
+    found = path.read_text(encoding="utf-8", errors="replace")
+    if found.strip() and not lockfiles.is_plain(found):
+        entries(root)
+        found = path.read_text(encoding="utf-8", errors="replace")
+    return found
 
 
 def write(root: Path, stages: Mapping[str, Any]) -> None:
@@ -187,13 +203,15 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _is_whole(body: Any) -> bool:
     if not isinstance(body, Mapping) or not isinstance(body.get("cmd"), str | list):
         return False
-    if not isinstance(body.get("outs"), list):  # an entry makes something, and outs come last
+    # Outs come last, and each entry of ours has some; a stage of a user's own need not.
+    outs = body.get("outs", None if shapes.is_ours(body) else [])
+    if not isinstance(outs, list) or not isinstance(body.get("deps") or [], list):
         return False
     return all(
         isinstance(row, Mapping)
         and isinstance(row.get("path"), str)
         and isinstance(row.get(row.get("hash", "md5")), str)
-        for row in [*(body.get("deps") or []), *body["outs"]]
+        for row in [*(body.get("deps") or []), *outs]
     )
 
 

@@ -102,6 +102,7 @@ LITTLE_BYTES = 1 << 20
 """Where less is free after a failure, that is what failed, whatever others call it."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_WAY = (errno.ELOOP, errno.ENAMETOOLONG)
 _IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 _NUMBER = re.compile(r"(?:\bos error |[Ee]rrno |\[Errno )(\d+)\b")
 """How libraries that raise their own exceptions (safetensors, tokenizers) tell errno."""
@@ -169,6 +170,12 @@ def _told(number: int | None, reason: str, where: str, own: bool) -> MachineErro
     if number in _FORBIDDEN:
         return MachineError(
             f"this may not be written or read: {reason}", where, "change its permissions"
+        )
+    if number in _NO_WAY and own:
+        return MachineError(f"no path leads there: {reason}", where, "name another place")
+    if number == errno.EIO and own:
+        return MachineError(
+            f"the machine could not read or write it: {reason}", where, "look after that disk"
         )
     if number in _IN_THE_WAY and own:
         return MachineError(

@@ -25,7 +25,7 @@ Lock = dict[str, Any]
 def resolved(entry: Entry, body: Mapping[str, Any]) -> tuple[str, list[str], dict[str, list[str]]]:
     """Return an entry's command, dependency paths and parameter names per file, from dvc.yaml."""
     full = {"key": entry.key, "item": entry.params.model_dump(mode="json")}
-    paths = [references.resolve(path, full, dvcfile.DVCFILE) for path in body["deps"]]
+    paths = [references.resolve(path, full, dvcfile.DVCFILE) for path in body.get("deps", [])]
     names: dict[str, list[str]] = {}
     for row in body.get("params", []):
         if isinstance(row, Mapping):
@@ -133,6 +133,6 @@ def from_lock(recorded: Mapping[str, Any]) -> Lock:
     """Return the comparable part of an entry as dvc.lock records it."""
     return {
         "cmd": recorded.get("cmd"),
-        "deps": {row["path"]: row.get("md5") for row in recorded.get("deps", [])},
-        "params": recorded.get("params", {}),
+        "deps": {row["path"]: row.get("md5") for row in recorded.get("deps") or []},
+        "params": recorded.get("params") or {},
     }

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.core import canonical, workspace
+from stages.core import canonical, kinds, workspace
 
 IGNORED = (".gitignore", "__pycache__", "*.pyc")
 """What .dvcignore leaves out everywhere; `sync` writes that file from here."""
@@ -63,8 +63,11 @@ class Hashes:
         return combined([(name, self.file(file)) for name, file in files(path)], True)
 
     def file(self, path: Path) -> str:
-        """Return the hash of one file, remembered or read."""
-        facts = path.stat()
+        """Return the hash of one file, remembered or read; empty for a link to nothing."""
+        try:
+            facts = path.stat()
+        except FileNotFoundError:
+            return ""
         stamp = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
         if self._store is not None:
             with contextlib.suppress(sqlite3.Error):
@@ -113,15 +116,24 @@ def files(folder: Path) -> list[tuple[str, Path]]:
     return sorted(found)
 
 
+def is_ignored(name: str) -> bool:
+    """Return whether DVC leaves out whatever is called so."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in IGNORED)
+
+
 def _walk(folder: Path) -> Iterator[Path]:
     with os.scandir(folder) as rows:
         for row in rows:
-            if any(fnmatch.fnmatchcase(row.name, pattern) for pattern in IGNORED):
+            if is_ignored(row.name):
                 continue
             path = Path(row.path)
             if row.is_dir():
+                if row.is_symlink():
+                    kinds.refuse_circle(path)
                 yield from _walk(path)
             else:
+                if not row.is_file() and path.exists():
+                    kinds.refuse(path, row.stat())
                 yield path
 
 

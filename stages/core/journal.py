@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from stages.core import energy, environment, machine, snapshots
+from stages.core import energy, environment, machine, shapes, snapshots
 from stages.core.drain import Drain
 
 Event = dict[str, Any]
@@ -324,6 +324,7 @@ def load(path: Path) -> Execution | None:
     for event in (start, end or {}):  # a damaged line must not break who reads all journals
         for name in MAPPINGS & event.keys():
             event[name] = event[name] if isinstance(event[name], dict) else {}
+        shapes.event(event)
     return Execution(f"{path.parent.name}/{path.stem}", path, start, end, alive)
 
 

@@ -55,9 +55,11 @@ class Text:
         if not rows:
             return {}
         try:
-            return dict(yamlfile.plain(yamlfile.parse(rows, "dvc.lock")).get("params") or {})
+            found = yamlfile.plain(yamlfile.parse(rows, "dvc.lock")).get("params")
         except DevenoError:
             return {}
+        given = found if isinstance(found, dict) else {}
+        return {file: values for file, values in given.items() if isinstance(values, dict)}
 
 
 def split(text: str) -> dict[str, Text]:
@@ -75,6 +77,34 @@ def split(text: str) -> dict[str, Text]:
             _texts[raw] = Text(raw.replace("\n    ", "\n").strip("\n") + "\n")
         found[mark[1].strip("'\"")] = _texts[raw]
     return found
+
+
+PLAIN = re.compile(r"(?:#[^\n]*\n)*schema: '2\.0'\nstages:\n(?=  \S.*:\n)")
+HEADS = re.compile(r"cmd: .*|deps:|params:|outs:|- path: .*|  .*|")
+ODD = re.compile(r"^[a-z]+:\n(?![ -])|^ *md5: [\d.e]*$", re.MULTILINE)
+"""An empty list, or a hash that YAML takes for a number."""
+VALUES = re.compile(r"params:\n(?:  [^\s#-][^\n]*:\n(?:    [^\n]*\n|\n)*)*")
+
+
+def is_plain(text: str) -> bool:
+    """Return whether a dvc.lock is as DVC writes it from beginning to end.
+
+    Of what is not, the reader for YAML says whether it is whole.
+    """
+    if not PLAIN.match(text) or not text.endswith("\n") or re.search("^[<=>]{7}", text, re.M):
+        return False
+    found = split(text)
+    return bool(found) and all(_is_plain(entry.text) for entry in found.values())
+
+
+def _is_plain(text: str) -> bool:
+    found = _scanned(text)
+    if found is None or (not found[2] and found[0].startswith("python -m stages ")):
+        return False
+    if ODD.search(text) or not all(HEADS.fullmatch(row) for row in text.splitlines()):
+        return False
+    rows = block(text, "params")
+    return not rows or VALUES.fullmatch(rows) is not None
 
 
 _texts: dict[str, Text] = {}

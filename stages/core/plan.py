@@ -22,6 +22,7 @@ from stages.core import (
     machine,
     origins,
     references,
+    shapes,
     workspace,
     yamlfile,
 )
@@ -314,7 +315,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def outs(recorded: Mapping[str, Any]) -> dict[str, str | None]:
     """Return the outputs of a recorded entry by path."""
-    return {row["path"]: row.get("md5") for row in recorded.get("outs", [])}
+    return {row["path"]: row.get("md5") for row in recorded.get("outs") or []}
 
 
 def out_paths(entry: Entry, body: Mapping[str, Any]) -> list[str]:
@@ -333,11 +334,19 @@ def cache_folder(root: Path) -> Path:
     import configparser
 
     for name in ("config.local", "config"):
-        parser = configparser.ConfigParser()
-        parser.read(root / ".dvc" / name, encoding="utf-8")
-        value = parser.get("cache", "dir", fallback=None)
-        if value:
-            return (root / ".dvc" / value).resolve()
+        parser = configparser.RawConfigParser()
+        try:
+            parser.read(root / ".dvc" / name, encoding="utf-8")
+            value = parser.get("cache", "dir", fallback=None)
+            if value:
+                return (root / ".dvc" / value).resolve()
+        except (configparser.Error, ValueError) as error:
+            reason = str(error).split("\n")[0]
+            raise ParamsError(
+                f"DVC's configuration cannot be read: {reason}",
+                f".dvc/{name}",
+                f"mend it, or `git checkout .dvc/{name}`",
+            ) from None
     return root / ".dvc" / "cache"
 
 
@@ -374,6 +383,9 @@ def run_cache(cache: Path, key: str) -> dict[str, Any] | None:
         return None
     newest = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
     try:
-        return yamlfile.plain(yamlfile.read(newest[0])) if newest else None
+        found = yamlfile.plain(yamlfile.read(newest[0])) if newest else None
+        if found is not None:
+            shapes.lock_entry(found, "DVC's run cache")
+        return found
     except ParamsError:  # damaged: DVC too then takes it for absent
         return None

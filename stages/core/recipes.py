@@ -124,7 +124,7 @@ def active(root: Path) -> str | None:
     path = root / PARAMS
     if not path.exists():
         return None
-    first = path.read_text(encoding="utf-8").split("\n")[0]
+    first = path.read_text(encoding="utf-8", errors="replace").split("\n")[0]
     return first.removeprefix("# Recipe:").strip() if first.startswith("# Recipe:") else None
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core import journal, lockfiles, plan, tracked_models, workspace
+from stages.core import dvclock, journal, lockfiles, plan, tracked_models, workspace
 from stages.core.fingerprint import Lock, digest
 from stages.core.hashes import combined
 
@@ -137,9 +137,7 @@ class Records:
 
     def _read(self) -> None:
         """Read all sources, the most trusted first; the order is the order of preference."""
-        path = self.root / "dvc.lock"
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        self._lockfile(Place(WORKSPACE), text)
+        self._lockfile(Place(WORKSPACE), dvclock.text(self.root))
         seen: dict[str, str] = {}
         for commit, text in lockfiles.history(self.root):
             if text in seen:  # the same file at another commit: name it there too

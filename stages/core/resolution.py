@@ -34,6 +34,10 @@ class Found:
 
 def resolve(records: Records, target: str) -> Found:
     """Return the artifact that a target means, or say in three lines what is not known of it."""
+    if not target.strip():
+        raise UnknownEntryError(
+            "no target is named", "an empty word", "name an entry, a path or a hash"
+        )
     for attempt in (_entry, _revision, _path, _hash):
         found = attempt(records, target)
         if found is not None:
@@ -161,7 +165,10 @@ def _member(path: str, wanted: str) -> str | None:
 
 def _path(records: Records, target: str) -> Found | None:
     """Return what a path is: an output in force, else whatever has its content."""
-    given = Path(target).expanduser()
+    try:
+        given = Path(target).expanduser()
+    except RuntimeError:  # ~nobody
+        given = Path(target)
     places = [given] if given.is_absolute() else [Path.cwd() / given, records.root / given]
     place = next((one for one in places if one.exists()), None)
     if place is None:
@@ -210,11 +217,10 @@ def _vanished(records: Records, target: str) -> Found | None:
 
 def _content(records: Records, place: Path) -> Found | None:
     """Return the record that made something with exactly these bytes."""
-    if place.is_dir():
-        files = hashes.files(place)
-        rows = [(name, canonical.file_digest(file, "md5")) for name, file in files]
-        return _by_md5(records, hashes.combined(rows, True)) if rows else None
-    return _by_md5(records, canonical.file_digest(place, "md5"))
+    from stages.core import specimens
+
+    md5 = specimens.digest(records, place)
+    return _by_md5(records, md5) if md5 else None
 
 
 def _by_md5(records: Records, md5: str) -> Found | None:
@@ -253,17 +259,18 @@ def _bundle(records: Records, folder: Path) -> Found:
     try:
         told = json.loads((folder / BUNDLE_FILE).read_text(encoding="utf-8"))
         rows: list[dict[str, Any]] = list(told["entries"])
+        entry = str(rows[-1]["entry"])
         lock = (folder / "dvc.lock").read_text(encoding="utf-8")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise ArtifactError(
             f"the bundle's lineage cannot be read: {error}",
             str(folder / BUNDLE_FILE),
             "`deveno verify` says what is wrong with it",
         ) from None
-    last = records.add_bundle(folder.name, lock).get(str(rows[-1]["entry"]))
+    last = records.add_bundle(folder.name, lock).get(entry)
     if last is None:
         raise ArtifactError(
-            f"the bundle's dvc.lock has no entry {rows[-1]['entry']}",
+            f"the bundle's dvc.lock has no entry {entry}",
             str(folder / "dvc.lock"),
             "`deveno verify` says what is wrong with it",
         )

@@ -42,6 +42,11 @@ def parse(text: str, name: str) -> dict[str, Any]:
         raise ParamsError(
             f"{name} is not YAML: {problem}", f"{name}: {line}", "mend that line"
         ) from None
+    except (ValueError, OverflowError, RecursionError) as error:  # 5000 digits, 3000 brackets
+        reason = str(error).split("\n")[0]
+        raise ParamsError(
+            f"{name} holds a value that cannot be read: {reason}", name, "mend that value"
+        ) from None
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -72,10 +77,21 @@ def write(path: Path, value: Any, heading: str = "") -> None:
 
 def plain(value: Any) -> Any:
     """Return the value with ruamel's own number and mapping types made plain."""
+    try:
+        return _plain(value)
+    except RecursionError:
+        raise ParamsError(
+            "a value holds itself, or more brackets than anybody can read",
+            "a YAML file",
+            "look for an anchor (`&name`) that stands inside itself",
+        ) from None
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [_plain(item) for item in value]
     if isinstance(value, ScalarFloat):
         return float(value)
     return value

@@ -68,7 +68,8 @@ class History:
 
         def rows(given: dict[str, str]) -> list[dict]:
             return [
-                {"path": p, "hash": "md5", "md5": m, "size": 3} for p, m in sorted(given.items())
+                {"path": p, "hash": "md5", "md5": m, **self._sizes(m)}
+                for p, m in sorted(given.items())
             ]
 
         values = {"params.yaml": {f"{stage}.{key}": params}}
@@ -113,6 +114,14 @@ class History:
             "data/raw/eo": raw, "data/corpora/eo": corpus, "models/pretrained/eo": model,
             "reports/pages/all": page,
         }  # fmt: skip
+
+    def _sizes(self, value: str) -> dict[str, int]:
+        """Return the size and number of files of a folder in the cache, as DVC records them."""
+        folder = self.root / ".dvc/cache/files/md5"
+        if not (folder / value[:2] / value[2:]).exists():
+            return {"size": 3}
+        sizes = [(folder / one[:2] / one[2:]).stat().st_size for _, one in self._listing(value)]
+        return {"size": sum(sizes), "nfiles": len(sizes)}
 
     def _listing(self, value: str) -> list[tuple[str, str]]:
         place = self.root / ".dvc/cache/files/md5" / value[:2] / value[2:]

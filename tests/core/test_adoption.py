@@ -163,7 +163,7 @@ def test_links_out_of_the_folder_are_refused_and_those_within_followed(root, out
 
 def test_what_is_no_file_is_refused(root, outside):
     os.mkfifo(outside / "pipe")
-    with pytest.raises(ArtifactError, match="pipe is neither a file nor a folder"):
+    with pytest.raises(ArtifactError, match="pipe is a pipe, and an artifact is files and folders"):
         take(root, outside)
 
 

@@ -119,10 +119,13 @@ def _producers(row: Row, rows: Mapping[str, Row]) -> list[Row]:
     return [rows[one] for one in dict.fromkeys(prints) if one in rows]
 
 
+ONLY_TRACKED = "recorded in MLflow alone: no lock file, run cache or journal has it"
+
+
 def _when(row: Row) -> str:
     execution = row["execution"]
     if execution is None:
-        return "did not run here"
+        return ONLY_TRACKED if row["recorded"] == ["mlflow"] else "did not run here"
     clock = time.strftime("%Y-%m-%d %H:%M", time.localtime(execution["time"]))
     return (
         f"{clock}, {execution['wall_s'] or 0:.1f} s wall, {execution['cpu_s'] or 0:.1f} CPU s, "

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.core import canonical, hashes, lockfiles, registry
+from stages.core import canonical, hashes, lockfiles, registry, tracked_models
 from stages.core.errors import ArtifactError, UnknownEntryError
 from stages.core.records import COMMIT, WORKSPACE, Place, Record, Records
 
@@ -38,7 +38,7 @@ def resolve(records: Records, target: str) -> Found:
         raise UnknownEntryError(
             "no target is named", "an empty word", "name an entry, a path or a hash"
         )
-    for attempt in (_entry, _revision, _path, _hash):
+    for attempt in (_entry, _revision, _path, _hash, _tracked):
         found = attempt(records, target)
         if found is not None:
             return _inside(records, found)
@@ -177,13 +177,13 @@ def _path(records: Records, target: str) -> Found | None:
     if (place / BUNDLE_FILE).is_file():
         return _bundle(records, place)
     inside = place.is_relative_to(records.root.resolve())
-    if inside:
-        found = _in_force(records, place.relative_to(records.root.resolve()).as_posix())
-        if found is not None:
-            return found
-    by_content = _content(records, place)
-    if by_content is not None:
-        return by_content
+    name = place.relative_to(records.root.resolve()).as_posix() if inside else ""
+    found = _in_force(records, name) if inside else None
+    found = found or _content(records, place)
+    if found is None and inside:  # a file inside of what MLflow alone remembers
+        found = _in_force(records, name)
+    if found is not None:
+        return found
     return _changed(records, place, target, inside)
 
 
@@ -220,7 +220,11 @@ def _content(records: Records, place: Path) -> Found | None:
     from stages.core import specimens
 
     md5 = specimens.digest(records, place)
-    return _by_md5(records, md5) if md5 else None
+    found = _by_md5(records, md5) if md5 else None
+    if found is None and tracked_models.recall(records):  # of other sizes, perhaps
+        md5 = specimens.digest(records, place)
+        found = _by_md5(records, md5) if md5 else None
+    return found
 
 
 def _by_md5(records: Records, md5: str) -> Found | None:
@@ -289,9 +293,7 @@ def _hash(records: Records, target: str) -> Found | None:
     if not found:
         found = list(_unique(_sha256(records, wanted)))
     if not found:
-        from stages.core.tracked_models import from_store
-
-        found = from_store(records, wanted)
+        found = tracked_models.by_hash(records, wanted)
     hashes_found = {(one.md5, one.member) for one in found}
     if len(hashes_found) > 1 and len(wanted) not in (32, 64):  # a whole hash names one content
         raise UnknownEntryError(
@@ -341,6 +343,22 @@ def _sha256(records: Records, wanted: str) -> Iterator[Found]:
             for name, file in files:
                 if file.is_file() and canonical.file_digest(file).startswith(wanted):
                     yield Found(record, path, md5, name)
+
+
+def _tracked(records: Records, target: str) -> Found | None:
+    """Return what MLflow alone remembers of a path, an entry, a key or the name of a model."""
+    given = Path(target)
+    if given.is_absolute() and given.is_relative_to(records.root.resolve()):
+        target = given.relative_to(records.root.resolve()).as_posix()
+    found = tracked_models.by_name(records, target.rstrip("/").removeprefix("./"))
+    if len(found) > 1:
+        entries = sorted(one.record.entry for one in found)
+        raise UnknownEntryError(
+            f"{len(found)} entries are called {target!r}",
+            f"MLflow: {', '.join(entries)}",
+            f"write the stage too, such as {entries[0]}",
+        )
+    return found[0] if found else None
 
 
 def _unique(found: Iterable[Found]) -> Iterator[Found]:

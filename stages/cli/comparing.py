@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from stages.cli.inspection import Add, one
 from stages.core import explanation, plan, references, workspace
+
+if TYPE_CHECKING:
+    from stages.core import strangers
 
 SHOWN = 12
 """Reasons shown of one entry; `--json` has all."""
@@ -81,7 +85,10 @@ def _paired(a: bytes, b: bytes) -> dict[str, dict[str, Any]]:
 def explain_one(options: argparse.Namespace) -> int:
     """Print why an entry is stale, the first cause above it, and why it ran the last time."""
     root = workspace.root()
-    name = one(references.load(root), options.entry)
+    graph = references.load(root)
+    if options.entry not in graph and _stranger(root, options.entry, options.json, graph):
+        return 0
+    name = one(graph, options.entry)
     now = explanation.now(plan.make(root, [name]), name)
     last = explanation.last(root, name)
     if options.json:
@@ -89,6 +96,53 @@ def explain_one(options: argparse.Namespace) -> int:
         return 0
     print("\n".join([*_told_now(name, now), *_told_last(last)]))
     return 0
+
+
+def _stranger(root: Path, name: str, as_json: bool, graph: references.Graph) -> bool:
+    """Tell of a user's own stage or of a removed entry; return whether it is one."""
+    from stages.core import strangers
+
+    found: strangers.Own | strangers.Removed | None = strangers.own(root, name)
+    if found is None and name not in {entry.key for entry in graph.values()}:
+        found = strangers.removed(root, name)
+    if found is None:
+        return False
+    is_own = isinstance(found, strangers.Own)
+    if as_json:
+        rows = {"entry": found.name, "state": "own stage" if is_own else "removed"}
+        told = {name: value for name, value in vars(found).items() if name != "name"}
+        print(json.dumps(rows | told, indent=2, ensure_ascii=False))
+    elif isinstance(found, strangers.Own):
+        print("\n".join(_told_own(found)))
+    else:
+        print("\n".join(_told_removed(found)))
+    return True
+
+
+def _told_own(found: strangers.Own) -> list[str]:
+    word = "would run it" if found.reasons else "finds it unchanged"
+    rows = [f"{found.name} is your own stage in dvc.yaml: DVC decides about it, and {word}"]
+    return [*rows, *_some(found.reasons), f"`dvc status {found.name}` asks DVC itself"]
+
+
+def _told_removed(found: strangers.Removed) -> list[str]:
+    rows = [f"{found.name} is no entry of params.yaml now"]
+    if found.execution:
+        rows.append(f"last run: {_clock(found.time or 0)}, {found.outcome} ({found.execution})")
+    else:
+        rows.append("it never ran here")
+    if found.recorded:
+        rows.append(f"the last commit whose dvc.lock has it: {found.recorded}")
+    if found.removed:
+        rows.append(f"removed from params.yaml by: {found.removed}")
+    elif found.committed:
+        rows.append("removed from params.yaml in the workspace; no commit has that yet")
+    else:
+        rows.append("no commit of this branch has it in params.yaml")
+    for path, md5 in found.outs.items():
+        here = "still there" if path in found.present else "not there, or changed"
+        rows.append(f"  {path}  md5 {md5}  {here}")
+    return [*rows, f"`deveno lineage {found.name}` shows how it was made"] if found.outs else rows
 
 
 def _as_json(name: str, now: explanation.Now, last: explanation.Last) -> dict[str, Any]:

@@ -269,10 +269,11 @@ def _manifest(records: Records, path: str, md5: str, evidence: Path) -> None:
 def _card(root: Path, found: Sequence[Found], folder: Path, lineage: Mapping[str, Any]) -> str:
     """Return the card that `report` made of this very artifact, else a plain one."""
     if len(found) == 1:
-        reference = found[0].path.split("/", 1)[1]
+        reference = found[0].path.partition("/")[2] or found[0].path
         for card in sorted(root.glob(f"{CARDS}/{reference}/README.md")):
             text = card.read_text(encoding="utf-8")
-            files = [path for _, path in hashes.files(folder / found[0].path)]
+            place = folder / found[0].path
+            files = [path for _, path in hashes.files(place)] if place.is_dir() else [place]
             if any(canonical.file_digest(path) in text for path in files):
                 return text
     return plain_card(lineage)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.core import canonical, dvcfile, dvclock, machine, origins, references, yamlfile
+from stages.core import canonical, dvcfile, dvclock, machine, origins, references, shapes, yamlfile
 from stages.core.errors import ArtifactError, DeclarationError
 from stages.core.hashes import Hashes
 from stages.core.references import PARAMS, Entry
@@ -92,7 +92,7 @@ class Fingerprints:
                 continue
             if file not in self._files:
                 self._files[file] = self._read(file)
-            values = {name: _lookup(self._files[file], name) for name in wanted}
+            values = {name: lookup(self._files[file], name) for name in wanted}
             found[file] = {name: value for name, value in values.items() if value is not None}
         return found
 
@@ -111,7 +111,8 @@ class Fingerprints:
         return dict(yamlfile.plain(yamlfile.read(self.root / file)))
 
 
-def _lookup(data: Any, dotted: str) -> Any:
+def lookup(data: Any, dotted: str) -> Any:
+    """Return the value under a dotted name, or None."""
     for part in dotted.split("."):
         if not isinstance(data, Mapping) or part not in data:
             return None
@@ -132,7 +133,7 @@ def locks(root: Path) -> dict[str, dict[str, Any]]:
 def from_lock(recorded: Mapping[str, Any]) -> Lock:
     """Return the comparable part of an entry as dvc.lock records it."""
     return {
-        "cmd": recorded.get("cmd"),
+        "cmd": shapes.command(recorded.get("cmd")),
         "deps": {row["path"]: row.get("md5") for row in recorded.get("deps") or []},
         "params": recorded.get("params") or {},
     }

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.core import yamlfile
+from stages.core import shapes, yamlfile
 from stages.core.errors import DevenoError
 
 NAME = re.compile(r"^  (\S.*):$", re.MULTILINE)
@@ -162,7 +162,7 @@ def _parsed(body: Mapping[str, Any]) -> tuple[str, dict[str, str], dict[str, str
         for row in rows("outs")
         if isinstance(row.get("size"), int)
     }
-    return str(body.get("cmd") or ""), column("deps"), column("outs"), sizes
+    return str(shapes.command(body.get("cmd")) or ""), column("deps"), column("outs"), sizes
 
 
 def history(root: Path) -> Iterator[tuple[str, str]]:

@@ -63,6 +63,11 @@ def stages(document: Mapping[str, Any]) -> dict[str, Any]:
     return {str(name): body for name, body in found.items()}
 
 
+def command(value: Any) -> Any:
+    """Return a command as one text: a user's own stage may have several, one after another."""
+    return "\n".join(map(str, value)) if isinstance(value, list) else value
+
+
 def is_ours(body: Mapping[str, Any]) -> bool:
     """Return whether the body of a stage, or an entry of dvc.lock, runs one of our stages."""
     return str(body.get("cmd", "")).startswith(OURS)

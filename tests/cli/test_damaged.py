@@ -90,13 +90,15 @@ SETTINGS = {
 class Workspace:
     """A small project with a run behind it, kept to be put back after every blow."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, sizes: bool = False) -> None:
         self.root = toys.workspace_at(root, PARAMS)
         (root / ".gitignore").write_text("/data/\n/.deveno/\n/.dvc/cache\n/.dvc/tmp\n/bundles/\n")
         (root / ".dvc").mkdir()
         (root / ".dvc/config").touch()
         dvcfile.sync(root)
         record(root)
+        if sizes:
+            self._sizes()
         git(root, "init", "-q", "-b", "main")
         git(root, "add", "-A")
         git(root, "commit", "-qm", "one")
@@ -110,6 +112,15 @@ class Workspace:
             )  # fmt: skip
             opened.close("ok", outputs=[{**row, "size_bytes": 3} for row in entry["outs"]])
         self.known = self.state()
+
+    def _sizes(self) -> None:
+        """Note the sizes of all outputs, as DVC does."""
+        lock = yamlfile.plain(yamlfile.read(self.root / "dvc.lock"))
+        for body in lock["stages"].values():
+            for row in body["outs"]:
+                found = [path for path in (self.root / row["path"]).rglob("*") if path.is_file()]
+                row |= {"size": sum(path.stat().st_size for path in found), "nfiles": len(found)}
+        yamlfile.write(self.root / "dvc.lock", lock)
 
     def state(self) -> dict[str, bytes]:
         """Return every file but git's own, remembered hashes and bundles."""
@@ -135,19 +146,24 @@ class Workspace:
         (self.root / name).write_bytes(data)
 
 
+def install(patch: pytest.MonkeyPatch) -> None:
+    """Put the toys in the place of our stages; they are no package that could be looked through."""
+    toys.install(patch)
+    patch.setenv("DEVENO_TRACKING", "off")
+    closure = imports.Closure(files=("stages/copy.py",), packages=("pydantic",))
+    patch.setattr(imports, "import_graph", lambda: None)
+    patch.setattr(imports, "closure", lambda stage, graph, root: closure)
+    patch.setattr(
+        environment,
+        "versions_of",
+        lambda names, root: dict.fromkeys(names, version("pydantic")),
+    )
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Iterator[Workspace]:
     with pytest.MonkeyPatch.context() as patch:
-        toys.install(patch)
-        patch.setenv("DEVENO_TRACKING", "off")
-        closure = imports.Closure(files=("stages/copy.py",), packages=("pydantic",))
-        patch.setattr(imports, "import_graph", lambda: None)  # the toys are no package
-        patch.setattr(imports, "closure", lambda stage, graph, root: closure)
-        patch.setattr(
-            environment,
-            "versions_of",
-            lambda names, root: dict.fromkeys(names, version("pydantic")),
-        )
+        install(patch)
         found = Workspace(tmp_path_factory.mktemp("damaged") / "project")
         patch.chdir(found.root)
         yield found

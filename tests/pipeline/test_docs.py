@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+
+from stages.cli import command as cli
+from stages.core.errors import DevenoError
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "lineage.md"
@@ -45,6 +50,72 @@ def test_every_kind_of_command_is_told_what_it_must_say():
     assert len(rows) >= 18
     for start in EXPECTED:
         assert any(row.startswith(start) for row in rows), f"{start} is not on the page"
+
+
+PAGES = (PAGE, ROOT / "README.md")
+INLINE = re.compile(r"(?<!`)`((?:deveno|dvc) [^`]+)`(?!`)")
+FENCED = re.compile(r"^(?:\$ )?((?:deveno|dvc) [^#\n]*)", re.MULTILINE)
+
+
+def mentioned(text: str) -> list[str]:
+    """Return every command of ours or DVC's that a page mentions in prose or in a block."""
+    blocks = re.findall(r"^```[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    fenced = [row for block in blocks for row in FENCED.findall(block)]
+    return [" ".join(row.split()) for row in [*INLINE.findall(prose), *fenced]]
+
+
+def wrong(text: str, dvc: argparse.ArgumentParser) -> str | None:
+    """Return what is wrong with a mentioned command: its verb, an option, a value; None if nothing.
+
+    `[--from raw\\|parents]` stands for `--from raw`, `N` for a number, `NAME...` for a name.
+    """
+    plain = re.sub(r"\\?\|[^\s\]]+", "", re.sub(r"\$\(.*\)", "x", text))
+    words = shlex.split(plain.replace("[", "").replace("]", "").replace("...", ""))
+    program, *rest = ["1" if word == "N" else word for word in words]
+    parser = cli._parser() if program == "deveno" else dvc
+    while sub := next((a for a in parser._actions if isinstance(a.choices, dict)), None):
+        if not rest:
+            return None
+        if rest[0] not in sub.choices:
+            return f"{program} knows no {rest[0]!r}"
+        parser, rest = sub.choices[rest[0]], rest[1:]
+    for word in rest:
+        if word.startswith("-") and word.partition("=")[0] not in parser._option_string_actions:
+            return f"{parser.prog} has no option {word}"
+    if program == "deveno" and any(not word.startswith("-") for word in rest):
+        try:
+            cli._parsed([*words[1:2], *rest])
+        except DevenoError as error:
+            return error.what
+    return None
+
+
+@pytest.fixture(scope="module")
+def dvc_parser() -> argparse.ArgumentParser:
+    from dvc.cli.parser import get_main_parser
+
+    return get_main_parser()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_a_page_mentions_exists(page, dvc_parser):
+    rows = mentioned(page.read_text("utf-8"))
+    assert len(rows) > 3
+    assert {row: told for row in rows if (told := wrong(row, dvc_parser))} == {}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "deveno lineaje models/x", "deveno lineage x --everything", "deveno gc --keep many",
+        "deveno rebuild x --from nowhere", "deveno compare A", "dvc exp runn", "dvc reproo",
+        "dvc repro --nope",
+    ],
+)  # fmt: skip
+def test_a_planted_command_that_does_not_exist_is_found(row, dvc_parser):
+    text = f"Prose with `{row}` in it.\n```console\n$ {row}\n```\n"
+    assert [wrong(one, dvc_parser) is None for one in mentioned(text)] == [False, False]
 
 
 @pytest.mark.tools

@@ -39,7 +39,7 @@ svg text { font: 11px ui-sans-serif, sans-serif; fill: var(--soft); }
 .table { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .88rem; }
 th { text-align: left; font-weight: 600; } th, td { padding: .35rem .7rem .35rem 0;
   border-bottom: 1px solid var(--rule); vertical-align: top; }
-td.what { min-width: 260px; } td b { white-space: nowrap; }
+td.what { min-width: 260px; } td b, td:first-child { white-space: nowrap; }
 b.slower, b.failed { color: var(--slower); } b.faster { color: var(--faster); }
 b.same { color: var(--same); } b.skipped, b.cancelled, b.begun { color: var(--soft); }
 """
@@ -77,7 +77,8 @@ def _summary(nights: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str
     return (
         f"<p>{len(nights)} nights, {len(measured)} measured. The last measured one is"
         f" <b class='{last['verdict']}'>{last['verdict']}</b>:"
-        f" {_text(last['baseline_title'])} against {_text(last['candidate_title'])}.</p>"
+        f" {_text(last['candidate_title'])}, against the last good"
+        f" {_text(last['baseline_title'])}.</p>"
         "<p>A ratio is the candidate over the last good commit, both measured at once on one core;"
         f" above 1 is slower or larger. Within {100 * rule['margin']:g} % is called same (the"
         f" band). At most {100 * rule['alpha']:g} % of nights may cry wolf. A hollow point is"
@@ -87,17 +88,17 @@ def _summary(nights: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str
 
 
 def _artifact(name: str, measured: Sequence[Mapping[str, Any]]) -> str:
-    points = []
-    standing = 0.0
+    points: list[dict[str, Any]] = []
+    levels: dict[str, float] = {}  # of commits, as logarithms: the first baseline's is 0
     for number, night in enumerate(measured, 1):
         found = [row for row in night["metrics"] if row["artifact"] == name and row["primary"]]
         if not found:
             continue
         row = found[0]
-        since = standing + math.log(row["ratio"])
+        start = levels.setdefault(night["baseline"], points[-1]["since"] if points else 0.0)
+        since = start + math.log(row["ratio"])
         points.append({**row, "night": number, "since": since, "day": night["time"][5:10]})
-        if night["verdict"] != "slower" and not night["blind"]:
-            standing += math.log(row["ratio"])
+        levels.setdefault(night["candidate"], since)
     points = points[-SHOWN:]
     metric, margin = points[-1]["metric"], measured[-1]["rule"]["margin"]
     return (
@@ -105,7 +106,7 @@ def _artifact(name: str, measured: Sequence[Mapping[str, Any]]) -> str:
         + _figure(
             _ratios(points, margin), f"{metric}: ratio to the last good commit, with its interval"
         )
-        + _figure(_trend(points), f"{metric}: all nights multiplied, so that slow creep shows")
+        + _figure(_trend(points), f"{metric}: from commit to commit, so that slow creep shows")
         + "</div>"
     )
 
@@ -188,7 +189,8 @@ def _svg(parts: Sequence[str]) -> str:
 
 
 def _table(nights: Sequence[Mapping[str, Any]]) -> str:
-    rows = "".join(_row(night) for night in reversed(nights))
+    told = sorted(nights, key=lambda night: str(night.get("time", "")))
+    rows = "".join(_row(night) for night in reversed(told))
     return (
         "<h2>Every night</h2><div class='table'><table><tr><th>when (UTC)</th><th></th>"
         f"<th>last good \u2192 candidate</th><th>what was found</th><th>min</th></tr>{rows}"

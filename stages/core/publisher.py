@@ -5,7 +5,8 @@ per tracking address:
 
     .deveno/published/<address>/<stage>@<key>/<file name>.json    {run, offset, done}
 
-so a killed publisher, a dead server and a store that was deleted are all made good later, once.
+so a killed publisher, a dead server and a store that was deleted are all made good later, once
+(`stages.core.progress`).
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core import canonical, energy, journal
+from stages.core import canonical, energy, journal, progress
 from stages.core.journal import FLOWS, Event, Tail
+from stages.core.progress import Progress
 from stages.core.succession import beyond, resumed_at, superseded_after, went_on
 
 if TYPE_CHECKING:
@@ -144,23 +145,6 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-@dataclass
-class Progress:
-    """How far one journal is published."""
-
-    path: Path
-    run: str | None = None
-    offset: int = 0
-    done: bool = False
-    failures: int = 0
-    not_before: float = 0.0
-
-    def save(self) -> None:
-        """Write it down, whole or not at all."""
-        row = {"run": self.run, "offset": self.offset, "done": self.done}
-        canonical.write_json(self.path, row)
-
-
 class Publisher:
     """Reads what is new in every journal and gives it to the store."""
 
@@ -186,14 +170,18 @@ class Publisher:
     def step(self) -> bool:
         """Publish what is new; return whether somebody still writes or waits for another try."""
         alive = False
-        for path in self.pending():
-            execution = journal.load(path)
-            if execution is None:
-                continue  # created and not begun; a crash there leaves nothing to tell
-            if self.store is None:
-                from stages.core.tracking import Store
+        pending = self.pending()
+        if self.store is None and (pending or self.folder.exists()):
+            from stages.core.tracking import Store
 
-                self.store = Store(self.home)
+            self.store = Store(self.home)
+            if progress.of_another(self.folder, self.store.identity):
+                self.known.clear()  # somebody made a new one in its place: it gets everything
+                pending = self.pending()
+        for path in pending:
+            execution = journal.load(path)
+            if execution is None or self.store is None:
+                continue  # created and not begun; a crash there leaves nothing to tell
             at = self.known[path]
             alive = alive or execution.alive or at.failures > 0
             if time.monotonic() < at.not_before:
@@ -212,16 +200,10 @@ class Publisher:
     def _journals(self) -> Iterator[Path]:
         for path in journal.folder(self.home).glob("*/*.jsonl"):
             if path not in self.known:
-                self.known[path] = self._load(self.folder / path.parent.name / f"{path.stem}.json")
+                place = self.folder / path.parent.name / f"{path.stem}.json"
+                self.known[path] = progress.load(place)
             if not self.known[path].done and self.known[path].failures < MAX_FAILURES:
                 yield path
-
-    def _load(self, path: Path) -> Progress:
-        try:
-            row = json.loads(path.read_text(encoding="utf-8"))
-            return Progress(path, row["run"], int(row["offset"]), bool(row["done"]))
-        except (OSError, ValueError, KeyError):
-            return Progress(path)
 
     def _publish(self, at: Progress, execution: journal.Execution, store: Store) -> None:
         """Publish one journal from where it was left."""

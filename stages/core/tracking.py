@@ -110,6 +110,11 @@ class Store:
         self.experiment = self._experiment((home / "mlartifacts").as_uri() if local else None)
         self._parents: dict[str, str] = {}
 
+    @property
+    def identity(self) -> str:
+        """What tells this store from another that lies where it lay: when our experiment began."""
+        return f"{self.experiment} {self.client.get_experiment(self.experiment).creation_time}"
+
     def _experiment(self, artifacts: str | None) -> str:
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.request
@@ -175,6 +176,35 @@ def test_however_a_night_ends_its_row_says_why(tmp_path):
         ("failed", history.LOST),
     ]
     assert "free some space" in page.write(home).read_text()
+
+
+def measured(baseline: str, candidate: str, ratio: float, day: int) -> dict:
+    """A row of history."""
+    word = "slower" if ratio > 1.02 else "same"
+    metric = {
+        "artifact": "x", "metric": "tag_cpu_ms", "verdict": word, "ratio": ratio, "primary": True,
+        "low": ratio, "high": ratio, "blind": False, "baseline": 1.0, "candidate": ratio,
+    }  # fmt: skip
+    return {
+        "night": f"n{day}", "state": "measured", "verdict": word, "blind": [], "metrics": [metric],
+        "baseline": baseline, "candidate": candidate, "time": f"2026-01-{day:02}T03:00:00+00:00",
+        "baseline_title": f"commit {baseline}", "candidate_title": f"commit {candidate}",
+        "rule": {"margin": 0.02, "alpha": 0.01}, "minutes": 1, "reason": "",
+    }  # fmt: skip
+
+
+def test_the_page_follows_commits_and_tells_nights_by_their_time():
+    """A slow commit measured twice counts once; one accepted by hand stays in the trend."""
+    nights = [
+        measured("aa", "aa", 1.001, 1), measured("aa", "bb", 1.05, 2),
+        measured("aa", "cc", 1.05, 4), measured("cc", "dd", 1.04, 5),
+        {"night": "n3", "state": "skipped", "reason": "no slot", "time": "2026-01-03T03:00:00"},
+    ]  # fmt: skip
+    drawn = page.drawn(nights)
+    trend = re.findall(r"<title>01-0(\d): ([\d.]+)</title>", drawn)
+    assert trend == [("1", "1.0010"), ("2", "1.0500"), ("4", "1.0500"), ("5", "1.0920")]
+    assert re.findall(r"<tr><td>2026-01-0(\d)", drawn) == ["5", "4", "3", "2", "1"]
+    assert "<b class='slower'>slower</b>: commit dd, against the last good commit cc" in drawn
 
 
 def test_a_torn_line_costs_no_other(tmp_path):

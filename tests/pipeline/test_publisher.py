@@ -106,6 +106,26 @@ def test_a_deleted_store_is_filled_again(home):
     assert len(runs(home)) == 1
 
 
+def test_a_store_that_somebody_else_made_anew_gets_everything(home, monkeypatch):
+    """As `mlflow ui` makes one where there is none: what is noted as sent is not in that."""
+    run_entry(home)
+    publish(home)
+    real, sent = tracking.Store.execution, []
+
+    def execution(self, start) -> str:
+        sent.append(start["execution"])
+        return real(self, start)
+
+    monkeypatch.setattr(tracking.Store, "execution", execution)
+    publish(home)
+    assert sent == []  # it is the same store
+    monkeypatch.setattr(tracking.Store, "identity", "1 at another time")
+    publish(home)
+    publish(home)
+    assert len(sent) == 1
+    assert not list((home / ".deveno/published").glob("*.gone"))
+
+
 def test_a_journal_the_store_refuses_does_not_hold_the_others(home, monkeypatch, caplog):
     run_entry(home, key="bad")
     run_entry(home, key="good")

@@ -110,7 +110,10 @@ def _figures(name: str, told: Row) -> Iterator[str]:
         for row in told["rows"]
         if "refused" not in row and row["a"] != row["b"]
     ]
-    yield from _rows(name, rows)
+    if not rows and any("refused" in row for row in told["rows"]):
+        yield f"{name}  the same where they compare"
+    else:
+        yield from _rows(name, rows)
     yield from _obstacles((row["name"], row["refused"]) for row in told["rows"] if "refused" in row)
     if told.get("note"):
         yield f"  {told['note']}"

@@ -67,15 +67,10 @@ def _one_sided(a: Record, b: Record, left: bool) -> str:
     """Return that only one of two records has a figure, and which task or objective each has."""
     told = f"only {(a if left else b).entry} has it"
     kinds = [
-        next((kind for name in ("task", "objective") if (kind := _kind(one, name))), "")
+        next((kind for name in ("task", "objective") if (kind := terms.kind(one, name))), "")
         for one in (a, b)
     ]
     return f"{told} ({kinds[0]} and {kinds[1]})" if kinds[0] != kinds[1] else told
-
-
-def _kind(record: Record, name: str) -> str:
-    given = record.values.get(name)
-    return str(given.get("kind", "")) if isinstance(given, Mapping) else str(given or "")
 
 
 def _signed(contents: Contents, a: Record, b: Record) -> dict[str, str]:

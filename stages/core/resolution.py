@@ -1,7 +1,7 @@
 """What a path, a hash or an entry means among the records.
 
 Tried in order: an entry's name, `REV:path`, a path in the workspace, the content of a file or
-folder that lies anywhere, a bundle, a hash or a unique beginning of one.
+folder that lies anywhere, a bundle, a hash or a unique beginning of one. MLflow is asked last.
 """
 
 from __future__ import annotations

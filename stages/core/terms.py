@@ -149,7 +149,10 @@ def _pretrained(contents: Contents, record: Record, figure: str) -> list[Terms]:
     text = _split(contents, record, "held-out text", tokens, "valid")
     rows, total = _measured(contents, record, tokens)
     terms = [text, *predicted, Term("rows measured", f"{rows}", f"{rows}")]
-    if re.fullmatch("valid_(loss_nats|perplexity)", figure) and _masks(record):
+    if (
+        re.fullmatch("valid_(loss_nats|perplexity)", figure)
+        and kind(record, "objective") == "masked"
+    ):
         # Which tokens are hidden is drawn part by part of the held-out rows.
         parts = -(-rows // int(record.values.get("batch_rows") or 1))
         terms.append(Term("parts in which tokens are hidden", f"{parts}", f"{parts}"))
@@ -183,8 +186,10 @@ def _measured(contents: Contents, record: Record, tokens: str) -> tuple[int, int
     return (wanted, None) if total is None else (min(wanted, int(total)), int(total))
 
 
-def _masks(record: Record) -> bool:
-    return (record.values.get("objective") or {}).get("kind") == "masked"
+def kind(record: Record, name: str) -> str:
+    """Return the kind of a choice among an entry's values, such as its task; or an empty text."""
+    given = record.values.get(name)
+    return str(given.get("kind", "")) if isinstance(given, Mapping) else str(given or "")
 
 
 def _finetuned(contents: Contents, record: Record, figure: str) -> list[Terms]:
@@ -208,7 +213,8 @@ def _finetuned(contents: Contents, record: Record, figure: str) -> list[Terms]:
 
 def _ported(contents: Contents, record: Record, figure: str) -> list[Terms]:
     raw = _input(contents, record, "checkpoint", _path(record, "data/raw", "raw"))
-    return [[raw, value(record, "checkpoint"), value(record, "sentences")]]
+    file = value(record, "checkpoint")
+    return [[raw, Term("file", file.shown, file.whole), value(record, "sentences")]]
 
 
 def _exported(contents: Contents, record: Record, figure: str) -> list[Terms]:
@@ -230,16 +236,17 @@ def _benchmarked(contents: Contents, record: Record, figure: str) -> list[Terms]
 def _evaluated(contents: Contents, record: Record, figure: str) -> list[Terms]:
     """Return the terms of an evaluation whose signatures are gone, or of a count beside them."""
     values = record.values
-    task = {
-        name: one for name, one in (values.get("task") or {}).items() if name != "suffix_characters"
-    }
+    given = values.get("task")
+    given = given if isinstance(given, Mapping) else {"kind": given}
+    task = {name: one for name, one in given.items() if name != "suffix_characters"}
+    name = kind(record, "task")
     corpus = _path(record, "data/corpora", "data")
     terms = [
-        Term("task", str(task.get("kind")), canonical.line(task) if task else ""),
+        Term("task", name or "not recorded", canonical.line(task) if name else ""),
         value(record, "split"),
         _split(contents, record, "data", corpus, re.escape(str(values.get("split") or "test"))),
     ]
-    if task.get("kind") == "language-modelling":  # per token of a vocabulary, hidden by the seed
+    if name == "language-modelling":  # per token of a vocabulary, hidden by the seed
         terms += [_vocabulary_of(contents, record, _path(record, "models", "model")),
                   value(record, "seed")]  # fmt: skip
     return [terms]

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from stages.core import figures, terms
-from tests.core.worlds import World
+from tests.core.worlds import World, compared, metric
 
 CAUSAL = {"kind": "causal"}
 
@@ -16,21 +15,6 @@ CAUSAL = {"kind": "causal"}
 @pytest.fixture
 def world(tmp_path) -> World:
     return World(tmp_path / "world")
-
-
-def metric(told: dict, name: str) -> dict:
-    """Return a row of the metrics; a section refused as a whole stands for each of its rows."""
-    section = told["metrics"]
-    if "refused" in section:
-        return section
-    return next(row for row in section["rows"] if row["name"] == name)
-
-
-def compared(row: dict) -> bool:
-    assert ("refused" in row) != ("a" in row and "b" in row), (
-        "values and a refusal exclude each other"
-    )
-    return "a" in row
 
 
 @pytest.fixture
@@ -172,6 +156,19 @@ def test_tokenizers_compare_on_the_text_that_was_measured(world):
     assert compared(metric(told, "vocabulary_tokens"))
     told = world.compare("tokenizer@a", "tokenizer@c")
     assert compared(metric(told, "fertility_tokens_per_word")), "the split test is the same"
+    world.vocabulary("d", "eo", "words of dd", report_bytes=50)
+    told = world.compare("tokenizer@a", "tokenizer@d")
+    assert metric(told, "fertility_tokens_per_word")["refused"] == "report_bytes: 99 and 50"
+
+
+def test_where_nothing_is_held_out_a_tokenizer_was_measured_on_its_training_text(world):
+    for key, train in (("a", "t"), ("b", "t"), ("c", "u")):
+        world.corpora(key, train=train, valid="", test="")
+        world.vocabulary(key, key, f"words of {key}")
+    told = world.compare("tokenizer@a", "tokenizer@b")
+    assert compared(metric(told, "fertility_tokens_per_word"))
+    told = world.compare("tokenizer@a", "tokenizer@c")
+    assert not compared(metric(told, "fertility_tokens_per_word"))
 
 
 def test_a_ratio_to_a_foreign_vocabulary_needs_the_same_reference(world):
@@ -207,6 +204,9 @@ def test_corpora_count_documents_or_sentences(world):
     world.corpora("fr", valid="ww")
     told = world.compare("refine@eo", "refine@pos")
     assert told["metrics"] == {"refused": "kind: text and labelled"}
+    world.corpora("lines", documents="line")
+    told = world.compare("refine@eo", "refine@lines")
+    assert told["metrics"] == {"refused": "documents: absent and line"}
     assert compared(metric(world.compare("refine@eo", "refine@fr"), "documents_kept"))
 
 
@@ -233,6 +233,7 @@ def finetuned(world: World, key: str, data: str, task: object = "token-classific
         ({"data": "pos", "seed": 2, "learning_rate": 9}, "", ""),
         ({"data": "pos", "max_sentences": 400, "max_valid_sentences": 3}, "", ""),
         ({"data": "pos", "max_sentences": 2, "seed": 2}, "", "sentences of it: all and 2"),
+        ({"data": "pos", "max_length": 9}, "", "max_length: 0 and 9"),
         ({"data": "pos", "max_valid_sentences": 2}, "sentences of it: all and 2", ""),
         ({"data": "ner"}, "held-out data: data/corpora/pos (", "training data: "),
         ({"data": "grown"}, "", "training data: data/corpora/pos ("),
@@ -256,136 +257,67 @@ def test_fine_tunings_compare_by_task_and_sentences(world, b, valid, train):
     assert compared(metric(told, "train_words"))
 
 
-def test_ratios_of_exports_belong_to_one_parent(world):
-    for key in ("pos", "ner"):
-        world.material(f"models/finetuned/{key}", model__bin=key)
-    for key, model, ratio in (("a", "pos", 0.3), ("b", "pos", 1.0), ("c", "ner", 0.3)):
-        figures = {"size_bytes": 10, "size_ratio_to_fp32": ratio}
-        metrics = world.file(f"metrics/export/{key}.json", figures)
-        values = {"model": f"finetuned/{model}", "quantize": {"kind": key}, "task": "auto"}
-        world.entry(f"export@{key}", [f"models/finetuned/{model}"], values, [metrics])
-    assert compared(metric(world.compare("export@a", "export@b"), "size_ratio_to_fp32"))
-    told = world.compare("export@a", "export@c")
-    refused = metric(told, "size_ratio_to_fp32")["refused"]
-    assert refused.startswith("share of: models/finetuned/pos (")
-    assert " and models/finetuned/ner (" in refused
-    assert metric(told, "size_bytes") == {"name": "size_bytes", "a": 10, "b": 10}
+@pytest.mark.parametrize(("sentences", "same"), [(2, False), (3, True), (0, True)])
+def test_a_seed_that_draws_the_training_sentences_is_a_term(world, sentences, same):
+    world.corpora("pos", train="ttt", valid="vvv", kind="labelled")
+    for key, seed in (("a", 1), ("b", 2)):
+        finetuned(world, key, "pos", max_sentences=sentences, seed=seed)
+    told = world.compare("finetune@a", "finetune@b")
+    assert compared(metric(told, "loss_nats")) == same
+    assert compared(metric(told, "valid_accuracy_fraction"))
 
 
 @pytest.mark.parametrize(
     ("b", "why"),
     [
-        ({"rounds": 9, "second": "exported/x"}, ""),
-        ({"batches": [1, 8]}, "batches: [1] and [1,8]"),
-        ({"lengths": [64]}, "lengths: [16] and [64]"),
-        ({"threads_grid": [2]}, "threads_grid: [1] and [2]"),
-        ({"model": "finetuned/ner"}, "ratio to: models/finetuned/pos ("),
+        ({"batch_size": 9}, ""),
+        ({"raw": "fr"}, "checkpoint: data/raw/eo ("),
+        ({"sentences": 5}, "sentences: 0 and 5"),
+        ({"checkpoint": "last.pt"}, "file: best.pt and last.pt"),
     ],
 )
-def test_benchmarks_compare_on_one_grid_to_one_model(world, b, why):
-    for key in ("pos", "ner"):
-        world.material(f"models/finetuned/{key}", model__bin=key)
-    grid = {"model": "finetuned/pos", "batches": [1], "lengths": [16], "threads_grid": [1]}
+def test_ports_compare_of_one_checkpoint(world, b, why):
+    for key in ("eo", "fr"):
+        world.material(f"data/raw/{key}", files__pt=key)
     for key, more in (("a", {}), ("b", b)):
-        figures = {"int8_latency_ratio": 0.5, "int8_size_bytes": 3}
-        values = {**grid, **more}
-        world.entry(
-            f"benchmark@{key}", [f"models/{values['model']}"], values,
-            [world.file(f"metrics/benchmark/{key}.json", figures)],
-            **{"machine.yaml": {"cpu_model": "one"}},
-        )  # fmt: skip
-    told = world.compare("benchmark@a", "benchmark@b")
-    row = metric(told, "int8_latency_ratio")
+        values = {"raw": "eo", "sentences": 0, "checkpoint": "best.pt", "batch_size": 1, **more}
+        figures = {"beam1_equal_sentences": 300, "copied_tensors": 87}
+        metrics = world.file(f"metrics/port/{key}.json", figures)
+        world.entry(f"port@{key}", [f"data/raw/{values['raw']}"], {**values, "n": key}, [metrics])
+    told = world.compare("port@a", "port@b")
+    row = metric(told, "beam1_equal_sentences")
     assert compared(row) == (not why)
     assert why in row.get("refused", "")
-    assert compared(metric(told, "int8_size_bytes"))
-
-
-def test_metrics_of_an_evaluation_obey_the_signatures_of_its_scores(world):
-    """The numbers in metrics/ are the scores under another name: they cannot say more."""
-    world.evaluation("x", [2, 1])
-    world.evaluation("same", [1, 1])
-    world.evaluation("other", [1, 1], data="bb")
-    assert compared(metric(world.compare("evaluate@x", "evaluate@same"), "accuracy_fraction"))
-    told = world.compare("evaluate@x", "evaluate@other")["metrics"]
-    assert told == {"refused": "they were scored on other samples (aa and bb)"}
-
-
-@pytest.mark.parametrize("data", ["pos", "ner", "grown"])
-def test_metrics_of_evaluations_whose_scores_are_gone_go_by_what_was_read(world, data):
-    world.corpora("pos", test="e")
-    world.corpora("ner", test="n")
-    world.corpora("grown", train="tttt", test="e")
-    for key, corpus in (("a", "pos"), ("b", data)):
-        values = {"data": corpus, "split": "test", "task": {"kind": "token-classification"}}
-        metrics = world.file(f"metrics/evaluate/{key}.json", {"accuracy_fraction": 0.5})
-        world.entry(
-            f"evaluate@{key}", [f"data/corpora/{corpus}"], {**values, "model": key}, [metrics]
-        )
-    told = world.compare("evaluate@a", "evaluate@b")
-    assert compared(metric(told, "accuracy_fraction")) == (data != "ner")
-    assert told["scores"] == {"refused": "the scores of evaluate@a are gone"}
-
-
-def test_what_nobody_recorded_is_like_nothing_else(world):
-    for key in ("a", "b"):
-        figures = {"valid_loss_nats": 1.0, "parameters": 3}
-        metrics = world.file(f"metrics/pretrain/{key}.json", figures)
-        world.entry(f"pretrain@{key}", [], {"tokens": "eo", "name": key}, [metrics])
-    told = world.compare("pretrain@a", "pretrain@b")
-    assert "data/tokens/eo, not recorded" in metric(told, "valid_loss_nats")["refused"]
-    assert compared(metric(told, "parameters"))
-
-
-def test_a_stage_of_the_users_own_compares_where_it_read_the_same(world):
-    for key in ("eo", "fr"):
-        world.corpora(key, train=key)
-    for key, corpus in (("a", "eo"), ("b", "eo"), ("c", "fr")):
-        metrics = world.file(f"metrics/nap/{key}.json", {"depth": 3, "size_bytes": 4})
-        world.entry(f"nap@{key}", [f"data/corpora/{corpus}"], {"name": key}, [metrics])
-    assert compared(metric(world.compare("nap@a", "nap@b"), "depth"))
-    told = world.compare("nap@a", "nap@c")
-    assert not compared(metric(told, "depth"))
-    assert compared(metric(told, "size_bytes"))
+    assert compared(metric(told, "copied_tensors"))
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "why"),
+    ("b", "why"),
     [
-        ("token:byte|tokenizer:x|data:d", "token:byte|tokenizer:y|data:d", ""),
-        ("token:every|tokenizer:x|data:d", "token:every|tokenizer:y|data:d", "tokenizer x and y"),
-        ("token:byte|tokenizer:x|data:d", "token:byte|tokenizer:y|data:e", "other samples"),
-        ("token:each|tokenizer:x|data:d", "token:each|tokenizer:y|data:d", "tokenizer x and y"),
-        ("token:masked|data:d|seed:1", "token:masked|data:d|seed:2", "seed 1 and 2"),
-        ("unit:word|data:d|seed:1", "unit:word|data:d|seed:2", ""),
-        ("token:masked|data:d", "token:every|data:d", "token masked and every"),
+        ({}, ""),
+        ({"resamples": 9}, ""),
+        ({"seed": 2}, "seed: 1 and 2"),
+        ({"split": "valid"}, "split: test and valid"),
+        ({"task": {"kind": "language-modelling", "mask_fraction": 0.3}}, "task: "),
+        ({"model": "pretrained/xyz"}, "vocabulary: models/tokenizers/abc ("),
+        ({"model": "ported/unknown"}, "of models/ported/unknown, not recorded"),
     ],
 )
-def test_signatures(a, b, why):
-    found = figures.incomparable(a, b)
-    assert why in found
-    assert bool(found) == bool(why)
-
-
-@pytest.mark.parametrize(
-    ("unit", "interval", "said"),
-    [
-        ("fraction", [0.1, 0.2], "a is better"),
-        ("nats", [0.1, 0.2], "b is better"),
-        ("bits/byte", [-0.2, -0.1], "a is better"),
-        ("points", [-0.2, -0.1], "b is better"),
-        ("points", [-0.2, 0.1], "not told apart"),
-        ("fraction", [0.0, 0.1], "not told apart"),
-    ],
-)
-def test_a_verdict_needs_an_interval_that_leaves_no_doubt(unit, interval, said):
-    assert figures.verdict({"unit": unit, "interval": interval}) == said
-
-
-def test_part_of_a_folder_is_the_same_only_where_its_listing_is_known():
-    whole, other = terms.Term("x", "1", "1"), terms.Term("x", "2", "2")
-    assert whole.agrees(terms.Term("x", "1", "1", "p"))
-    assert not whole.agrees(other)
-    assert not terms.Term("x", "?", "").agrees(terms.Term("x", "?", ""))
-    assert terms.Term("x", "1", "1", "p").agrees(terms.Term("x", "2", "2", "p"))
-    assert not terms.Term("x", "1", "1", "p").agrees(other)
+def test_losses_of_evaluations_whose_scores_are_gone_need_one_vocabulary(two_texts, b, why):
+    world = two_texts
+    world.encoded("xyz", "eo", "xyz")
+    for key, tokens in (("abc", "eo"), ("other", "eo"), ("xyz", "xyz")):
+        folder = world.material(f"models/pretrained/{key}", model__bin=key)
+        tokenizer = "xyz" if key == "xyz" else "abc"
+        world.trained(key, tokens, tokenizer, outs=[folder])
+    world.material("models/ported/unknown", model__bin="?")
+    task = {"kind": "language-modelling", "mask_fraction": 0.15}
+    usual = {"data": "eo", "split": "test", "task": task, "seed": 1}
+    for key, model, more in (("a", "pretrained/abc", {}), ("b", "pretrained/other", b)):
+        values = {**usual, "model": model, **more}
+        metrics = world.file(f"metrics/evaluate/{key}.json", {"masked_loss_nats": 3.0})
+        deps = ["data/corpora/eo", f"models/{values['model']}"]
+        world.entry(f"evaluate@{key}", deps, values, [metrics])
+    row = metric(world.compare("evaluate@a", "evaluate@b"), "masked_loss_nats")
+    assert compared(row) == (not why)
+    assert why in row.get("refused", "")

@@ -176,3 +176,18 @@ class World:
         lines = {"a": a, "b": b, "only_a": [], "only_b": [], "compared": told}
         assert "\n".join(drawn(lines))
         return told[0] if len(told) == 1 else {one["a"]["entry"]: one for one in told}
+
+
+def metric(told: dict, name: str) -> dict:
+    """Return a row of the metrics; a section refused as a whole stands for each of its rows."""
+    section = told["metrics"]
+    if "refused" in section:
+        return section
+    return next(row for row in section["rows"] if row["name"] == name)
+
+
+def compared(row: dict) -> bool:
+    assert ("refused" in row) != ("a" in row and "b" in row), (
+        "values and a refusal exclude each other"
+    )
+    return "a" in row

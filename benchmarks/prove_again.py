@@ -123,7 +123,8 @@ class Again:
     def line_5(self) -> Line:
         """compare, explain, bundle, verify, adopt, each with planted faults."""
         return self.tests(
-            "tests/core/test_comparison.py", "tests/core/test_explanation.py",
+            "tests/core/test_comparison.py", "tests/core/test_terms.py",
+            "tests/core/test_figures.py", "tests/core/test_explanation.py",
             "tests/core/test_bundles.py", "tests/core/test_adoption.py",
             "tests/cli/test_comparing.py", "tests/pipeline/test_bundles.py",
         )  # fmt: skip

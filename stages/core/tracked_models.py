@@ -156,8 +156,8 @@ def _kept(home: Path) -> list[Kept]:
 
 
 def _model_runs(home: Path, wanted: str) -> set[str]:
-    """Return the runs that made the models of a name or an id."""
-    with contextlib.suppress(sqlite3.Error), _opened(home) as store:
+    """Return the runs that made the models of a name or an id; none of what is no text."""
+    with contextlib.suppress(sqlite3.Error, UnicodeEncodeError), _opened(home) as store:
         if store is not None:
             rows = store.execute(
                 "SELECT source_run_id FROM logged_models WHERE lifecycle_stage = 'active'"

@@ -182,6 +182,9 @@ def test_a_ratio_to_a_foreign_vocabulary_needs_the_same_reference(world):
     assert compared(metric(told, "fertility_tokens_per_word"))
     told = world.compare("tokenizer@a", "tokenizer@c")
     assert compared(metric(told, "length_against_foreign_ratio"))
+    world.vocabulary("d", "eo", "abcde", reference="corpora/en", vocab_size=8)
+    told = world.compare("tokenizer@a", "tokenizer@d")
+    assert metric(told, "length_against_foreign_ratio")["refused"] == "vocab_size: 9 and 8"
 
 
 def test_tokens_are_counted_of_one_text_or_in_one_unit(two_texts):
@@ -191,6 +194,9 @@ def test_tokens_are_counted_of_one_text_or_in_one_unit(two_texts):
     world.encoded("d", "held", "xyz")
     assert compared(metric(world.compare("encode@eo", "encode@b"), "train_tokens"))
     assert compared(metric(world.compare("encode@eo", "encode@c"), "train_tokens"))
+    world.encoded("e", "held", "abc", length=16)
+    told = world.compare("encode@eo", "encode@e")
+    assert metric(told, "train_tokens")["refused"].endswith("sequence_length: 8 and 16")
     told = world.compare("encode@eo", "encode@d")
     refused = metric(told, "train_tokens")["refused"]
     assert refused.startswith("text: data/corpora/eo (")

@@ -265,7 +265,7 @@ def _bundle(records: Records, folder: Path) -> Found:
         rows: list[dict[str, Any]] = list(told["entries"])
         entry = str(rows[-1]["entry"])
         lock = (folder / "dvc.lock").read_text(encoding="utf-8")
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise ArtifactError(
             f"the bundle's lineage cannot be read: {error}",
             str(folder / BUNDLE_FILE),

@@ -196,3 +196,22 @@ def test_explain_tells_what_is_known_of_a_removed_entry(made, capsys):
     assert shown["recorded"].endswith("one")
     assert shown["present"] == ["data/copied/b"]
     refused(capsys, "explain", "copy@nobody")
+
+
+def test_a_hostile_bundle_is_refused_and_holds_nobody_up(made, tmp_path, capsys):
+    told(capsys, "bundle", "copy@b", "--private", "--out", "good")
+    lock = (made.root / "good/dvc.lock").read_text()
+    for name in ("lineage.json", "dvc.lock", "SHA256SUMS", "data/copied/b/made.txt"):
+        place = shutil.copytree(made.root / "good", tmp_path / name.replace("/", "-"))
+        (place / name).unlink()
+        os.mkfifo(place / name)
+        for words in (["verify", str(place)], ["adopt", str(place), "it"]):
+            refused(capsys, *words)
+    for path in ("../../etc", "/etc"):
+        (made.root / "good/dvc.lock").write_text(lock.replace("data/copied/b", path))
+        assert command.main(["verify", "good"]) == 2
+        assert f"writes {path}, which leads out of the bundle" in capsys.readouterr().out
+    for text in ("[]", '"a"', "[" * 5000, '{"bundle": 1}'):
+        (made.root / "good/lineage.json").write_text(text)
+        for verb in ("verify", "lineage"):
+            refused(capsys, verb, "good")

@@ -10,6 +10,7 @@ they keep how something was made, not its bytes.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ COUNTED = ("refs/heads", "refs/tags", "refs/remotes", "refs/exps", "refs/stash")
 COPIES = (".dvc/tmp/exps", ".deveno/worktrees", "bundles")
 """Folders whose folders hold a dvc.lock of their own."""
 DVC_FILE = "*.dvc"
+HASH = re.compile(r"\bmd5: ['\"]?([0-9a-f]{32}(?:\.dir)?)\b")
 
 
 class Needs:
@@ -100,6 +102,8 @@ def _locked(folder: Path) -> Iterator[str]:
 
 
 def _outs(text: str) -> Iterator[str]:
+    if not lockfiles.is_plain(text):  # a conflict that was committed: whatever it names stays
+        yield from HASH.findall(text)
     for entry in lockfiles.split(text).values():
         yield from (oid for oid in entry.fields[2].values() if oid)
 
@@ -108,5 +112,7 @@ def _tracked(text: str) -> Iterable[str]:
     try:
         rows = yamlfile.plain(yamlfile.parse(text, ".dvc")).get("outs") or []
     except DevenoError:
-        return []
+        return HASH.findall(text)
+    if not isinstance(rows, list):
+        return HASH.findall(text)
     return [str(row["md5"]) for row in rows if isinstance(row, dict) and row.get("md5")]

@@ -14,6 +14,7 @@ from stages.cli import command
 from stages.core import canonical, dvclock, hashes, kinds, specimens, yamlfile
 from stages.core.errors import ArtifactError
 from stages.core.hashes import Hashes
+from stages.core.needs import Needs
 from stages.core.records import Records
 from tests.cli.test_damaged import Workspace, install
 from tests.core.recorded import git
@@ -196,6 +197,24 @@ def test_explain_tells_what_is_known_of_a_removed_entry(made, capsys):
     assert shown["recorded"].endswith("one")
     assert shown["present"] == ["data/copied/b"]
     refused(capsys, "explain", "copy@nobody")
+
+
+def test_gc_keeps_what_a_damaged_lock_of_a_branch_names(made):
+    root = made.root
+    whole = (root / "dvc.lock").read_text()
+    wanted = set(Needs(root, Records(root), 1).hashes)
+    damaged = whole.replace("md5: ", "\n<<<<<<< HEAD\n      md5: ")
+    git(root, "checkout", "-q", "-b", "torn")
+    (root / "dvc.lock").write_text(damaged)
+    git(root, "commit", "-qam", "torn")
+    git(root, "checkout", "-q", "--orphan", "empty")
+    (root / "dvc.lock").unlink()
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "nothing made")
+    git(root, "branch", "-qD", "main")
+    records = Records(root)
+    records.by_entry.clear()  # no order of makings: the branch alone names them
+    assert wanted <= Needs(root, records, 1).hashes
 
 
 def test_a_hostile_bundle_is_refused_and_holds_nobody_up(made, tmp_path, capsys):

@@ -162,9 +162,10 @@ def test_a_run_with_nothing_to_do_starts_no_server_and_no_dvc(project, monkeypat
 
 
 def test_run_refuses_when_the_disk_is_too_small(project):
+    huge = {"path": "data/naps/quick", "size_bytes": 10**16}
     rows = [
         {"event": "start", "execution": "nap@quick/x", "fingerprint": "f", "time": 1},
-        {"event": "end", "outcome": "ok", "durations": {}, "outputs": [{"size_bytes": 10**16}]},
+        {"event": "end", "outcome": "ok", "durations": {}, "outputs": [huge]},
     ]
     folder = project.root / ".deveno/journal/nap@quick"
     folder.mkdir(parents=True)

@@ -99,7 +99,10 @@ class Again:
 
     def line_2(self) -> Line:
         """Everything recorded resolves: commits, run cache, journal, copies, hashes, MLflow."""
-        return self.tests("tests/core/test_records.py", "tests/core/test_licences.py")
+        return self.tests(
+            "tests/core/test_records.py", "tests/core/test_licences.py",
+            "tests/pipeline/test_tracked_models.py",
+        )  # fmt: skip
 
     def line_3(self) -> Line:
         """Every recipe is made again from raw: all deterministic entries byte-identical."""
@@ -176,7 +179,7 @@ class Again:
         """Two at once, four at once; the tracker and the orchestrator are removable."""
         return self.tests(
             "tests/pipeline/test_chaos.py", "tests/pipeline/test_lease.py",
-            "tests/pipeline/test_publisher.py",
+            "tests/pipeline/test_publisher.py", "tests/pipeline/test_removable.py",
         )  # fmt: skip
 
     def line_11(self) -> Line:
@@ -268,9 +271,22 @@ class Again:
         last = next(row for row in reversed(done.text.splitlines()) if "passed" in row)
         return "make test", f"{last.strip('= ')}; {done.cpu_s:.0f} CPU s", done.code == 0
 
+    def line_22(self) -> Line:
+        """MLflow dies in whole runs, five ways: the same bytes, everything published once."""
+        found = self.measured("removable", "removable")
+        figure = "; ".join(
+            f"{row['death']}: {len(row['other_bytes'])} other bytes, {len(row['wrong'])} not once"
+            for row in found["runs"]
+        )
+        return "make removable", figure, bool(found["pass"])
+
+    def line_23(self) -> Line:
+        """Odd, damaged and hostile input: three lines, exit 2, nothing lost."""
+        return self.tests("tests/cli/test_damaged.py", "tests/cli/test_strangers.py")
+
 
 PARTIAL = "partial in DVC's hands"
-LINES = range(1, 22)
+LINES = range(1, 24)
 
 
 def main() -> int:

@@ -33,8 +33,8 @@ $(STAMP): requirements.lock pyproject.toml
 run: setup  ## run the pipeline in force and name its report
 	@$(BIN)/deveno run --compare
 
-test: setup  ## run every test
-	$(BIN)/python -m pytest
+test: setup  ## run every test, two processes at a time
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: setup  ## lint, types, import contracts, generated files
 	$(BIN)/ruff check .

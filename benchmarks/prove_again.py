@@ -167,7 +167,7 @@ class Again:
         minutes = found["wall_s"] / 60
         figure = (
             f"{found['kills']} kills (seed {found['seed']}), {len(found['violations'])} violations;"
-            f" {told[0]}; {told[1]}; {watched['looks']} looks, {watched[PARTIAL]} of them at a"
+            f" {told[0]}; {told[1]}; {watched['looks']} looks, {watched.get(PARTIAL, 0)} of them at a"
             f" folder that DVC itself was deleting or linking; {minutes:.0f} minutes at load"
             f" {found['load_average'][0]:.0f}"
         )

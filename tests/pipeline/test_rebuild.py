@@ -314,7 +314,7 @@ def test_nothing_of_that_name_is_three_lines(toys):
 def test_code_that_no_commit_has_any_more_is_said(copy):
     lock = copy.root / "dvc.lock"
     held = hashlib.md5((copy.root / "stages/grow/stage.py").read_bytes()).hexdigest()
-    lock.write_text(lock.read_text().replace(held, "0" * 32))
+    lock.write_text(lock.read_text().replace(held, "f" * 32))
     shown = copy.deveno("rebuild", "grow@a", check=False)
     assert shown.returncode == 2
     assert "no commit and no snapshot has the code that made grow@a" in shown.stderr

@@ -163,11 +163,11 @@ class Again:
             ", ".join(f"{name} {count}" for name, count in found[kind].items())
             for kind in ("by_victim", "by_phase")
         ]
-        watched = found["watched"]
+        watched = {PARTIAL: 0, **found["watched"]}
         minutes = found["wall_s"] / 60
         figure = (
             f"{found['kills']} kills (seed {found['seed']}), {len(found['violations'])} violations;"
-            f" {told[0]}; {told[1]}; {watched['looks']} looks, {watched.get(PARTIAL, 0)} of them at a"
+            f" {told[0]}; {told[1]}; {watched['looks']} looks, {watched[PARTIAL]} of them at a"
             f" folder that DVC itself was deleting or linking; {minutes:.0f} minutes at load"
             f" {found['load_average'][0]:.0f}"
         )

@@ -34,7 +34,8 @@ run: setup  ## run the pipeline in force and name its report
 	@$(BIN)/deveno run --compare
 
 test: setup  ## run every test, two processes at a time
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@# A file stays in one process and files keep their order: some tests go on from those above.
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup  ## lint, types, import contracts, generated files
 	$(BIN)/ruff check .

@@ -1,0 +1,23 @@
+"""The prove file's lines read their tracked measurements under the names these have today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import prove_again
+
+MEASURED = {
+    1: "lineage", 3: "rebuild_all", 7: "resume", 9: "chaos", 11: "full_disk",
+    15: "nightly_power", 17: "truth", 22: "removable",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("number", MEASURED)
+def test_a_recorded_line_reads_its_tracked_result(number: int, tmp_path: Path):
+    again = prove_again.Again(tmp_path, frozenset(MEASURED.values()))
+    command, figure, passed = getattr(again, f"line_{number}")()
+    assert command
+    assert figure
+    assert isinstance(passed, bool)

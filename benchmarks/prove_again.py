@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -291,14 +291,19 @@ LINES = range(1, 24)
 
 def main() -> int:
     """Run the lines asked for and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lines", default=",".join(map(str, LINES)))
+    return prove_lines(Again, LINES, RESULT, str(__doc__))
+
+
+def prove_lines(kind: type[Again], lines: Iterable[int], result: Path, about: str) -> int:
+    """Run the lines that the command line asks for, and put each into the result file."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--lines", default=",".join(map(str, lines)))
     parser.add_argument("--keep", type=Path, help="keep the clones here and use them again")
     parser.add_argument("--recorded", default="", help="measurements to take as tracked")
     options = parser.parse_args()
     folder = options.keep or Path(tempfile.mkdtemp(prefix="deveno-again-"))
     folder.mkdir(parents=True, exist_ok=True)
-    again = Again(folder.resolve(), frozenset(options.recorded.split(",")))
+    again = kind(folder.resolve(), frozenset(options.recorded.split(",")))
     passed_all = True
     for number in map(int, options.lines.split(",")):
         function: Callable[[], Line] = getattr(again, f"line_{number}")
@@ -309,7 +314,7 @@ def main() -> int:
         except Exception as error:
             told, figure, passed = f"line {number}", f"{type(error).__name__}: {error}", False
         passed_all &= passed
-        record({
+        record(result, {
             "line": number, "claim": str(function.__doc__).strip(), "command": told,
             "figure": figure, "pass": passed, "commit": again.measured_on,
             "wall_s": round(time.monotonic() - started, 1),
@@ -318,16 +323,16 @@ def main() -> int:
     return 0 if passed_all else 1
 
 
-def record(row: dict[str, Any]) -> None:
+def record(result: Path, row: dict[str, Any]) -> None:
     """Put one line into the result; the others keep their last."""
     from stages.core import canonical
 
     rows = {}
-    if RESULT.exists():
-        rows = {one["line"]: one for one in json.loads(RESULT.read_text(encoding="utf-8"))["lines"]}
+    if result.exists():
+        rows = {one["line"]: one for one in json.loads(result.read_text(encoding="utf-8"))["lines"]}
     rows[row["line"]] = row
     ordered = [rows[number] for number in sorted(rows)]
-    canonical.write_json(RESULT, {"lines": ordered, "cores": os.cpu_count()})
+    canonical.write_json(result, {"lines": ordered, "cores": os.cpu_count()})
     print(f"{row['line']}: {'pass' if row['pass'] else 'FAIL'}  {row['figure']}", flush=True)
 
 

@@ -1,21 +1,22 @@
-"""The stage `port`: a fairseq translation checkpoint becomes an equal transformers folder."""
+"""The stage `port`: a foreign checkpoint becomes an equal transformers folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
 from stages.core import canonical
-from stages.core.declare import FloatParams, stage
+from stages.core.declare import FloatParams, Params, stage
 from stages.core.log import Log
 
 
-class PortParams(FloatParams):
-    """What to port and how its texts were prepared."""
+class Fairseq(Params):
+    """A translation checkpoint of fairseq with its dictionaries and codes."""
 
-    raw: str
-    """Entry of `acquire` that holds checkpoint, dictionaries and codes."""
+    kind: Literal["fairseq"] = "fairseq"
+    """Tag of this choice."""
     checkpoint: str = ""
     """File name of the checkpoint to port, such as `model1.pt`; empty: the only one."""
     moses_languages: list[str] = Field(default_factory=list, max_length=2)
@@ -30,14 +31,31 @@ class PortParams(FloatParams):
     """Seed of the random inputs of the verification."""
 
 
+class PortParams(FloatParams):
+    """What to port and from which layout."""
+
+    raw: str
+    """Entry of `acquire` that holds the foreign files."""
+    base: str = "none"
+    """A model that the files are relative to (`<folder>/<entry>` below models/), or `none`."""
+    source: Fairseq = Fairseq()
+    """What the files are; `kind` names the software that wrote them."""
+
+
 @stage(
-    version=1,
-    reads={"raw": "data/raw/${item.raw}"},
+    version=2,
+    reads={"raw": "data/raw/${item.raw}", "base": "models/${item.base}"},
     writes={"model": "models/ported/${key}"},
 )
-def port(params: PortParams, raw: Path, model: Path, log: Log) -> None:
-    """Port a fairseq translation checkpoint to transformers and prove that both are equal."""
-    from stages.port import conversion
+def port(params: PortParams, raw: Path, base: Path, model: Path, log: Log) -> None:
+    """Port a foreign checkpoint to transformers and prove that both are equal."""
+    import torch
 
-    report = conversion.port_folder(params, raw / "files", model, log)
+    torch.set_num_threads(params.threads)
+    files = raw / "files"
+    match params.source:
+        case Fairseq():
+            from stages.port.fairseq import conversion
+
+            report = conversion.port_folder(params.source, files, model, log)
     canonical.write_json(model / "verification.json", report)

@@ -221,7 +221,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Translator:
 
     folder = tmp_path_factory.mktemp("tiny")
     raw = fairseq_material.release(folder / "raw")
-    port(PortParams(raw="x"), raw, folder / "model", Log())
+    port(PortParams(raw="x"), raw, raw, folder / "model", Log())
     return Translator.load(folder / "model")
 
 
@@ -271,7 +271,7 @@ def test_scores_of_the_search_are_teacher_forced_scores(tiny: Translator) -> Non
 
 
 def test_real_text_pipeline_gives_fairseqs_ids(tmp_path: Path, test_data: Path) -> None:
-    from stages.port import folder, layout, source
+    from stages.port.fairseq import folder, layout, source
 
     release = source.read(test_data / "checkpoints" / "fairseq-en-eo", "model1.pt")
     sizes = len(release.source_symbols), len(release.target_symbols)

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from stages.core.log import Log
-from stages.port import reference
-from stages.port.stage import PortParams, port
+from stages.port.fairseq import reference
+from stages.port.stage import Fairseq, PortParams, port
 from tests.stages import fairseq_material as material
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "stages" / "port" / "checkpoint"
@@ -21,7 +21,7 @@ EMBEDDED = Path(__file__).resolve().parents[2] / "stages" / "port" / "checkpoint
 def run(raw: Path, model: Path, **params: object) -> tuple[dict, Log]:
     """Port a raw folder; return verification.json and the log."""
     log = Log()
-    port(PortParams.model_validate({"raw": "translator", **params}), raw, model, log)
+    port(PortParams(raw="translator", source=Fairseq(**params)), raw, raw, model, log)
     return json.loads((model / "verification.json").read_text(encoding="utf-8")), log
 
 

@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save_file
 from stages.core.errors import CheckFailed
 from stages.core.log import Log
 from stages.lm.generate import Hypothesis
-from stages.port import conversion, recording, source, verification
-from stages.port.reference import positions
+from stages.port import checks
+from stages.port.fairseq import recording, source, verification
+from stages.port.fairseq.reference import positions
 from stages.port.stage import PortParams, port
 from tests.stages import fairseq_material as material
 
@@ -31,7 +32,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[source.Source, Pa
     """A release and the folder it was ported to, right as it is."""
     folder = tmp_path_factory.mktemp("release")
     raw = material.release(folder / "raw")
-    port(PortParams(raw="x"), raw, folder / "model", Log())
+    port(PortParams(raw="x"), raw, raw, folder / "model", Log())
     return source.read(raw / "files"), folder / "model"
 
 
@@ -76,7 +77,7 @@ def fails(release: source.Source, folder: Path) -> str:
     """Return what the failed verification tells the user."""
     report = verification.verify(release, folder, Log())
     with pytest.raises(CheckFailed) as caught:
-        conversion.require(report, "model.pt")
+        checks.require(report, "model.pt")
     return caught.value.what
 
 
@@ -196,7 +197,7 @@ def test_a_recording_of_another_model_fails(tmp_path: Path) -> None:
     path = raw / "files" / "fairseq-beam1.jsonl"
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
     with pytest.raises(CheckFailed) as caught:
-        port(PortParams(raw="x"), raw, tmp_path / "model", Log())
+        port(PortParams(raw="x"), raw, raw, tmp_path / "model", Log())
     for words in ("reference repeats fairseq's beam-1 scores", "beam-1 tokens are fairseq's"):
         assert words in caught.value.what
     assert "source ids of beam-1 sentences" in caught.value.what
@@ -228,7 +229,7 @@ def test_hypotheses_may_change_places_only_within_a_near_tie(
         Hypothesis(second, -1.0 * nats, [-1.0, -1.0]),
         Hypothesis(first, (-1.0 - gap) * nats - 1e-9, [-1.0, -1.0]),
     ]
-    report = verification.Verification()
+    report = checks.Verification()
     translator: Any = SimpleNamespace(pipeline=Words())
     if not passes:
         swapped = [replace(one, score_nats=one.score_nats - 1e-3) for one in swapped]

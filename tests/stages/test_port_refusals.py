@@ -13,8 +13,9 @@ import torch
 
 from stages.core.errors import ArtifactError, ParamsError
 from stages.core.log import Log
-from stages.port import pickles, source, vocabulary
-from stages.port.stage import PortParams, port
+from stages.port import pickles
+from stages.port.fairseq import source, vocabulary
+from stages.port.stage import Fairseq, PortParams, port
 from tests.stages import fairseq_material as material
 
 State = dict[str, torch.Tensor]
@@ -33,7 +34,7 @@ class Call:
 def refused(raw: Path, **params: object) -> ArtifactError:
     """Return the error; the output is not published by the runner when a stage raises."""
     with pytest.raises(ArtifactError) as caught:
-        port(PortParams.model_validate({"raw": "x", **params}), raw, raw.parent / "model", Log())
+        port(PortParams(raw="x", source=Fairseq(**params)), raw, raw, raw.parent / "model", Log())
     assert len(caught.value.lines()) == 3
     return caught.value
 
@@ -278,9 +279,9 @@ def test_trees_without_model_or_settings_are_named(tmp_path: Path) -> None:
 
 def test_one_moses_language_is_refused(tmp_path: Path) -> None:
     raw = material.release(tmp_path / "raw")
-    params = PortParams(raw="x", moses_languages=["en"])
+    params = PortParams(raw="x", source=Fairseq(moses_languages=["en"]))
     with pytest.raises(ParamsError) as caught:
-        port(params, raw, tmp_path / "model", Log())
+        port(params, raw, raw, tmp_path / "model", Log())
     assert "names one language" in caught.value.what
 
 

@@ -6,25 +6,23 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from stages.core.errors import CheckFailed, ParamsError
+from stages.core.errors import ParamsError
 from stages.core.log import Log
-from stages.port import folder, layout, source, verification
+from stages.port.checks import Verification, require
+from stages.port.fairseq import folder, layout, source, verification
 
 if TYPE_CHECKING:
-    from stages.port.stage import PortParams
+    from stages.port.stage import Fairseq
 
 
-def port_folder(params: PortParams, files: Path, model: Path, log: Log) -> dict[str, Any]:
+def port_folder(params: Fairseq, files: Path, model: Path, log: Log) -> dict[str, Any]:
     """Write the ported model to `model` and return its verification, all checks passed."""
     if len(params.moses_languages) == 1:
         raise ParamsError(
             f"moses_languages = {params.moses_languages} names one language",
-            "params.yaml: port.<entry>.moses_languages",
+            "params.yaml: port.<entry>.source.moses_languages",
             "name two, source and target, such as [en, eo], or none for the model's own",
         )
-    torch.set_num_threads(params.threads)
     release = source.read(files, params.checkpoint)
     weights, accounts = layout.convert(
         release.tensors,
@@ -42,23 +40,8 @@ def port_folder(params: PortParams, files: Path, model: Path, log: Log) -> dict[
     return summary(release, accounts, report)
 
 
-def require(report: verification.Verification, where: str) -> None:
-    """Raise CheckFailed that names every failed check with its figure and limit."""
-    if not report.failures:
-        return
-    told = "; ".join(
-        f"{one.name}: {one.figure:.3g}, limit {one.limit:g}" + (f" ({one.hint})" * bool(one.hint))
-        for one in report.failures
-    )
-    raise CheckFailed(
-        f"{len(report.failures)} of {len(report.checks)} checks failed: {told}",
-        f"{where}, ported against its source",
-        "nothing was published; give the files that belong together, or report this checkpoint",
-    )
-
-
 def summary(
-    release: source.Source, accounts: list[layout.Account], report: verification.Verification
+    release: source.Source, accounts: list[layout.Account], report: Verification
 ) -> dict[str, Any]:
     """Return verification.json: what was ported, every source tensor, every check."""
     shape = release.architecture
@@ -81,7 +64,7 @@ def summary(
     }
 
 
-def _log(log: Log, report: verification.Verification, accounts: list[layout.Account]) -> None:
+def _log(log: Log, report: Verification, accounts: list[layout.Account]) -> None:
     log.metric("checks_passed", len(report.checks))
     for action, count in sorted(Counter(one.action for one in accounts).items()):
         log.metric(f"{action}_tensors", count)

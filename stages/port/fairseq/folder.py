@@ -10,10 +10,10 @@ from safetensors.torch import save
 
 from stages.core import canonical
 from stages.lm.translator import EXTRA_TOKENS, SPECIALS
-from stages.port.architecture import Architecture
-from stages.port.layout import PREFIX
-from stages.port.source import Source
-from stages.port.vocabulary import transformers_vocabulary
+from stages.port.fairseq.architecture import Architecture
+from stages.port.fairseq.layout import PREFIX
+from stages.port.fairseq.source import Source
+from stages.port.fairseq.vocabulary import transformers_vocabulary
 
 PAD = 1
 MAX_TOKENS = 200

@@ -11,11 +11,11 @@ import torch
 
 from stages.lm.generate import Hypothesis, pad_batch
 from stages.lm.translator import Translator
-from stages.port.reference import PAD, Reference
-from stages.port.source import Source
+from stages.port.fairseq.reference import PAD, Reference
+from stages.port.fairseq.source import Source
 
 if TYPE_CHECKING:
-    from stages.port.verification import Verification
+    from stages.port.checks import Verification
 
 EOS, UNKNOWN = 2, 3
 TIE = 1e-5

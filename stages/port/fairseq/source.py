@@ -21,7 +21,8 @@ from typing import Any
 import torch
 
 from stages.core.errors import ArtifactError
-from stages.port import architecture, pickles, vocabulary
+from stages.port import pickles
+from stages.port.fairseq import architecture, vocabulary
 
 CHECKPOINT = "*.pt"
 CODES = ("bpecodes", "code", "codes", "bpe.codes", "bpe-codes")

@@ -15,7 +15,6 @@ import copy
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,11 @@ from stages.core.log import Log
 from stages.lm import seq2seq_contract, weights
 from stages.lm.generate import Specials, pad_batch
 from stages.lm.translator import Translator
-from stages.port.layout import PREFIX
-from stages.port.recording import check_recordings, token_scores
-from stages.port.reference import VARIANTS, Reference, positions
-from stages.port.source import Source
+from stages.port.checks import Verification
+from stages.port.fairseq.layout import PREFIX
+from stages.port.fairseq.recording import check_recordings, token_scores
+from stages.port.fairseq.reference import VARIANTS, Reference, positions
+from stages.port.fairseq.source import Source
 
 LIMIT_FP64 = 1e-9
 """Largest difference of logits over the largest logit, both sides in fp64."""
@@ -39,42 +39,6 @@ LIMIT_RECORDED = 2e-4
 SPECIALS = Specials()
 EXPLAINED = 1e-4
 """A mistake explains a difference when the reference with it comes this close."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the verification; `figure` is the measured value and never written."""
-
-    name: str
-    passed: bool
-    limit: float
-    n: int
-    figure: float
-    hint: str = ""
-
-
-@dataclass
-class Verification:
-    """All checks of one port and the facts that go with them."""
-
-    checks: list[Check] = field(default_factory=list)
-    searches: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, name: str, figure: float, limit: float, n: int, hint: str = "") -> None:
-        """Add a check that passes when the figure does not exceed the limit (NaN fails)."""
-        self.checks.append(Check(name, figure <= limit, limit, n, figure, hint))
-
-    @property
-    def failures(self) -> list[Check]:
-        """The checks that failed."""
-        return [one for one in self.checks if not one.passed]
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the deterministic part of every check."""
-        return [
-            {"name": one.name, "limit": one.limit, "n": one.n, "passed": one.passed}
-            for one in self.checks
-        ]
 
 
 def verify(

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 
 from stages.core.errors import ArtifactError
-from stages.port.architecture import Architecture
+from stages.port.fairseq.architecture import Architecture
 
 FAST_PATH = re.compile(
     r"encoder\.layers\.\d+\.(in_proj|out_proj|fc1|fc2|norm1|norm2)_(weight|bias)"

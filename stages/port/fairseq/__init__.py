@@ -1,0 +1,1 @@
+"""fairseq checkpoints: read, converted to transformers, proved equal."""

@@ -103,6 +103,8 @@ def _matches(params: RefineParams, spool: Spool, scratch: Path, log: Log) -> lis
         return "\t".join(texts_of(spool[number]))
 
     found: list[Match] = []
+    if params.intact:
+        return found
     if settings.exact:
         found += duplicates.exact(text(number) for number in range(len(spool)))
     # Sentences and pairs are short and formulaic: equal ones go, similar ones are wanted.
@@ -131,9 +133,9 @@ def _without_duplicates(
     left: list[int] = list(range(len(spool)))
     settings, texts = params.duplicates, params.kind == "text"
     used = {
-        "exact": settings.exact,
-        "near": texts and settings.near,
-        "contained": texts and settings.containment > 0,
+        "exact": not params.intact and settings.exact,
+        "near": not params.intact and texts and settings.near,
+        "contained": not params.intact and texts and settings.containment > 0,
     }
     for kind, name in DUPLICATE_RULES.items():
         if not used[kind]:

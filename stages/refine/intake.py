@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -110,12 +111,14 @@ class _Texts:
         params = intake.params
         self._intake = intake
         self._read = intake.ledger.rule("read")
-        self._before = _rules(intake.ledger, filters.changes(params.normalise))
+        changes = [] if params.intact else filters.changes(params.normalise)
+        reasons = [] if params.intact else filters.reasons(params.filters)
+        self._before = _rules(intake.ledger, changes)
         self._split: Callable[[str], list[str]] | None = None
         if params.documents != "record":
             self._split = layout.paragraphs if params.documents == "paragraph" else layout.lines
             self._pieces = intake.ledger.rule(f"{params.documents}s")
-        self._after = _rules(intake.ledger, filters.reasons(params.filters))
+        self._after = _rules(intake.ledger, reasons)
         self._held = intake.ledger.rule("held_out") if intake.held_out else None
 
     def read(self, folder: Path) -> Iterator[Document]:
@@ -171,11 +174,12 @@ class _Sentences:
         ledger, params = intake.ledger, intake.params
         self._intake = intake
         self._read = ledger.rule("read")
-        self._changes = [(ledger.rule(name), step) for name, step in _inline(params.normalise)]
-        self._unlabelled = ledger.rule("unlabelled")
-        self._empty = ledger.rule("empty_token")
-        self._length = ledger.rule("too_short")
-        self._language = ledger.rule("language") if params.filters.languages else None
+        changes = [] if params.intact else _inline(params.normalise)
+        self._changes = [(ledger.rule(name), step) for name, step in changes]
+        names = [] if params.intact else ["unlabelled", "empty_token", "too_short"]
+        if params.filters.languages and not params.intact:
+            names.append("language")
+        self._rules = {name: ledger.rule(name) for name in names}
         self._held = ledger.rule("held_out") if intake.held_out else None
 
     def read(self, folder: Path) -> Iterator[Labelled]:
@@ -208,16 +212,18 @@ class _Sentences:
         self._intake.spool.append(row, size)
 
     def _losses(self, record: Labelled, tokens: list[str], text: str) -> Iterator[tuple[Rule, str]]:
-        settings = self._intake.params.filters
-        bare = next((tag for tag in record.tags if tag in ("", "_")), None)
-        yield self._unlabelled, "" if bare is None and tokens else f"tag {bare!r}"
-        yield self._empty, "" if all(token.strip() for token in tokens) else "empty after changes"
-        short = len(tokens) < settings.min_words
-        yield self._length, f"{len(tokens)} tokens" if short else ""
-        if self._language is not None:
+        settings, rules = self._intake.params.filters, self._rules
+        if not self._intake.params.intact:
+            bare = next((tag for tag in record.tags if tag in ("", "_")), None)
+            yield rules["unlabelled"], "" if bare is None and tokens else f"tag {bare!r}"
+            filled = all(token.strip() for token in tokens)
+            yield rules["empty_token"], "" if filled else "empty after changes"
+            short = len(tokens) < settings.min_words
+            yield rules["too_short"], f"{len(tokens)} tokens" if short else ""
+        if "language" in rules:
             evidence = settings.language_evidence_nats
             found = filters.other_language(text, settings.languages, evidence)
-            yield self._language, "" if found == "und" else found
+            yield rules["language"], "" if found == "und" else found
         held = self._intake.held_out
         if held is not None and self._held is not None:
             yield self._held, text[:80] if held.spans(text) else ""
@@ -234,8 +240,10 @@ class _Pairs:
         if params.filters.private != "keep":
             redact = params.filters.private == "redact"
             steps.append(("private", lambda text: filters.private(text, redact)))
-        self._steps = [(ledger.rule(name), step) for name, step in steps]
         names = ["empty_side", "identical", "too_long", "length_ratio", "language"]
+        if params.intact:
+            steps, names = [], []
+        self._steps = [(ledger.rule(name), step) for name, step in steps]
         self._rules = {name: ledger.rule(name) for name in names}
         self._held = ledger.rule("held_out") if intake.held_out else None
 
@@ -256,7 +264,7 @@ class _Pairs:
             after = size if whole == sides else _size(whole)
             rule.pass_on(size, after)
             sides, size = whole, after
-        for rule, detail in self._losses(*sides):
+        for rule, detail in chain(self._losses(*sides), self._seen(*sides)):
             if detail:
                 ledger.drop(rule, identity, size, detail)
                 return
@@ -266,6 +274,8 @@ class _Pairs:
 
     def _losses(self, source: str, target: str) -> Iterator[tuple[Rule, str]]:
         settings, rules = self._intake.params.pairs, self._rules
+        if not rules:
+            return
         yield rules["empty_side"], "" if source and target else "one side has no characters"
         same = settings.drop_identical and source.casefold() == target.casefold()
         yield rules["identical"], source[:80] if same else ""
@@ -284,6 +294,8 @@ class _Pairs:
             if not filters.in_language(text, language, evidence)
         ]
         yield rules["language"], ", ".join(wrong)
+
+    def _seen(self, source: str, target: str) -> Iterator[tuple[Rule, str]]:
         held = self._intake.held_out
         if held is not None and self._held is not None:
             hit = next((text for text in (source, target) if held.spans(text)), "")

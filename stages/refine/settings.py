@@ -188,6 +188,10 @@ class RefineParams(Params):
     """What one document is: a record as read (a file, a row), or its paragraphs or lines."""
     languages: list[str] = []
     """Languages that the corpus is said to be in; the filter's languages where empty."""
+    intact: bool = False
+    """Whether records are taken exactly as they are, all of them and in their order: a given test
+    set. Nothing is normalised, filtered or found to be a duplicate; only `documents`, `held_out`,
+    `split` and `max_documents` count then."""
     normalise: Normalise = Normalise()
     """Changes to the characters."""
     filters: Filters = Filters()

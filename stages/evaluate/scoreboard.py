@@ -21,6 +21,9 @@ from stages.lm.resample import (
 
 DIGITS = 7
 """Significant digits of a score: below what a library's last bits can move, above any interval."""
+EXACT_DIGITS = 17
+"""Those of a float without loss: for scores that must be another program's to the last digit and
+are plain arithmetic on whole numbers."""
 VERSION = "1"
 """Version of the scoring rules in every signature; raised when a score's meaning changes."""
 
@@ -52,6 +55,8 @@ class Measure:
     """What one row of counts is: `sentence`, `document`."""
     traits: Mapping[str, Any]
     """What else a reader must know to compare, in the order of the signature."""
+    digits: int = DIGITS
+    """Significant digits of the value."""
 
 
 class Scoreboard:
@@ -87,7 +92,7 @@ class Scoreboard:
         found = bootstrap(measure.statistic, counts, **settings)
         row: dict[str, Any] = {
             "name": measure.name,
-            "value": significant(found.value, DIGITS),
+            "value": significant(found.value, measure.digits),
             "unit": measure.unit,
             "n": n,
             "interval": found.interval(DIGITS),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.evaluate.material import open_corpus, rows_digest
-from stages.evaluate.scoreboard import Measure, Scoreboard, Systems
+from stages.evaluate.scoreboard import EXACT_DIGITS, Measure, Scoreboard, Systems
 from stages.evaluate.stage import Translation
 from stages.lm.generate import Search
 from stages.lm.metrics import CorpusScore
@@ -102,7 +102,7 @@ def _score_metric(
 
     def measure(label: str, beams: int) -> Measure:
         traits: dict[str, Any] = {**signature, "beam": beams, "data": digest}
-        return Measure(label, "points", metric, "sentence", traits)
+        return Measure(label, "points", metric, "sentence", traits, EXACT_DIGITS)
 
     greedy, beam = ours
     board.score(measure(f"{name}_greedy", 1), tables[greedy], n)

@@ -1,0 +1,1 @@
+"""Decoding as a versioned choice: typed settings, and the searches and samplers they name."""

@@ -1,0 +1,1 @@
+"""Tensors in files, described without being loaded, and written as a stream."""

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stages.core.errors import ArtifactError
-from stages.lm import weights
+from stages.lm import ensembles, weights
+from stages.lm.ensembles import EnsembleStepper, Members
 from stages.lm.generate import (
     Hypothesis,
     Search,
     Specials,
+    Stepper,
     TransformersStepper,
     beam_search,
     pad_batch,
@@ -137,24 +139,22 @@ class Translator:
     """A ported translation model with its text pipeline.
 
     `Translator.load(folder).translate(["I see a dog."])` gives fairseq's own translations;
-    `search="transformers"` decodes the same ids by plain `generate` with the model's defaults.
+    `search="transformers"` decodes the same ids by plain `generate` with the model's defaults. An
+    ensemble decodes together (`others` are its members behind the first), except by `generate`.
     """
 
-    def __init__(self, model: Any, pipeline: Pipeline, specials: Specials) -> None:
+    def __init__(
+        self, model: Any, pipeline: Pipeline, specials: Specials, others: Sequence[Any] = ()
+    ) -> None:
         self.model, self.pipeline, self.specials = model, pipeline, specials
+        self.others = list(others)
 
     @classmethod
-    def load(cls, folder: Path) -> Translator:
+    def load(cls, folder: Path, members: Members = "all") -> Translator:
         """Load a folder that stage `port` wrote; nothing in it is executed."""
-        from transformers import AutoModelForSeq2SeqLM
-        from transformers.utils.logging import disable_progress_bar
-
-        disable_progress_bar()
         pipeline = load_pipeline(folder)
-        weights.check(folder / "model.safetensors")
-        model = AutoModelForSeq2SeqLM.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True
-        ).eval()
+        places = ensembles.folders(folder) if members == "all" else [folder]
+        model, *others = [_load_model(place) for place in places]
         config = model.config
         specials = Specials(
             pad=config.pad_token_id,
@@ -163,7 +163,14 @@ class Translator:
             start=config.decoder_start_token_id,
         )
         _check_start(pipeline, specials, folder)
-        return cls(model, pipeline, specials)
+        return cls(model, pipeline, specials, others)
+
+    def stepper(self, *, use_cache: bool = True) -> Stepper:
+        """Return what a search asks for the next token: the model, or the ensemble's members."""
+        found = [
+            TransformersStepper(one, use_cache=use_cache) for one in (self.model, *self.others)
+        ]
+        return found[0] if len(found) == 1 else EnsembleStepper(found)
 
     def translate(
         self,
@@ -194,7 +201,7 @@ class Translator:
     def source_ids(self, text: str, where: str = "the text") -> list[int]:
         """Return a text's ids, refused when longer than the model's positions."""
         ids = self.pipeline.encode(text)
-        limit = self.model.config.max_position_embeddings
+        limit = min(one.config.max_position_embeddings for one in (self.model, *self.others))
         if len(ids) > limit:
             raise ArtifactError(
                 f"{len(ids)} source tokens, the model takes at most {limit}",
@@ -215,7 +222,7 @@ class Translator:
         found: list[list[Hypothesis]] = [[] for _ in sources]
         for batch in _batches(sources, batch_size):
             ids, mask = pad_batch([sources[index] for index in batch], self.specials.pad)
-            stepper = TransformersStepper(self.model, use_cache=use_cache)
+            stepper = self.stepper(use_cache=use_cache)
             results = beam_search(stepper, ids, mask, settings, self.specials)
             for index, result in zip(batch, results, strict=True):
                 found[index] = result
@@ -231,6 +238,17 @@ class Translator:
             for index, row in zip(batch, output.tolist(), strict=True):
                 found[index] = row[1:]
         return found
+
+
+def _load_model(folder: Path) -> Any:
+    from transformers import AutoModelForSeq2SeqLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    weights.check(folder / "model.safetensors")
+    return AutoModelForSeq2SeqLM.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True
+    ).eval()
 
 
 def _check_start(pipeline: Pipeline, specials: Specials, folder: Path) -> None:

@@ -1,16 +1,8 @@
-"""Translate texts with a ported model folder: Moses pipeline, BPE, search, detokenisation.
-
-The text pipeline is that of fairseq with `--tokenizer moses --bpe fastbpe`: sacremoses with
-aggressive dash splits and escaping, BPE by rank of merges, `</s>` at the end and nothing in front.
-`transformers`' own FSMT tokenizer always normalises punctuation first; here that is a recorded
-choice (`punctuation_normalisation` in tokenizer_config.json), because the ids must be fairseq's.
-"""
+"""Translate texts with a ported model folder: its text pipeline, a search, its text again."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,113 +18,12 @@ from stages.lm.generate import (
     beam_search,
     pad_batch,
 )
-
-FILES = ("config.json", "vocab-src.json", "vocab-tgt.json", "merges.txt", "tokenizer_config.json")
-FINAL = "</w>"
-"""Ends the last piece of a word in merges and vocabularies of the transformers layout."""
-CONTINUED = "@@"
-"""Ends every other piece in fairseq's dictionaries."""
-SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
-"""Ids 0 to 3 of every fairseq dictionary."""
+from stages.lm.pipelines import Pipeline, load_pipeline
 
 EXTRA_TOKENS = 2
 """transformers' max_length counts start and end token, fairseq's longest output neither."""
 
 Method = Literal["fairseq", "transformers"]
-
-
-def vocabulary_key(symbol: str) -> str:
-    """Return the key of a fairseq symbol in vocab-*.json: `le@@` is `le`, `er` is `er</w>`."""
-    if symbol in SPECIALS:
-        return symbol
-    return symbol.removesuffix(CONTINUED) if symbol.endswith(CONTINUED) else symbol + FINAL
-
-
-class Bpe:
-    """Byte-pair encoding by rank of merges, as fastBPE and subword-nmt apply it."""
-
-    def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
-        self.ranks = {pair: rank for rank, pair in enumerate(merges)}
-        self.pieces = lru_cache(maxsize=1 << 16)(self._pieces)
-
-    def _pieces(self, word: str) -> tuple[str, ...]:
-        """Return the fairseq symbols of a word: all but the last end in `@@`."""
-        parts = [*word[:-1], word[-1] + FINAL]
-        while len(parts) > 1:
-            pairs = list(zip(parts, parts[1:], strict=False))
-            best = min(pairs, key=lambda pair: self.ranks.get(pair, len(self.ranks)))
-            if best not in self.ranks:
-                break
-            parts = _merge(parts, best)
-        return (*(part + CONTINUED for part in parts[:-1]), parts[-1].removesuffix(FINAL))
-
-
-def _merge(parts: list[str], pair: tuple[str, str]) -> list[str]:
-    merged: list[str] = []
-    at = 0
-    while at < len(parts):
-        if at + 1 < len(parts) and (parts[at], parts[at + 1]) == pair:
-            merged.append(parts[at] + parts[at + 1])
-            at += 2
-        else:
-            merged.append(parts[at])
-            at += 1
-    return merged
-
-
-class Pipeline:
-    """Text to source ids and target ids to text, equal to fairseq's."""
-
-    def __init__(
-        self,
-        source: dict[str, int],
-        target: dict[str, int],
-        merges: Sequence[tuple[str, str]],
-        settings: dict[str, Any],
-    ) -> None:
-        import sacremoses
-
-        self.source, self.target = source, {index: key for key, index in target.items()}
-        self.bpe = Bpe(merges)
-        self.settings = settings
-        languages = settings.get("moses_languages") or settings["langs"]
-        self._tokenizer = sacremoses.MosesTokenizer(lang=languages[0])
-        self._detokenizer = sacremoses.MosesDetokenizer(lang=languages[1])
-        self._normalizer = (
-            sacremoses.MosesPunctNormalizer(lang=settings["langs"][0])
-            if settings.get("punctuation_normalisation", False)
-            else None
-        )
-
-    def symbols(self, text: str) -> list[str]:
-        """Return the text's fairseq symbols (`@@` pieces), known to the dictionary or not."""
-        if self.settings.get("do_lower_case", False):
-            text = text.lower()
-        if self._normalizer is not None:
-            from transformers.models.fsmt import tokenization_fsmt as fsmt
-
-            text = self._normalizer.normalize(fsmt.replace_unicode_punct(text))
-            text = fsmt.remove_non_printing_char(text)
-        moses = self._tokenizer.tokenize(
-            text, aggressive_dash_splits=True, return_str=True, escape=True
-        )
-        return [piece for word in moses.split() for piece in self.bpe.pieces(word)]
-
-    def encode(self, text: str) -> list[int]:
-        """Return source ids with the final `</s>`."""
-        unknown = self.source["<unk>"]
-        ids = [self.source.get(vocabulary_key(one), unknown) for one in self.symbols(text)]
-        return [*ids, self.source["</s>"]]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of target ids: special tokens but `<unk>` dropped, detokenised."""
-        joined = []
-        for key in (self.target[index] for index in ids):
-            if key in SPECIALS:
-                joined.append("<unk> " if key == "<unk>" else "")
-            else:
-                joined.append(key.removesuffix(FINAL) + " " if key.endswith(FINAL) else key)
-        return str(self._detokenizer.detokenize("".join(joined).split()))
 
 
 class Translator:
@@ -201,7 +92,8 @@ class Translator:
     def source_ids(self, text: str, where: str = "the text") -> list[int]:
         """Return a text's ids, refused when longer than the model's positions."""
         ids = self.pipeline.encode(text)
-        limit = min(one.config.max_position_embeddings for one in (self.model, *self.others))
+        limits = [one.config.max_position_embeddings for one in (self.model, *self.others)]
+        limit = min([*limits, self.pipeline.settings.get("model_max_length", limits[0])])
         if len(ids) > limit:
             raise ArtifactError(
                 f"{len(ids)} source tokens, the model takes at most {limit}",
@@ -256,7 +148,7 @@ def _check_start(pipeline: Pipeline, specials: Specials, folder: Path) -> None:
     for name, index in (("decoder_start_token_id", specials.start), ("eos_token_id", specials.eos)):
         if pipeline.target.get(index) != "</s>":
             raise ArtifactError(
-                f"{name} = {index}, which vocab-tgt.json calls {pipeline.target.get(index)!r}",
+                f"{name} = {index}, which its vocabulary calls {pipeline.target.get(index)!r}",
                 f"{folder.name}/config.json",
                 "port the model again; it would translate from a wrong start",
             )
@@ -266,21 +158,3 @@ def _batches(sources: Sequence[Sequence[int]], size: int) -> list[list[int]]:
     """Return indices in batches of like lengths, so that little is computed on padding."""
     order = sorted(range(len(sources)), key=lambda index: (len(sources[index]), index))
     return [order[at : at + size] for at in range(0, len(order), size)]
-
-
-def load_pipeline(folder: Path) -> Pipeline:
-    """Load the text side of a ported folder (no torch)."""
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
-        raise ArtifactError(
-            f"no {', '.join(missing)}: this is no ported translation model",
-            f"{folder.name}",
-            "give the output folder of stage port, such as models/ported/en-eo",
-        )
-    source, target, settings = (
-        json.loads((folder / name).read_text(encoding="utf-8"))
-        for name in ("vocab-src.json", "vocab-tgt.json", "tokenizer_config.json")
-    )
-    lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
-    merges = [(left, right) for left, _, right in (line.partition(" ") for line in lines if line)]
-    return Pipeline(source, target, merges, settings)

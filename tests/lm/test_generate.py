@@ -16,7 +16,8 @@ from torch import Tensor
 from stages.core.errors import ArtifactError
 from stages.lm import generate
 from stages.lm.generate import Hypothesis, Search, Specials
-from stages.lm.translator import Bpe, Pipeline, Translator, load_pipeline, vocabulary_key
+from stages.lm.pipelines import Bpe, BpePipeline, load_pipeline, vocabulary_key
+from stages.lm.translator import Translator
 
 SPECIALS = Specials()
 
@@ -166,36 +167,36 @@ def test_bpe_merges_the_lowest_rank_everywhere_first() -> None:
 
 
 @pytest.fixture
-def pipeline() -> Pipeline:
+def pipeline() -> BpePipeline:
     """A pipeline over single characters."""
     letters = [*"abcdefghijklmnopqrstuvwxyzT", ".", "&apos;", "@-@", "&lt;", "&amp;", "'"]
     symbols = [*letters, *(f"{letter}@@" for letter in letters)]
     known = {one: index for index, one in enumerate(["<s>", "<pad>", "</s>", "<unk>"])}
     keys = known | {vocabulary_key(one): 4 + at for at, one in enumerate(symbols)}
-    return Pipeline(keys, keys, [], {"langs": ["en", "eo"]})
+    return BpePipeline(keys, keys, [], {"langs": ["en", "eo"]})
 
 
-def test_text_is_escaped_and_dashes_split(pipeline: Pipeline) -> None:
+def test_text_is_escaped_and_dashes_split(pipeline: BpePipeline) -> None:
     words = "".join(pipeline.symbols("It's a test-case <b> & c")).replace("@@", "")
     assert words == "It&apos;satest@-@case&lt;b&gt;&amp;c"
 
 
-def test_ids_end_with_eos_and_unknown_pieces_are_unk(pipeline: Pipeline) -> None:
+def test_ids_end_with_eos_and_unknown_pieces_are_unk(pipeline: BpePipeline) -> None:
     ids = pipeline.encode("Té a")
     assert ids[-1] == 2
     assert ids[1] == 3
     assert 0 not in ids
 
 
-def test_decoding_joins_pieces_and_detokenises(pipeline: Pipeline) -> None:
+def test_decoding_joins_pieces_and_detokenises(pipeline: BpePipeline) -> None:
     ids = [pipeline.source[key] for key in ("T", "a</w>", "b</w>", "<unk>", "c</w>", ".</w>")]
     assert pipeline.decode([0, *ids, 2, 1]) == "Ta b <unk> c."
 
 
-def test_punctuation_is_normalised_only_when_recorded(pipeline: Pipeline) -> None:
+def test_punctuation_is_normalised_only_when_recorded(pipeline: BpePipeline) -> None:
     text = "„a”"
     plain = pipeline.symbols(text)
-    changed = Pipeline(
+    changed = BpePipeline(
         pipeline.source,
         pipeline.source,
         [],
@@ -243,7 +244,7 @@ def test_another_start_than_the_vocabularys_is_refused(tiny: Translator, tmp_pat
     path.write_text(json.dumps({**config, "decoder_start_token_id": 0}), encoding="utf-8")
     with pytest.raises(ArtifactError) as caught:
         Translator.load(tmp_path / "model")
-    assert "decoder_start_token_id = 0, which vocab-tgt.json calls '<s>'" in caught.value.what
+    assert "decoder_start_token_id = 0, which its vocabulary calls '<s>'" in caught.value.what
 
 
 def test_transformers_search_is_plain_generate(tiny: Translator) -> None:

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save
 
 from stages.core import canonical
-from stages.lm.translator import EXTRA_TOKENS, SPECIALS
+from stages.lm.pipelines import SPECIALS
+from stages.lm.translator import EXTRA_TOKENS
 from stages.port.fairseq.architecture import Architecture
 from stages.port.fairseq.layout import PREFIX
 from stages.port.fairseq.source import Source

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stages.core.errors import ArtifactError
-from stages.lm.translator import SPECIALS, vocabulary_key
+from stages.lm.pipelines import SPECIALS, vocabulary_key
 
 OVERWRITE = "#fairseq:overwrite"
 SUBWORD_NMT = "#version:"

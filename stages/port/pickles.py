@@ -1,4 +1,4 @@
-"""Read a PyTorch checkpoint without running anything that stands in it.
+"""Read a PyTorch checkpoint without running anything that stands in it, and without its weights.
 
 A `.pt` file is a pickle, and a pickle is a program: it may name any importable object and call it.
 Here every name it asks for goes through one allow-list. Tensors and plain containers are rebuilt by
@@ -6,41 +6,39 @@ our own functions, `argparse`, `omegaconf` and fairseq's option types become ine
 other name ends the reading with an error that says which name it was; nothing is ever imported.
 
 Both layouts of `torch.save` are read: the zip archive (`data.pkl`, `data/<n>`) of torch 1.6 and
-later, and the stream of five pickles and raw storages before it.
+later, and the stream of five pickles and raw storages before it. `read` gives the tree with a
+`Handle` for every tensor: type, shape, and where its bytes lie in the file; `load` gives torch
+tensors. `read` imports no torch.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import struct
 import sys
 import zipfile
+import zlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import torch
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from stages.core.errors import ArtifactError
+from stages.lm.tensors.entries import TORCH_NAMES, Entry, Spec
+
+if TYPE_CHECKING:
+    import torch
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 """First object of the stream layout (torch.serialization.MAGIC_NUMBER)."""
 LEGACY_PROTOCOL = 1001
+LOCAL_HEADER = struct.Struct("<4s22xHH")
+"""Head of a zip member: mark, then lengths of its name and of its extra field."""
 
-STORAGES = {
-    "FloatStorage": torch.float32,
-    "DoubleStorage": torch.float64,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
+STORAGES = {name: dtype for dtype, name in TORCH_NAMES.items()}
 PLAIN_TYPES: dict[str, type] = {
     kind.__name__: kind for kind in (bool, int, float, complex, str, list, dict, tuple, set)
 }
@@ -112,13 +110,64 @@ class _Refused(Exception):
         self.name = name
 
 
+class _Sealed:
+    """An object that a pickle cannot change: one that set `path` would read another file."""
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError(f"it changes a {type(self).__name__}")
+
+
+@dataclass
+class Storage(_Sealed):
+    """Bytes of a file that tensors look at: `count` elements from byte `begin`."""
+
+    path: Path
+    dtype: str
+    count: int
+    begin: int = -1
+    crc32: int | None = None
+    """Checksum that the archive records, where there is an archive."""
+
+
+@dataclass(frozen=True)
+class Handle(_Sealed):
+    """A tensor in a file: a view of a storage; offset and strides count elements."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def entry(self) -> Entry:
+        """Return where the tensor lies."""
+        spec = Spec(self.storage.dtype, self.shape)
+        begin = self.storage.begin + self.offset * spec.itemsize
+        entry = Entry(self.storage.path, begin, spec, self.strides)
+        if self.offset == 0 and spec.count == self.storage.count and entry.contiguous:
+            return replace(entry, crc32=self.storage.crc32)
+        return entry
+
+
+def read(path: Path) -> Any:
+    """Return the object tree of a checkpoint with a `Handle` for every tensor."""
+    return _guarded(path, _read)
+
+
 def load(path: Path) -> Any:
     """Return the object tree of a checkpoint; tensors that shared storage still share it."""
+    return _guarded(path, lambda path: _with_tensors(_read(path), {}))
+
+
+def _read(path: Path) -> Any:
+    if zipfile.is_zipfile(path):
+        return _read_zip(path)
+    with path.open("rb") as stream:
+        return _read_stream(stream, path)
+
+
+def _guarded(path: Path, reader: Callable[[Path], Any]) -> Any:
     try:
-        if zipfile.is_zipfile(path):
-            return _load_zip(path)
-        with path.open("rb") as stream:
-            return _load_stream(stream, path.stat().st_size)
+        return reader(path)
     except _Refused as refused:
         raise ArtifactError(
             f"the pickle asks for {refused.name}, which is neither a tensor nor a plain container",
@@ -188,24 +237,27 @@ class _TensorBuilder:
 
     def __call__(
         self,
-        storage: torch.Tensor,
+        storage: Storage | Handle,
         offset: int,
         size: tuple[int, ...],
         stride: tuple[int, ...],
         *_: Any,
-    ) -> torch.Tensor:
+    ) -> Handle:
         """Return a view of a storage, after checking that it stays inside."""
+        offset, size, stride = int(offset), tuple(map(int, size)), tuple(map(int, stride))
+        if isinstance(storage, Handle):  # a view of a storage, in old files
+            offset, storage = offset + storage.offset, storage.storage
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         empty = 0 in size
-        if offset < 0 or min((*size, *stride, 0)) < 0 or (not empty and last >= storage.numel()):
+        if offset < 0 or min((*size, *stride, 0)) < 0 or (not empty and last >= storage.count):
             raise ValueError(f"a tensor of shape {tuple(size)} reaches outside its storage")
-        return torch.as_strided(storage, size, stride, offset)
+        return Handle(storage, offset, size, stride)
 
 
 class _ParameterBuilder:
     __slots__ = ()
 
-    def __call__(self, data: torch.Tensor, *_: Any) -> torch.Tensor:
+    def __call__(self, data: Handle, *_: Any) -> Handle:
         """Return a parameter's tensor; gradients and hooks are not wanted."""
         return data
 
@@ -219,26 +271,42 @@ REBUILDERS: dict[tuple[str, str], Any] = {
 }
 
 
-def _load_zip(path: Path) -> Any:
-    with zipfile.ZipFile(path) as archive:
+def _read_zip(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive, path.open("rb") as stream:
         entries = {info.filename: info for info in archive.infolist()}
         pickles = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(pickles) != 1:
             raise ValueError("no data.pkl in the archive")
         prefix = pickles[0].removesuffix("data.pkl")
         _check_byte_order(archive, prefix, entries)
-        storages: dict[str, torch.Tensor] = {}
+        size = os.fstat(stream.fileno()).st_size
+        storages: dict[str, Storage] = {}
 
-        def storage(pid: Any) -> torch.Tensor:
+        def storage(pid: Any) -> Storage:
             _, dtype, key, _, count = pid
             if key not in storages:
                 info = entries[f"{prefix}data/{key}"]
-                if info.file_size != count * dtype.itemsize:
+                width = Spec(dtype, ()).itemsize
+                if info.file_size != count * width:
                     raise ValueError(f"storage {key} has {info.file_size} bytes, not {count} items")
-                storages[key] = _frozen(bytearray(archive.read(info)), dtype)
+                if info.compress_type != zipfile.ZIP_STORED:
+                    raise ValueError(f"storage {key} is compressed; torch.save stores it plainly")
+                begin = _payload(stream, info)
+                if begin + info.file_size > size:
+                    raise EOFError(f"the file ends inside storage {key}")
+                storages[key] = Storage(path, dtype, count, begin, info.CRC)
             return storages[key]
 
         return _Unpickler(io.BytesIO(archive.read(pickles[0])), storage).load()
+
+
+def _payload(stream: BinaryIO, info: zipfile.ZipInfo) -> int:
+    """Return where the bytes of a zip member begin."""
+    head = os.pread(stream.fileno(), LOCAL_HEADER.size, info.header_offset)
+    mark, name, extra = LOCAL_HEADER.unpack(head)
+    if mark != b"PK\x03\x04":
+        raise zipfile.BadZipFile(f"no member begins at {info.header_offset}")
+    return int(info.header_offset + LOCAL_HEADER.size + name + extra)
 
 
 def _check_byte_order(
@@ -250,21 +318,23 @@ def _check_byte_order(
         raise ValueError(f"the storages are {order}-endian, this machine is {sys.byteorder}-endian")
 
 
-def _load_stream(stream: BinaryIO, size_bytes: int) -> Any:
+def _read_stream(stream: BinaryIO, path: Path) -> Any:
     """Read the layout before torch 1.6: magic, protocol, system facts, object, keys, storages."""
-    storages: dict[str, torch.Tensor] = {}
-    dtypes: dict[str, torch.dtype] = {}
+    size_bytes = path.stat().st_size
+    storages: dict[str, Storage] = {}
 
-    def storage(pid: Any) -> torch.Tensor:
+    def storage(pid: Any) -> Storage | Handle:
         _, dtype, key, _, count, view = pid
         if key not in storages:
-            if count < 0 or count * dtype.itemsize > size_bytes:
+            if count < 0 or count * Spec(dtype, ()).itemsize > size_bytes:
                 raise ValueError(f"storage {key} is larger than the file")
-            storages[key], dtypes[key] = torch.empty(count, dtype=dtype), dtype
+            storages[key] = Storage(path, dtype, count)
         if view is None:
             return storages[key]
         _, offset, length = view
-        return storages[key][offset : offset + length]
+        if offset < 0 or length < 0 or offset + length > count:
+            raise ValueError(f"a view reaches outside storage {key}")
+        return Handle(storages[key], offset, (length,), (1,))
 
     def unpickle() -> Any:
         return _Unpickler(stream, storage).load()
@@ -274,20 +344,60 @@ def _load_stream(stream: BinaryIO, size_bytes: int) -> Any:
     if not unpickle().get("little_endian", True):
         raise ValueError("the storages are big-endian")
     tree = unpickle()
-    for key in unpickle():
-        (count,) = struct.unpack("<q", stream.read(8))
-        target = storages[key]
-        if count != target.numel():
-            raise ValueError(f"storage {key} holds {count} items, not {target.numel()}")
-        raw = stream.read(count * dtypes[key].itemsize)
-        if len(raw) != count * dtypes[key].itemsize:
-            raise EOFError(f"the file ends inside storage {key}")
-        if count:
-            target.copy_(_frozen(bytearray(raw), dtypes[key]))
+    _place(storages, unpickle(), stream, size_bytes)
     return tree
 
 
-def _frozen(raw: bytearray, dtype: torch.dtype) -> torch.Tensor:
-    if not raw:
-        return torch.empty(0, dtype=dtype)
-    return torch.frombuffer(raw, dtype=dtype)
+def _place(
+    storages: dict[str, Storage], keys: list[str], stream: BinaryIO, size_bytes: int
+) -> None:
+    """Find the raw storages behind the pickles: a count, then the elements, in the keys' order."""
+    for key in keys:
+        (count,) = struct.unpack("<q", stream.read(8))
+        target = storages[key]
+        if count != target.count:
+            raise ValueError(f"storage {key} holds {count} items, not {target.count}")
+        target.begin = stream.tell()
+        if stream.seek(count * Spec(target.dtype, ()).itemsize, os.SEEK_CUR) > size_bytes:
+            raise EOFError(f"the file ends inside storage {key}")
+    lost = [key for key, one in storages.items() if one.begin < 0]
+    if lost:
+        raise EOFError(f"the file holds no storage {lost[0]}")
+
+
+def _with_tensors(value: Any, storages: dict[int, torch.Tensor]) -> Any:
+    """Return a tree with torch tensors in the place of handles; shared storages stay shared."""
+    if isinstance(value, Handle):
+        import torch
+
+        held = value.storage
+        if id(held) not in storages:
+            storages[id(held)] = _stored(held)
+        return torch.as_strided(storages[id(held)], value.shape, value.strides, value.offset)
+    if isinstance(value, dict):
+        for key in list(value):
+            value[key] = _with_tensors(value[key], storages)
+        return value
+    if isinstance(value, list):
+        value[:] = [_with_tensors(item, storages) for item in value]
+        return value
+    if isinstance(value, tuple):
+        return tuple(_with_tensors(item, storages) for item in value)
+    if isinstance(value, Record):
+        value.arguments = _with_tensors(value.arguments, storages)
+        value.fields = _with_tensors(value.fields, storages)
+    return value
+
+
+def _stored(storage: Storage) -> torch.Tensor:
+    import torch
+
+    from stages.lm.tensors.bridge import TORCH_DTYPES
+
+    dtype = TORCH_DTYPES[storage.dtype]
+    with storage.path.open("rb") as stream:
+        stream.seek(storage.begin)
+        raw = bytearray(stream.read(storage.count * dtype.itemsize))
+    if storage.crc32 is not None and zlib.crc32(raw) != storage.crc32:
+        raise zipfile.BadZipFile("the checksum of a storage is not the recorded one")
+    return torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)

@@ -121,7 +121,7 @@ def test_truncated_checkpoint_is_named(tmp_path: Path, keep: int, zipped: bool) 
 def test_tensor_reaching_outside_its_storage_is_refused() -> None:
     builder = pickles.REBUILDERS["torch._utils", "_rebuild_tensor_v2"]
     with pytest.raises(ValueError, match="outside its storage"):
-        builder(torch.zeros(5), 2, (2, 2), (2, 1))
+        builder(pickles.Storage(Path("model.pt"), "F32", 5, 0), 2, (2, 2), (2, 1))
     with pytest.raises(AttributeError):
         builder.anything = 1
 

@@ -84,15 +84,18 @@ class Plan:
             if name not in used and re.fullmatch(pattern, name)
         }
 
-    def check(self, specs: Mapping[str, Spec], where: str) -> dict[str, Spec]:
+    def check(
+        self, specs: Mapping[str, Spec], where: str, other: Mapping[str, Spec] | None = None
+    ) -> dict[str, Spec]:
         """Return the spec of every target; ArtifactError when a source is missing or has no place.
 
-        `where` names the checkpoint for the message.
+        `where` names the checkpoint for the message; `other` are the specs of a delta's base.
         """
         self._check_names(specs, where)
         sources = {name: _Shape(spec) for name, spec in specs.items()}
+        others = {name: _Shape(spec) for name, spec in (other or {}).items()}
         found: dict[str, Spec] = {}
-        for built in self.build(sources, where):
+        for built in self.build(sources, where, others):
             found |= {name: node.spec for name, node in built.nodes.items()}
         return found
 

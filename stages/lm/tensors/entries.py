@@ -72,6 +72,8 @@ class Entry:
     offset: int
     spec: Spec
     strides: tuple[int, ...]
+    crc32: int | None = None
+    """What an archive says of the tensor's bytes, where they are a whole member of one."""
 
     @property
     def contiguous(self) -> bool:

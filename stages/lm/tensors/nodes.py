@@ -7,10 +7,12 @@ never held whole, unless a permutation must reach all over it. Everything is mov
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
+import xxhash
 
 from stages.lm.tensors.entries import Bits, Entry, Spec, bits_from, numbers_of
 
@@ -40,38 +42,67 @@ class Memory:
 
 
 class Stored:
-    """A tensor in a file, read through a descriptor that `opened` keeps."""
+    """A tensor in a file, read through a descriptor that `opened` keeps.
+
+    The checksum is taken on the way when the elements are read in order, as they mostly are.
+    """
 
     def __init__(self, entry: Entry, opened: Callable[[Entry], int]) -> None:
         self.spec, self.entry, self._opened = entry.spec, entry, opened
-        self._whole: Bits | None = None
+        self._gathered: Bits | None = None
+        self._sum, self._crc32, self._summed = xxhash.xxh3_128(), 0, 0
 
     def read(self, begin: int, end: int) -> Bits:
         """Return elements `begin` to `end` in C order."""
-        if self.entry.contiguous:
-            return self._bytes(begin, end)
-        if self._whole is None:
-            self._whole = self._gathered()
-        return self._whole[begin:end]
+        if not self.entry.contiguous:
+            return self._read_strided(begin, end)
+        bits = np.empty(end - begin, dtype=self.spec.carrier)
+        step = CHUNK_BYTES // self.spec.itemsize
+        for low in range(0, end - begin, step):
+            piece = bits[low : low + step].view(np.uint8).data
+            fill(self._opened(self.entry), piece, self._at(begin + low), self.entry)
+            self._pass(begin + low, piece)
+        return bits
 
-    def _bytes(self, begin: int, end: int) -> Bits:
-        into = np.empty(end - begin, dtype=self.spec.carrier)
-        fill(self._opened(self.entry), into.view(np.uint8).data, self._at(begin), self.entry)
-        return into
+    def checksum(self) -> str:
+        """Return the checksum of all elements in C order (xxh3, 128 bits, hexadecimal).
+
+        EOFError or ValueError when the file is shorter, or not what its archive recorded.
+        """
+        if self._summed != self.spec.count:
+            self._sum, self._crc32, self._summed = xxhash.xxh3_128(), 0, 0
+            for begin, end in ranges(self.spec):
+                self.read(begin, end)
+        if self.entry.crc32 is not None and self._crc32 != self.entry.crc32:
+            raise ValueError(f"{self.entry.path.name} is damaged: the archive's checksum differs")
+        return self._sum.hexdigest()
+
+    def _pass(self, begin: int, piece: memoryview) -> None:
+        """Take a piece into the checksums if it is the next one."""
+        if begin == self._summed:
+            self._sum.update(piece)
+            if self.entry.crc32 is not None:
+                self._crc32 = zlib.crc32(piece, self._crc32)
+            self._summed += len(piece) // self.spec.itemsize
 
     def _at(self, element: int) -> int:
         return self.entry.offset + element * self.spec.itemsize
 
-    def _gathered(self) -> Bits:
-        """Read the stretch of storage that a strided tensor reaches, and put it in C order."""
-        entry, shape = self.entry, self.spec.shape
-        if not self.spec.count:
-            return np.empty(0, dtype=self.spec.carrier)
-        last = sum((size - 1) * step for size, step in zip(shape, entry.strides, strict=True))
-        stretch = self._bytes(0, last + 1)
-        steps = [step * self.spec.itemsize for step in entry.strides]
-        view = np.lib.stride_tricks.as_strided(stretch, shape, steps, writeable=False)
-        return np.ascontiguousarray(view).reshape(-1)
+    def _read_strided(self, begin: int, end: int) -> Bits:
+        """Put the stretch of storage that a strided tensor reaches in C order."""
+        if self._gathered is None:
+            shape, strides = self.spec.shape, self.entry.strides
+            last = sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
+            stretch = np.empty(last + 1, dtype=self.spec.carrier)
+            fill(self._opened(self.entry), stretch.view(np.uint8).data, self._at(0), self.entry)
+            steps = [step * self.spec.itemsize for step in strides]
+            view = np.lib.stride_tricks.as_strided(stretch, shape, steps, writeable=False)
+            self._gathered = view
+        bits = _flat(self._gathered, begin, end)
+        self._pass(begin, bits.view(np.uint8).data)
+        if end == self.spec.count:
+            self._gathered = None
+        return bits
 
 
 def fill(descriptor: int, into: memoryview, offset: int, entry: Entry) -> None:

@@ -19,18 +19,14 @@ import pickle
 import struct
 import sys
 import zipfile
-import zlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from stages.core.errors import ArtifactError
-from stages.lm.tensors.entries import TORCH_NAMES, Entry, Spec
-
-if TYPE_CHECKING:
-    import torch
+from stages.lm.tensors.entries import TORCH_NAMES, Spec
+from stages.port.handles import Handle, Storage, with_tensors
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 """First object of the stream layout (torch.serialization.MAGIC_NUMBER)."""
@@ -110,44 +106,6 @@ class _Refused(Exception):
         self.name = name
 
 
-class _Sealed:
-    """An object that a pickle cannot change: one that set `path` would read another file."""
-
-    def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError(f"it changes a {type(self).__name__}")
-
-
-@dataclass
-class Storage(_Sealed):
-    """Bytes of a file that tensors look at: `count` elements from byte `begin`."""
-
-    path: Path
-    dtype: str
-    count: int
-    begin: int = -1
-    crc32: int | None = None
-    """Checksum that the archive records, where there is an archive."""
-
-
-@dataclass(frozen=True)
-class Handle(_Sealed):
-    """A tensor in a file: a view of a storage; offset and strides count elements."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    def entry(self) -> Entry:
-        """Return where the tensor lies."""
-        spec = Spec(self.storage.dtype, self.shape)
-        begin = self.storage.begin + self.offset * spec.itemsize
-        entry = Entry(self.storage.path, begin, spec, self.strides)
-        if self.offset == 0 and spec.count == self.storage.count and entry.contiguous:
-            return replace(entry, crc32=self.storage.crc32)
-        return entry
-
-
 def read(path: Path) -> Any:
     """Return the object tree of a checkpoint with a `Handle` for every tensor."""
     return _guarded(path, _read)
@@ -155,7 +113,7 @@ def read(path: Path) -> Any:
 
 def load(path: Path) -> Any:
     """Return the object tree of a checkpoint; tensors that shared storage still share it."""
-    return _guarded(path, lambda path: _with_tensors(_read(path), {}))
+    return _guarded(path, lambda path: with_tensors(_read(path)))
 
 
 def _read(path: Path) -> Any:
@@ -363,41 +321,3 @@ def _place(
     lost = [key for key, one in storages.items() if one.begin < 0]
     if lost:
         raise EOFError(f"the file holds no storage {lost[0]}")
-
-
-def _with_tensors(value: Any, storages: dict[int, torch.Tensor]) -> Any:
-    """Return a tree with torch tensors in the place of handles; shared storages stay shared."""
-    if isinstance(value, Handle):
-        import torch
-
-        held = value.storage
-        if id(held) not in storages:
-            storages[id(held)] = _stored(held)
-        return torch.as_strided(storages[id(held)], value.shape, value.strides, value.offset)
-    if isinstance(value, dict):
-        for key in list(value):
-            value[key] = _with_tensors(value[key], storages)
-        return value
-    if isinstance(value, list):
-        value[:] = [_with_tensors(item, storages) for item in value]
-        return value
-    if isinstance(value, tuple):
-        return tuple(_with_tensors(item, storages) for item in value)
-    if isinstance(value, Record):
-        value.arguments = _with_tensors(value.arguments, storages)
-        value.fields = _with_tensors(value.fields, storages)
-    return value
-
-
-def _stored(storage: Storage) -> torch.Tensor:
-    import torch
-
-    from stages.lm.tensors.bridge import TORCH_DTYPES
-
-    dtype = TORCH_DTYPES[storage.dtype]
-    with storage.path.open("rb") as stream:
-        stream.seek(storage.begin)
-        raw = bytearray(stream.read(storage.count * dtype.itemsize))
-    if storage.crc32 is not None and zlib.crc32(raw) != storage.crc32:
-        raise zipfile.BadZipFile("the checksum of a storage is not the recorded one")
-    return torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)

@@ -18,6 +18,7 @@ from stages.lm.tensors.checkpoint import INDEX, SINGLE, Checkpoint, open_safeten
 from stages.lm.tensors.entries import Entry, Spec
 from stages.lm.tensors.nodes import CHUNK_BYTES
 from stages.port import pickles
+from stages.port.handles import Handle, Storage
 
 BIN = "pytorch_model.bin"
 BIN_INDEX = "pytorch_model.bin.index.json"
@@ -51,7 +52,7 @@ def archive_entries(path: Path, *keys: str) -> dict[str, Entry]:
     return {name: handle.entry() for name, handle in state.items()}
 
 
-def state_dict(tree: Any, name: str, *keys: str) -> dict[str, pickles.Handle]:
+def state_dict(tree: Any, name: str, *keys: str) -> dict[str, Handle]:
     """Return the tensors below `keys` of a tree, by name; `name` is the file's for messages."""
     where = name
     for key in keys:
@@ -70,7 +71,7 @@ def state_dict(tree: Any, name: str, *keys: str) -> dict[str, pickles.Handle]:
             "give a checkpoint whose state dict names tensors",
         )
     for key, value in tree.items():
-        if not isinstance(value, pickles.Handle) or not isinstance(key, str):
+        if not isinstance(value, Handle) or not isinstance(key, str):
             raise ArtifactError(
                 f"{key} is a {type(value).__name__}, not a tensor",
                 where,
@@ -79,13 +80,13 @@ def state_dict(tree: Any, name: str, *keys: str) -> dict[str, pickles.Handle]:
     return dict(tree)
 
 
-def check_storages(handles: Iterable[pickles.Handle]) -> None:
+def check_storages(handles: Iterable[Handle]) -> None:
     """Compare the storages that no tensor covers alone with the archive's checksums.
 
     A tensor that is a whole storage is compared while it is read.
     """
     covered: dict[int, bool] = {}
-    storages: dict[int, pickles.Storage] = {}
+    storages: dict[int, Storage] = {}
     for handle in handles:
         key = id(handle.storage)
         storages[key] = handle.storage
@@ -95,7 +96,7 @@ def check_storages(handles: Iterable[pickles.Handle]) -> None:
             _check_storage(storage)
 
 
-def _check_storage(storage: pickles.Storage) -> None:
+def _check_storage(storage: Storage) -> None:
     found = 0
     left = storage.count * Spec(storage.dtype, ()).itemsize
     with storage.path.open("rb") as stream:

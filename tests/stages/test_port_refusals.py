@@ -13,7 +13,7 @@ import torch
 
 from stages.core.errors import ArtifactError, ParamsError
 from stages.core.log import Log
-from stages.port import pickles
+from stages.port import handles, pickles
 from stages.port.fairseq import source, vocabulary
 from stages.port.stage import Fairseq, PortParams, port
 from tests.stages import fairseq_material as material
@@ -121,7 +121,7 @@ def test_truncated_checkpoint_is_named(tmp_path: Path, keep: int, zipped: bool) 
 def test_tensor_reaching_outside_its_storage_is_refused() -> None:
     builder = pickles.REBUILDERS["torch._utils", "_rebuild_tensor_v2"]
     with pytest.raises(ValueError, match="outside its storage"):
-        builder(pickles.Storage(Path("model.pt"), "F32", 5, 0), 2, (2, 2), (2, 1))
+        builder(handles.Storage(Path("model.pt"), "F32", 5, 0), 2, (2, 2), (2, 1))
     with pytest.raises(AttributeError):
         builder.anything = 1
 

@@ -1,7 +1,7 @@
 """TensorFlow's checkpoint: an index of variables and shards of raw bytes, read and written.
 
-    <prefix>.index                  a sorted table: "" -> BundleHeaderProto, name -> BundleEntryProto
-    <prefix>.data-00000-of-00001    the variables' bytes, little-endian, each with a CRC-32C
+    <prefix>.index                 a sorted table: "" -> BundleHeaderProto, name -> BundleEntryProto
+    <prefix>.data-00000-of-00001   the variables' bytes, little-endian, each with a CRC-32C
 
 The two messages are small, so their protocol-buffer fields are read here (tensor_bundle.proto):
 header 1 num_shards, 2 endianness (1: big), 3 version; entry 1 dtype, 2 shape {2 dim {1 size}},
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from stages.core.errors import ArtifactError
 from stages.lm.tensors import sstable
+from stages.lm.tensors.checkpoint import Checkpoint
 from stages.lm.tensors.crc32c import crc32c, masked
 from stages.lm.tensors.entries import Entry, Spec, c_strides
 from stages.lm.tensors.nodes import Node, ranges
@@ -64,6 +65,11 @@ def read(prefix: Path) -> Bundle:
         raise ArtifactError(
             f"{path.name} is no index of a TensorFlow checkpoint: {fault}", str(path.parent), TODO
         ) from None
+
+
+def opened(bundle: Bundle) -> Checkpoint:
+    """Return the variables as a checkpoint whose tensors are read when they are read."""
+    return Checkpoint({name: variable.entry for name, variable in bundle.variables.items()})
 
 
 def check(bundle: Bundle) -> None:

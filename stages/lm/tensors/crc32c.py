@@ -74,7 +74,7 @@ def _lanes(rows: NDArray[np.uint8], state: np.uint32) -> np.uint32:
     shift = _zeros(length)
     while len(running) > 1:  # the left one of each pair is followed by the right one's bytes
         running = _applied(shift, running[0::2]) ^ running[1::2]
-        shift = _product(shift, shift)
+        shift = _applied(shift, shift)
     return np.uint32(running[0])
 
 
@@ -86,8 +86,8 @@ def _zeros(length: int) -> Matrix:
     power = one_byte
     while length:
         if length & 1:
-            result = _product(power, result)
-        power = _product(power, power)
+            result = _applied(power, result)
+        power = _applied(power, power)
         length >>= 1
     return result
 
@@ -98,7 +98,3 @@ def _applied(matrix: Matrix, values: NDArray[np.uint32]) -> NDArray[np.uint32]:
     for bit in range(32):
         out ^= np.where((values >> np.uint32(bit)) & np.uint32(1), matrix[bit], np.uint32(0))
     return out
-
-
-def _product(left: Matrix, right: Matrix) -> Matrix:
-    return _applied(left, right)

@@ -34,8 +34,9 @@ def read(data: bytes) -> dict[bytes, bytes]:
     if len(data) < FOOTER_BYTES or struct.unpack("<Q", data[-8:])[0] != MAGIC:
         raise Fault(f"it does not end with the magic number of a table ({len(data)} bytes)")
     at = len(data) - FOOTER_BYTES
-    _, at = _handle(data, at)
+    metaindex, at = _handle(data, at)
     index, _ = _handle(data, at)
+    _block(data, metaindex)
     entries: dict[bytes, bytes] = {}
     last = b""
     for _, value in _entries(_block(data, index)):
@@ -53,13 +54,15 @@ def write(entries: Mapping[bytes, bytes]) -> bytes:
     out = bytearray()
     index: list[tuple[bytes, bytes]] = []
     pending: list[tuple[bytes, bytes]] = []
-    for key in sorted(entries):
+    size = 0
+    keys = sorted(entries)
+    for number, key in enumerate(keys):
+        following = keys[number + 1] if number + 1 < len(keys) else None
         pending.append((key, entries[key]))
-        if sum(len(name) + len(value) for name, value in pending) >= BLOCK_BYTES:
-            index.append((key, _stored(out, pending, RESTART_INTERVAL)))
-            pending = []
-    if pending:
-        index.append((pending[-1][0], _stored(out, pending, RESTART_INTERVAL)))
+        size += len(key) + len(entries[key])
+        if size >= BLOCK_BYTES or following is None:
+            index.append((_between(key, following), _stored(out, pending, RESTART_INTERVAL)))
+            pending, size = [], 0
     footer = _stored(out, [], 1) + _stored(out, index, 1)
     return bytes(out) + footer.ljust(FOOTER_BYTES - 8, b"\0") + struct.pack("<Q", MAGIC)
 
@@ -87,6 +90,19 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
             return number, at
         shift += 7
     raise Fault("a number has more than ten bytes")
+
+
+def _between(key: bytes, following: bytes | None) -> bytes:
+    """Return LevelDB's short key of a block: not before its last key, and before the next."""
+    if following is None:
+        first = next((at for at, byte in enumerate(key) if byte != 0xFF), None)
+        return key if first is None else key[:first] + bytes([key[first] + 1])
+    at, shorter = 0, min(len(key), len(following))
+    while at < shorter and key[at] == following[at]:
+        at += 1
+    if at < shorter and key[at] + 1 < following[at]:
+        return key[:at] + bytes([key[at] + 1])
+    return key
 
 
 def _handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:

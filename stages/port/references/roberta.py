@@ -109,7 +109,9 @@ class Reference:
 
     def _projections(self, name: str, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self._has(f"{name}.in_proj_weight"):
-            fused = x @ self._stack(f"{name}.in_proj_weight").T + self._stack(f"{name}.in_proj_bias")
+            fused = x @ self._stack(f"{name}.in_proj_weight").T + self._stack(
+                f"{name}.in_proj_bias"
+            )
             query, key, value = fused.chunk(3, dim=-1)
         else:
             query = self._linear(x, f"{name}.q_proj")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from stages.core.errors import ArtifactError
 from stages.lm import ensembles, weights
+from stages.lm.decoding.settings import Beam, generation_config
 from stages.lm.ensembles import EnsembleStepper, Members
 from stages.lm.generate import (
     Hypothesis,
@@ -18,6 +19,7 @@ from stages.lm.generate import (
     beam_search,
     pad_batch,
 )
+from stages.lm.halving import in_batches
 from stages.lm.pipelines import Pipeline, load_pipeline
 
 EXTRA_TOKENS = 2
@@ -112,23 +114,56 @@ class Translator:
     ) -> list[list[Hypothesis]]:
         """Return all finished hypotheses per source, best first, in the order given."""
         found: list[list[Hypothesis]] = [[] for _ in sources]
-        for batch in _batches(sources, batch_size):
+
+        def work(batch: Sequence[int]) -> None:
             ids, mask = pad_batch([sources[index] for index in batch], self.specials.pad)
             stepper = self.stepper(use_cache=use_cache)
             results = beam_search(stepper, ids, mask, settings, self.specials)
             for index, result in zip(batch, results, strict=True):
                 found[index] = result
+
+        in_batches(_by_length(sources), batch_size, work, "sentences")
         return found
 
+    def decoded(self, texts: Sequence[str], settings: Beam, batch_size: int = 32) -> list[str]:
+        """Return one translation per text under these settings; a blank text stays blank."""
+        rows = [index for index, text in enumerate(texts) if text.strip()]
+        sources = [self.source_ids(texts[index], f"text {index + 1}") for index in rows]
+        if settings.search == "transformers":
+            best = self._generate(sources, settings.num_beams, batch_size, settings)
+        else:
+            search = Search(
+                num_beams=settings.num_beams,
+                length_penalty=settings.length_penalty,
+                max_tokens=settings.max_tokens or self.search(1).max_tokens,
+                min_tokens=max(1, settings.min_tokens),
+                unknown_penalty=settings.unknown_penalty,
+            )
+            best = [one[0].tokens for one in self.hypotheses(sources, search, batch_size)]
+        translations = [""] * len(texts)
+        for index, tokens in zip(rows, best, strict=True):
+            translations[index] = self.pipeline.decode(tokens)
+        return translations
+
     def _generate(
-        self, sources: Sequence[Sequence[int]], num_beams: int, batch_size: int
+        self,
+        sources: Sequence[Sequence[int]],
+        num_beams: int,
+        batch_size: int,
+        settings: Beam | None = None,
     ) -> list[list[int]]:
         found: list[list[int]] = [[] for _ in sources]
-        for batch in _batches(sources, batch_size):
+        further = {} if settings is None else generation_config(settings)
+
+        def work(batch: Sequence[int]) -> None:
             ids, mask = pad_batch([sources[index] for index in batch], self.specials.pad)
-            output = self.model.generate(input_ids=ids, attention_mask=mask, num_beams=num_beams)
+            output = self.model.generate(
+                input_ids=ids, attention_mask=mask, **{"num_beams": num_beams, **further}
+            )
             for index, row in zip(batch, output.tolist(), strict=True):
                 found[index] = row[1:]
+
+        in_batches(_by_length(sources), batch_size, work, "sentences")
         return found
 
 
@@ -154,7 +189,6 @@ def _check_start(pipeline: Pipeline, specials: Specials, folder: Path) -> None:
             )
 
 
-def _batches(sources: Sequence[Sequence[int]], size: int) -> list[list[int]]:
-    """Return indices in batches of like lengths, so that little is computed on padding."""
-    order = sorted(range(len(sources)), key=lambda index: (len(sources[index]), index))
-    return [order[at : at + size] for at in range(0, len(order), size)]
+def _by_length(sources: Sequence[Sequence[int]]) -> list[int]:
+    """Return places so that a batch holds like lengths and little is computed on padding."""
+    return sorted(range(len(sources)), key=lambda index: (len(sources[index]), index))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.core import canonical
 from stages.core.declare import FloatParams, Params, stage
 from stages.core.log import Log
+from stages.port.choices import Choice, NoSearch, ProductSearch
 
 
 class Fairseq(Params):
@@ -19,6 +20,15 @@ class Fairseq(Params):
     """Tag of this choice."""
     checkpoint: str = ""
     """File name of the checkpoint to port, such as `model1.pt`; empty: the only one."""
+    combine: Literal["single", "best", "average", "ensemble"] = "single"
+    """Of several checkpoints: one, the best on `pairs`, the mean of their weights, or all decoding
+    together (the mean of their probabilities at each step)."""
+    checkpoints: list[str] = Field(default_factory=list)
+    """The checkpoints that `combine` is about, in order; empty: all of the release."""
+    choice: Choice = Choice()
+    """How checkpoints and decoding settings are compared."""
+    search: NoSearch | ProductSearch = Field(NoSearch(), discriminator="kind")
+    """A search for the decoding settings that become the model's defaults."""
     moses_languages: list[str] = Field(default_factory=list, max_length=2)
     """Languages of the Moses tokenizer and detokenizer; empty: source and target language."""
     punctuation_normalisation: bool = False
@@ -38,16 +48,36 @@ class PortParams(FloatParams):
     """Entry of `acquire` that holds the foreign files."""
     base: str = "none"
     """A model that the files are relative to (`<folder>/<entry>` below models/), or `none`."""
+    pairs: str = "none"
+    """Parallel corpus (`corpora/<entry>`) whose valid split decides between checkpoints and between
+    decoding settings; or `none`."""
     source: Fairseq = Fairseq()
     """What the files are; `kind` names the software that wrote them."""
+
+    @model_validator(mode="after")
+    def _pairs_to_choose_by(self) -> PortParams:
+        source = self.source
+        if self.pairs != "none":
+            return self
+        for name, chosen in (("combine", source.combine), ("search", source.search.kind)):
+            if chosen in ("best", "product"):
+                raise ValueError(
+                    f"source.{name} is {chosen}, and pairs is none: there is nothing to choose by; "
+                    "name a parallel corpus as `corpora/<entry>`, its valid split is used"
+                )
+        return self
 
 
 @stage(
     version=2,
-    reads={"raw": "data/raw/${item.raw}", "base": "models/${item.base}"},
+    reads={
+        "raw": "data/raw/${item.raw}",
+        "base": "models/${item.base}",
+        "pairs": "data/${item.pairs}",
+    },
     writes={"model": "models/ported/${key}"},
 )
-def port(params: PortParams, raw: Path, base: Path, model: Path, log: Log) -> None:
+def port(params: PortParams, raw: Path, base: Path, pairs: Path, model: Path, log: Log) -> None:
     """Port a foreign checkpoint to transformers and prove that both are equal."""
     import torch
 
@@ -57,5 +87,6 @@ def port(params: PortParams, raw: Path, base: Path, model: Path, log: Log) -> No
         case Fairseq():
             from stages.port.fairseq import conversion
 
-            report = conversion.port_folder(params.source, files, model, log)
+            given = pairs if params.pairs != "none" else None
+            report = conversion.port_folder(params.source, files, given, model, log)
     canonical.write_json(model / "verification.json", report)

@@ -30,7 +30,8 @@ REACHING = {
         "pretrain", "finetune", "port", "export", "evaluate", "benchmark",  # by transformers
     },
     "torch": {"pretrain", "finetune", "port", "export", "evaluate", "benchmark"},
-    "pyarrow": {"acquire", "refine", "tokenizer", "encode", "finetune", "evaluate"},
+    # port reads a corpus where checkpoints or decoding settings are chosen by pairs
+    "pyarrow": {"acquire", "refine", "tokenizer", "encode", "finetune", "port", "evaluate"},
     **{name: set() for name in ("ruff", "mlflow", "mypy", "prefect", "dvc", "pytest", "grimp")},
 }  # fmt: skip
 

@@ -222,7 +222,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Translator:
 
     folder = tmp_path_factory.mktemp("tiny")
     raw = fairseq_material.release(folder / "raw")
-    port(PortParams(raw="x"), raw, raw, folder / "model", Log())
+    port(PortParams(raw="x"), raw, raw, raw, folder / "model", Log())
     return Translator.load(folder / "model")
 
 

@@ -21,7 +21,7 @@ EMBEDDED = Path(__file__).resolve().parents[2] / "stages" / "port" / "checkpoint
 def run(raw: Path, model: Path, **params: object) -> tuple[dict, Log]:
     """Port a raw folder; return verification.json and the log."""
     log = Log()
-    port(PortParams(raw="translator", source=Fairseq(**params)), raw, raw, model, log)
+    port(PortParams(raw="translator", source=Fairseq(**params)), raw, raw, raw, model, log)
     return json.loads((model / "verification.json").read_text(encoding="utf-8")), log
 
 

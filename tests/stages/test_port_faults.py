@@ -32,7 +32,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[source.Source, Pa
     """A release and the folder it was ported to, right as it is."""
     folder = tmp_path_factory.mktemp("release")
     raw = material.release(folder / "raw")
-    port(PortParams(raw="x"), raw, raw, folder / "model", Log())
+    port(PortParams(raw="x"), raw, raw, raw, folder / "model", Log())
     return source.read(raw / "files"), folder / "model"
 
 
@@ -197,7 +197,7 @@ def test_a_recording_of_another_model_fails(tmp_path: Path) -> None:
     path = raw / "files" / "fairseq-beam1.jsonl"
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
     with pytest.raises(CheckFailed) as caught:
-        port(PortParams(raw="x"), raw, raw, tmp_path / "model", Log())
+        port(PortParams(raw="x"), raw, raw, raw, tmp_path / "model", Log())
     for words in ("reference repeats fairseq's beam-1 scores", "beam-1 tokens are fairseq's"):
         assert words in caught.value.what
     assert "source ids of beam-1 sentences" in caught.value.what
@@ -233,9 +233,9 @@ def test_hypotheses_may_change_places_only_within_a_near_tie(
     translator: Any = SimpleNamespace(pipeline=Words())
     if not passes:
         swapped = [replace(one, score_nats=one.score_nats - 1e-3) for one in swapped]
-    recording._check_search(report, translator, release[0], 2, [row], [swapped])
+    found = recording._check_search(report, translator, release[0], "beam-2", [row], [swapped])
     assert [check.name for check in report.failures] == (
         [] if passes else ["beam-2 tokens are fairseq's"]
     )
-    assert report.searches[0]["sentences_equal"] == 0
-    assert report.searches[0]["near_ties"] == ([7] if passes else [])
+    assert found["sentences_equal"] == 0
+    assert found["near_ties"] == ([7] if passes else [])

@@ -34,7 +34,14 @@ class Call:
 def refused(raw: Path, **params: object) -> ArtifactError:
     """Return the error; the output is not published by the runner when a stage raises."""
     with pytest.raises(ArtifactError) as caught:
-        port(PortParams(raw="x", source=Fairseq(**params)), raw, raw, raw.parent / "model", Log())
+        port(
+            PortParams(raw="x", source=Fairseq(**params)),
+            raw,
+            raw,
+            raw,
+            raw.parent / "model",
+            Log(),
+        )
     assert len(caught.value.lines()) == 3
     return caught.value
 
@@ -281,7 +288,7 @@ def test_one_moses_language_is_refused(tmp_path: Path) -> None:
     raw = material.release(tmp_path / "raw")
     params = PortParams(raw="x", source=Fairseq(moses_languages=["en"]))
     with pytest.raises(ParamsError) as caught:
-        port(params, raw, raw, tmp_path / "model", Log())
+        port(params, raw, raw, raw, tmp_path / "model", Log())
     assert "names one language" in caught.value.what
 
 

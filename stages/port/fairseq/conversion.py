@@ -1,21 +1,58 @@
-"""From the source folder to the ported one: read, convert, write, verify."""
+"""From the source folder to the ported one: read, convert, write, verify; of several, choose."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.core import canonical
 from stages.core.errors import ParamsError
 from stages.core.log import Log
+from stages.lm import ensembles
+from stages.lm.decoding import settings
+from stages.lm.decoding.settings import Beam
+from stages.port import choosing
 from stages.port.checks import Verification, require
-from stages.port.fairseq import folder, layout, source, verification
+from stages.port.choices import ProductSearch
+from stages.port.fairseq import combination, folder, layout, source, union, verification
 
 if TYPE_CHECKING:
+    from stages.lm.translator import Translator
     from stages.port.stage import Fairseq
 
+MEMBER_FILES = ("config.json", "generation_config.json", "model.safetensors")
+"""What a further member of an ensemble has of its own; text and vocabularies are shared."""
+LIMIT_MEAN = 1e-6
+"""Largest error of an average in fp32 against the mean in fp64, over the largest weight."""
 
-def port_folder(params: Fairseq, files: Path, model: Path, log: Log) -> dict[str, Any]:
+
+@dataclass
+class Ported:
+    """A checkpoint as it was ported: what it was read from and how the proof went."""
+
+    release: source.Source
+    accounts: list[layout.Account]
+    report: Verification
+
+
+@dataclass
+class _Work:
+    """What every step of a port needs."""
+
+    params: Fairseq
+    files: Path
+    pairs: choosing.Pairs | None
+    log: Log
+
+
+def port_folder(
+    params: Fairseq, files: Path, pairs: Path | None, model: Path, log: Log
+) -> dict[str, Any]:
     """Write the ported model to `model` and return its verification, all checks passed."""
     if len(params.moses_languages) == 1:
         raise ParamsError(
@@ -23,7 +60,84 @@ def port_folder(params: Fairseq, files: Path, model: Path, log: Log) -> dict[str
             "params.yaml: port.<entry>.source.moses_languages",
             "name two, source and target, such as [en, eo], or none for the model's own",
         )
-    release = source.read(files, params.checkpoint)
+    given = choosing.read_pairs(pairs, params.choice) if pairs is not None else None
+    work = _Work(params, files, given, log)
+    combine = {"single": _single, "best": _best, "average": _average, "ensemble": _ensemble}
+    made, found = combine[params.combine](work, model)
+    found |= _defaults(work, model)
+    _log(log, made)
+    return summary(made, params.combine) | found
+
+
+def _single(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
+    release = source.read(work.files, work.params.checkpoint)
+    others = [name for name in source.checkpoints(work.files) if name != release.checkpoint]
+    if others and release.recorded and not combination.owns(release):
+        every = [release, *(source.read(work.files, name) for name in others)]
+        owner = next((one.checkpoint for one in every if combination.owns(one)), "")
+        if owner:
+            release = combination.settle(every)[0]
+            made = _port(work, release, model)
+            return [made], {"recorded_of": owner}
+    return [_port(work, release, model)], {}
+
+
+def _best(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
+    """Port and score every checkpoint; the best folder stays."""
+    place = work.log.scratch / "candidates"
+    shutil.rmtree(place, ignore_errors=True)
+    chosen = combination.read(work.files, combination.names(work.files, work.params))
+    made = [_port(work, one, place / str(at)) for at, one in enumerate(chosen)]
+    rows = [_scored(work, place / str(at), one.release.checkpoint) for at, one in enumerate(made)]
+    order = choosing.ranked([row[work.params.choice.metric] for row in rows])
+    shutil.move(place / str(order[0]), model)
+    shutil.rmtree(place)
+    table = [rows[at] | {"chosen": rank == 0} for rank, at in enumerate(order)]
+    return [made[order[0]]], {"candidates": _told(work, table)}
+
+
+def _average(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
+    """Port the mean of all weights."""
+    chosen = combination.read(work.files, combination.names(work.files, work.params))
+    release = combination.average(chosen)
+    made = _port(work, release, model)
+    error = combination.mean_error(release.tensors, chosen)
+    made.report.add("weights are the mean", error, LIMIT_MEAN, len(release.tensors))
+    require(made.report, release.checkpoint)
+    return [made], {"checkpoints": [one.checkpoint for one in chosen]}
+
+
+def _ensemble(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
+    """Port every checkpoint; the first is the folder, the others stand below it."""
+    place = work.log.scratch / "members"
+    shutil.rmtree(place, ignore_errors=True)
+    names = combination.names(work.files, work.params)
+    chosen = combination.read(work.files, names)
+    made = []
+    for number, one in enumerate(chosen, start=1):
+        own = model if number == 1 else place / str(number)
+        made.append(_port(work, one, own))
+        if number > 1:
+            member = model / ensembles.member_place(number)
+            member.mkdir(parents=True)
+            for name in MEMBER_FILES:
+                shutil.move(own / name, member / name)
+    shutil.rmtree(place, ignore_errors=True)
+    ensembles.write(model, names)
+    params = work.params
+    whole = names == source.checkpoints(work.files)
+    report = union.verify(
+        chosen, model, params.sentences, params.batch_size, params.seed, recorded=whole
+    )
+    require(report, "the ensemble of " + ", ".join(names))
+    made[0].report.checks += report.checks
+    made[0].report.searches += report.searches
+    return made, {"checkpoints": names}
+
+
+def _port(work: _Work, release: source.Source, model: Path) -> Ported:
+    """Write one checkpoint's folder, all its checks passed."""
+    params = work.params
     weights, accounts = layout.convert(
         release.tensors,
         release.architecture,
@@ -33,43 +147,100 @@ def port_folder(params: Fairseq, files: Path, model: Path, log: Log) -> dict[str
     )
     folder.write(model, release, weights, params.moses_languages, params.punctuation_normalisation)
     report = verification.verify(
-        release, model, log, params.sentences, params.batch_size, params.seed
+        release, model, work.log, params.sentences, params.batch_size, params.seed
     )
     require(report, release.checkpoint)
-    _log(log, report, accounts)
-    return summary(release, accounts, report)
+    return Ported(release, accounts, report)
 
 
-def summary(
-    release: source.Source, accounts: list[layout.Account], report: Verification
-) -> dict[str, Any]:
+def _scored(work: _Work, model: Path, name: str) -> dict[str, Any]:
+    assert work.pairs is not None
+    beam = Beam(num_beams=work.params.choice.num_beams)
+    found = choosing.score(_load(model), work.pairs, beam, work.params.batch_size)
+    work.log.text(f"candidate_{name}", canonical.line(found))
+    return {"checkpoint": name, **found}
+
+
+def _defaults(work: _Work, model: Path) -> dict[str, Any]:
+    """Store the settings a user gets without asking: fairseq's own, or a search's best."""
+    beam, found = Beam(num_beams=5), {}
+    wanted = work.params.search
+    if isinstance(wanted, ProductSearch):
+        assert work.pairs is not None
+        beam, table = choosing.search(
+            _load(model), work.pairs, wanted, work.params.choice, work.params.batch_size, work.log
+        )
+        found["decoding_search"] = {"search": wanted.search, **_told(work, table)}
+        work.log.table("decoding_search", table)
+        path = model / "generation_config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        told = {"num_beams": beam.num_beams, "length_penalty": beam.length_penalty}
+        canonical.write_json(path, {**config, **told, "early_stopping": beam.early_stopping})
+    settings.store(model, beam)
+    return found
+
+
+def _told(work: _Work, table: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    assert work.pairs is not None
+    return {**choosing.told(work.pairs, work.params.choice), "rows": list(table)}
+
+
+def _load(model: Path) -> Translator:
+    from stages.lm.translator import Translator
+
+    return Translator.load(model)
+
+
+def summary(made: Sequence[Ported], combine: str) -> dict[str, Any]:
     """Return verification.json: what was ported, every source tensor, every check."""
-    shape = release.architecture
-    dtypes = {str(one.dtype).removeprefix("torch.") for one in release.tensors.values()}
+    first = made[0].release
+    shape = first.architecture
+    dtypes = {
+        str(tensor.dtype).removeprefix("torch.")
+        for one in made
+        for tensor in one.release.tensors.values()
+    }
+    several = len(made) > 1
     return {
-        "passed": not report.failures,
-        "checkpoint": release.checkpoint,
+        "passed": not any(one.report.failures for one in made),
+        "combine": combine,
+        "checkpoint": first.checkpoint,
         "settings_format": shape.settings_format,
-        "codes_format": release.codes_format,
+        "codes_format": first.codes_format,
         "tying": shape.tying,
         "source_dtypes": sorted(dtypes),
-        "recorded": bool(release.recorded),
-        "checks": report.rows(),
-        "searches": report.searches,
+        "recorded": any(one.report.searches for one in made),
+        "checks": [
+            ({"checkpoint": one.release.checkpoint} if several else {}) | row
+            for one in made
+            for row in one.report.rows()
+        ],
+        "searches": [
+            {"checkpoint": one.release.checkpoint, **row}
+            for one in made
+            for row in one.report.searches
+        ],
         "tensors": [
-            {"source": one.source, "action": one.action, "targets": one.targets}
-            | ({"reason": one.reason} if one.reason else {})
-            for one in accounts
+            ({"checkpoint": one.release.checkpoint} if several else {})
+            | {"source": row.source, "action": row.action, "targets": row.targets}
+            | ({"reason": row.reason} if row.reason else {})
+            for one in made
+            for row in one.accounts
         ],
     }
 
 
-def _log(log: Log, report: Verification, accounts: list[layout.Account]) -> None:
-    log.metric("checks_passed", len(report.checks))
-    for action, count in sorted(Counter(one.action for one in accounts).items()):
+def _log(log: Log, made: Sequence[Ported]) -> None:
+    log.metric("checks_passed", sum(len(one.report.checks) for one in made))
+    actions = Counter(row.action for one in made for row in one.accounts)
+    for action, count in sorted(actions.items()):
         log.metric(f"{action}_tensors", count)
-    for search in report.searches:
-        beams = search["num_beams"]
-        log.metric(f"beam{beams}_equal_sentences", search["sentences_equal"])
-        log.metric(f"beam{beams}_plain_differ_sentences", search["plain_texts_differ"])
-    log.table("verification", report.rows())
+    for search in (row for one in made for row in one.report.searches):
+        whose = "ensemble_" if search["members"] > 1 else ""
+        name = f"{whose}beam{search['num_beams']}"
+        log.metric(f"{name}_equal_sentences", search["sentences_equal"])
+        log.metric(f"{name}_plain_differ_sentences", search["plain_texts_differ"])
+        for score in ("bleu", "chrf"):
+            if f"{score}_ported" in search:
+                log.metric(f"{name}_{score}_points", search[f"{score}_ported"])
+    log.table("verification", [row for one in made for row in one.report.rows()])

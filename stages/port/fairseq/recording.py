@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stages.lm.generate import Hypothesis, pad_batch
+from stages.lm.metrics import CorpusScore
 from stages.lm.translator import Translator
 from stages.port.fairseq.reference import PAD, Reference
 from stages.port.fairseq.source import Source
@@ -34,9 +35,12 @@ def ids_of(symbols: Mapping[str, int], line: str) -> list[int]:
 
 @torch.inference_mode()
 def token_scores(
-    reference: Reference, source: Source, rows: Sequence[Row], batch_size: int = 64
+    references: Sequence[Reference], source: Source, rows: Sequence[Row], batch_size: int = 64
 ) -> tuple[float, int]:
-    """Return the largest error of log2 P(token) by the reference, and how many tokens."""
+    """Return the largest error of log2 P(token) by the references, and how many tokens.
+
+    Several references are an ensemble: the mean of their probabilities counts.
+    """
     pairs = [
         (
             ids_of(source.source_symbols, row["source_bpe"]),
@@ -52,7 +56,9 @@ def token_scores(
         batch = pairs[at : at + batch_size]
         ids, _ = pad_batch([one[0] for one in batch], PAD)
         prefix, _ = pad_batch([[EOS, *one[1][:-1]] for one in batch], PAD)
-        bits = torch.log_softmax(reference.logits(ids, prefix), dim=-1) / math.log(2)
+        nats = [torch.log_softmax(one.logits(ids, prefix), dim=-1) for one in references]
+        mean = torch.stack(nats).exp().mean(dim=0).log() if len(nats) > 1 else nats[0]
+        bits = mean / math.log(2)
         for row, (_, target, recorded) in zip(bits, batch, strict=True):
             if len(target) != len(recorded):
                 return math.inf, count
@@ -70,8 +76,13 @@ def check_recordings(
     folder: Path,
     batch_size: int,
 ) -> None:
-    """Add the checks of ids, texts and searches, and the table of searches."""
+    """Add the checks of ids, texts and searches, and the table of searches.
+
+    A translator of several members is held against what fairseq's ensemble translated.
+    """
+    members = 1 + len(translator.others)
     for beams, rows in recorded.items():
+        name = f"beam-{beams}" if members == 1 else f"ensemble beam-{beams}"
         sources = [translator.source_ids(row["source"]) for row in rows]
         wrong = [
             index
@@ -79,27 +90,30 @@ def check_recordings(
             if sources[index] != ids_of(source.source_symbols, row["source_bpe"])
         ]
         hint = f"first: {rows[wrong[0]]['source'][:60]}" if wrong else ""
-        report.add(f"source ids of beam-{beams} sentences", len(wrong), 0.0, len(rows), hint)
+        report.add(f"source ids of {name} sentences", len(wrong), 0.0, len(rows), hint)
         found = translator.hypotheses(sources, translator.search(beams), batch_size)
-        _check_search(report, translator, source, beams, rows, found)
+        report.searches.append({"num_beams": beams, "members": members, "sentences": len(rows)})
+        report.searches[-1] |= _check_search(report, translator, source, name, rows, found)
         some = sources[:UNCACHED_SENTENCES]
         again = translator.hypotheses(some, translator.search(beams), batch_size, use_cache=False)
         moved = sum(
             [one.tokens for one in a] != [one.tokens for one in b]
             for a, b in zip(found, again, strict=False)
         )
-        report.add(f"beam-{beams} search without cache", moved, 0.0, len(some))
+        report.add(f"{name} search without cache", moved, 0.0, len(some))
         report.searches[-1] |= _plain(folder, translator, rows, sources, beams, batch_size)
+        ours = [translator.pipeline.decode(one[0].tokens) for one in found]
+        report.searches[-1] |= _scores(rows, ours)
 
 
 def _check_search(
     report: Verification,
     translator: Translator,
     source: Source,
-    beams: int,
+    name: str,
     rows: Sequence[Row],
     found: Sequence[list[Hypothesis]],
-) -> None:
+) -> dict[str, Any]:
     """Compare all recorded hypotheses: tokens, scores and texts, near ties apart."""
     equal, near, wrong, texts, worst = 0, [], [], 0, 0.0
     for row, hypotheses in zip(rows, found, strict=True):
@@ -110,9 +124,12 @@ def _check_search(
             abs(one.score_nats / math.log(2) - other["score_log2"])
             for one, other in zip(got, recorded, strict=True)
         ]
-        if near_tie([one["score_log2"] for one in recorded]):
+        same = [one.tokens for one in got] == wanted
+        ours = [one.score_nats / math.log(2) for one in hypotheses[: len(recorded) + 1]]
+        tied = near_tie([one["score_log2"] for one in recorded]) or near_tie(ours)
+        if tied or (not same and max(gaps) <= TIE):
             near.append(row.get("id", row["source"]))
-        if [one.tokens for one in got] == wanted:
+        if same:
             equal += 1
             worst = max(worst, *gaps)
         elif max(gaps) > TIE:
@@ -122,17 +139,26 @@ def _check_search(
             for tokens, other in zip(wanted, recorded, strict=True)
         )
     hint = f"first: {wrong[0][:60]}" if wrong else ""
-    report.add(f"beam-{beams} tokens are fairseq's", len(wrong), 0.0, len(rows), hint)
-    report.add(f"beam-{beams} scores are fairseq's", worst, LIMIT_SCORE, equal)
-    report.add(f"beam-{beams} texts are fairseq's", len(rows) - texts, 0.0, len(rows))
-    report.searches.append(
-        {
-            "num_beams": beams,
-            "sentences": len(rows),
-            "sentences_equal": equal,
-            "near_ties": near,
-        }
-    )
+    report.add(f"{name} tokens are fairseq's", len(wrong), 0.0, len(rows), hint)
+    report.add(f"{name} scores are fairseq's", worst, LIMIT_SCORE, equal)
+    report.add(f"{name} texts are fairseq's", len(rows) - texts, 0.0, len(rows))
+    return {"sentences_equal": equal, "near_ties": near}
+
+
+def _scores(rows: Sequence[Row], ours: Sequence[str]) -> dict[str, Any]:
+    """Return BLEU and chrF of fairseq's texts and of ours, where references were recorded."""
+    references = [row["reference"] for row in rows if isinstance(row.get("reference"), str)]
+    if len(references) < len(rows):
+        return {}
+    theirs = [row["hyps"][0]["text"] for row in rows]
+    found: dict[str, Any] = {}
+    for name in ("bleu", "chrf"):
+        metric = CorpusScore(name)
+        for whose, texts in (("original", theirs), ("ported", ours)):
+            sums = metric.statistics(texts, references).sum(axis=0, keepdims=True)
+            found[f"{name}_{whose}"] = float(metric(sums)[0])
+        found[f"{name}_signature"] = metric.signature
+    return found
 
 
 def near_tie(scores: Sequence[float]) -> bool:

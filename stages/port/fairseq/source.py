@@ -4,6 +4,7 @@
     dict.en.txt dict.eo.txt
     bpecodes               or `code`, `codes`
     fairseq-beam5*.jsonl   optional: what fairseq itself translated, for verification
+    fairseq-ensemble-beam5*.jsonl   optional: the same by all checkpoints together
 
 A recorded row: `source`, `reference`, `source_bpe` and `hyps`, each with `tokens_bpe`,
 `score_log2`, `positional_log2` (one per token and `</s>`), `text`.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from stages.port import pickles
 from stages.port.fairseq import architecture, vocabulary
 
 CHECKPOINT = "*.pt"
+NUMBER = re.compile(r"(\d+)")
 CODES = ("bpecodes", "code", "codes", "bpe.codes", "bpe-codes")
-RECORDED = re.compile(r"fairseq-beam([1-9][0-9]*)(?:-.*)?\.jsonl")
+RECORDED = re.compile(r"fairseq-(ensemble-)?beam([1-9][0-9]*)(?:-.*)?\.jsonl")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Source:
     codes_format: str
     recorded: dict[int, list[dict[str, Any]]]
     """Beam size -> fairseq's own rows."""
+    recorded_ensemble: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    """The same of all checkpoints of the release together."""
 
 
 def read(folder: Path, checkpoint: str = "") -> Source:
@@ -70,7 +74,18 @@ def read(folder: Path, checkpoint: str = "") -> Source:
         merges=merges,
         codes_format=codes_format,
         recorded=_recorded(files),
+        recorded_ensemble=_recorded(files, ensemble=True),
     )
+
+
+def checkpoints(folder: Path) -> list[str]:
+    """Return the names of the checkpoints in a release, model2.pt before model10.pt."""
+    found = {path.name for path in folder.rglob(CHECKPOINT) if path.is_file()}
+    return sorted(found, key=lambda name: [_number(part) for part in NUMBER.split(name)])
+
+
+def _number(part: str) -> tuple[int, str]:
+    return (int(part), "") if part.isdecimal() else (-1, part)
 
 
 def _checkpoint(files: Mapping[str, Path], wanted: str) -> Path:
@@ -116,11 +131,13 @@ def _tensors(state: Mapping[str, Any], name: str) -> dict[str, torch.Tensor]:
     return dict(state)
 
 
-def _recorded(files: Mapping[str, Path]) -> dict[int, list[dict[str, Any]]]:
+def _recorded(
+    files: Mapping[str, Path], *, ensemble: bool = False
+) -> dict[int, list[dict[str, Any]]]:
     recorded: dict[int, list[dict[str, Any]]] = {}
     for name, path in files.items():
         match = RECORDED.fullmatch(name)
-        if match is None:
+        if match is None or bool(match[1]) != ensemble:
             continue
         try:
             rows = _json_lines(path)
@@ -132,7 +149,7 @@ def _recorded(files: Mapping[str, Path]) -> dict[int, list[dict[str, Any]]]:
                 "give rows with source, source_bpe and hyps (tokens_bpe, score_log2, "
                 "positional_log2, text), or remove the file",
             ) from None
-        recorded[int(match[1])] = rows
+        recorded[int(match[2])] = rows
     return dict(sorted(recorded.items()))
 
 

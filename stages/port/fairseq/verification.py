@@ -47,7 +47,7 @@ def verify(
     """Return the verification of a ported folder; `sentences` limits recorded ones (0: all)."""
     report = Verification()
     model = _load(source, folder, report)
-    reference = _reference(source)
+    reference = reference_of(source)
     ids, prefix = probes(len(source.source_symbols), len(source.target_symbols), seed)
     _check_positions(model, source, report)
     _check_logits(model, reference, ids, prefix, report)
@@ -60,7 +60,7 @@ def verify(
         report.add(line.name, line.error, line.limit, line.n)
     recorded = {beams: found[: sentences or len(found)] for beams, found in source.recorded.items()}
     for beams, found in recorded.items():
-        worst, count = token_scores(reference, source, found)
+        worst, count = token_scores([reference], source, found)
         report.add(f"reference repeats fairseq's beam-{beams} scores", worst, LIMIT_RECORDED, count)
     check_recordings(report, translator, source, recorded, folder, batch_size)
     for check in report.checks:
@@ -110,7 +110,10 @@ def _load(source: Source, folder: Path, report: Verification) -> Any:
     return model.eval()
 
 
-def _reference(source: Source, dtype: torch.dtype = torch.float32, variant: str = "") -> Reference:
+def reference_of(
+    source: Source, dtype: torch.dtype = torch.float32, variant: str = ""
+) -> Reference:
+    """Return plain torch over the source's tensors, under their own names."""
     shape = source.architecture
     return Reference(
         tensors=source.tensors,

@@ -25,6 +25,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from stages.lm.decoding.rules import block_ngrams
+
 
 @dataclass(frozen=True)
 class Search:
@@ -37,6 +39,8 @@ class Search:
     min_tokens: int = 1
     unknown_penalty: float = 0.0
     """Nats taken from the log-probability of `<unk>`."""
+    no_repeat_ngram_size: int = 0
+    """No n-gram of this size occurs twice in a hypothesis; 0 allows all."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,18 @@ class Hypothesis:
     score_nats: float
     """Sum of `positional_nats` over length ** length_penalty."""
     positional_nats: list[float]
+    constraints_met: bool = True
+    """Whether the output holds every phrase that was asked for."""
 
 
 class Stepper(Protocol):
     """What a search needs of a model: encode a batch once, then log-probabilities step by step."""
 
-    def encode(self, ids: Tensor, mask: Tensor, copies: int) -> None:
-        """Encode ids [B, S] once and hold `copies` rows of each sentence."""
+    def encode(self, ids: Tensor, mask: Tensor, copies: int) -> Tensor | None:
+        """Encode ids [B, S] once and hold `copies` rows of each sentence.
+
+        A decoder-only model returns its prompts [N, S], which outputs go on from.
+        """
         ...
 
     def step(self, prefix: Tensor) -> Tensor:
@@ -156,11 +165,18 @@ class _Run:
     ) -> None:
         self.stepper, self.search, self.specials = stepper, search, specials
         count, beams = ids.shape[0], search.num_beams
-        stepper.encode(ids, mask, beams)
+        prompts = stepper.encode(ids, mask, beams)
         self.finished: list[list[Hypothesis]] = [[] for _ in range(count)]
         self.sentences = list(range(count))
         """Which sentence of the batch each group of K rows belongs to."""
         self.tokens = torch.full((count * beams, 1), specials.start)
+        if prompts is not None:
+            self.tokens = prompts
+        self.width = self.tokens.shape[1]
+        """Tokens of a row that are none of its output."""
+        padded = prompts is not None and self.width == mask.shape[1]
+        self.padding = mask.eq(0) if padded else torch.zeros(count, 0, dtype=torch.bool)
+        """Where prompts are padded [B, S]: no n-gram holds that."""
         self.scores = torch.zeros(count * beams, 0)
         """Cumulative log-probabilities [N, T]."""
         self.dead = torch.zeros(count, beams, dtype=torch.bool)
@@ -202,13 +218,17 @@ class _Run:
         search, special = self.search, self.specials
         nats = self.stepper.step(self.tokens)
         nats[nats.isnan()] = -math.inf
-        nats[:, special.pad] = -math.inf
+        if special.pad != special.eos:
+            nats[:, special.pad] = -math.inf
         nats[:, special.unk] -= search.unknown_penalty
         if step >= search.max_tokens:
             nats[:, : special.eos] = -math.inf
             nats[:, special.eos + 1 :] = -math.inf
         if step < search.min_tokens:
             nats[:, special.eos] = -math.inf
+        if search.no_repeat_ngram_size:
+            size = search.no_repeat_ngram_size
+            block_ngrams(nats, self._known(), size, (special.eos,))
         size = nats.shape[1]
         nats = nats.view(len(self.sentences), search.num_beams, size)
         if step == 0:
@@ -218,6 +238,13 @@ class _Run:
         flat = nats.reshape(len(self.sentences), -1)
         scores, places = torch.topk(flat, min(2 * search.num_beams, flat.shape[1] - 1))
         return scores, places % size, places // size
+
+    def _known(self) -> Tensor:
+        """Return the tokens of every row [N, T], padding as -1."""
+        known = self.tokens.clone()
+        padding = self.padding[self.sentences].repeat_interleave(self.search.num_beams, dim=0)
+        known[:, : padding.shape[1]][padding] = -1
+        return known
 
     def _finish(self, step: int, ended: Tensor, scores: Tensor, rows: Tensor) -> None:
         """Store the hypotheses that end among the first K candidates of each sentence."""
@@ -232,7 +259,7 @@ class _Run:
             parts = torch.cat([sums[:1], sums[1:] - sums[:-1]])
             found.append(
                 Hypothesis(
-                    tokens=[*self.tokens[row, 1:].tolist(), self.specials.eos],
+                    tokens=[*self.tokens[row, self.width :].tolist(), self.specials.eos],
                     score_nats=float(total / (step + 1) ** self.search.length_penalty),
                     positional_nats=parts.tolist(),
                 )

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from stages.core.declare import FloatParams, Params, stage
 from stages.core.log import Log
+from stages.lm.decoding.settings import Decoding, Greedy, Settings
 
 
 class LanguageModelling(Params):
@@ -39,16 +40,24 @@ class TokenClassification(Params):
     """Longest word ending that the suffix-rule baseline learns."""
 
 
+class Stored(Params):
+    """What the model's own decoding.json says; where it has none, beam search of five."""
+
+    kind: Literal["stored"] = "stored"
+
+
 class Translation(Params):
-    """BLEU and chrF against one reference, greedy and with a beam."""
+    """BLEU and chrF against one reference, under one way of decoding and others beside it."""
 
     kind: Literal["translation"] = "translation"
-    beam: int = Field(5, gt=1)
-    """Width of the beam search that greedy search is compared with."""
+    decoding: Stored | Settings = Field(Stored(), discriminator="kind")
+    """How the model decodes; rivals decode in the same way."""
+    beside: list[Decoding] = [Greedy()]
+    """Other ways of decoding that the same model is scored under and compared with."""
+    members: Literal["all", "first"] = "all"
+    """Whether an ensemble decodes together, or its first member alone."""
     max_sentences: int = Field(200, ge=0)
-    """Pairs scored at most, drawn by a hash of their id; 0 means all."""
-    max_tokens: int = Field(200, gt=0)
-    """Longest translation, in tokens."""
+    """Pairs scored at most, drawn by a hash of their id; 0 means all, in their order."""
     reverse: bool = False
     """Translate from the pairs' second language into their first."""
 

@@ -1,24 +1,44 @@
-"""Translation scores: BLEU and chrF by sacrebleu, greedy and with a beam."""
+"""Translation scores: BLEU and chrF by sacrebleu, under chosen ways of decoding."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stages.evaluate.material import open_corpus, rows_digest
 from stages.evaluate.scoreboard import EXACT_DIGITS, Measure, Scoreboard, Systems
-from stages.evaluate.stage import Translation
-from stages.lm.generate import Search
+from stages.evaluate.stage import Stored, Translation
+from stages.lm.decoding.settings import Beam, Settings, block, stored, trait
 from stages.lm.metrics import CorpusScore
 from stages.lm.parts import Parts
+from stages.lm.recordings import Recordings
 from stages.lm.translator import Translator
 
 METRICS = ("bleu", "chrf")
 CHUNK = 64
 """Sentences translated between two reports of progress."""
+COPIED = "copied-source"
+RECORDED = "recorded-original"
+"""What the software that a model was ported from translated itself."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of decoding and what its scores are called."""
+
+    label: str
+    settings: Settings
+
+    @property
+    def traits(self) -> dict[str, Any]:
+        """Return what a signature must say of it."""
+        fields = block(self.settings)
+        beams = {"beam": fields["num_beams"]} if "num_beams" in fields else {}
+        return {**beams, "decoding": trait(self.settings)}
 
 
 def score(task: Translation, systems: Systems, corpus: Path, board: Scoreboard) -> None:
@@ -28,54 +48,65 @@ def score(task: Translation, systems: Systems, corpus: Path, board: Scoreboard) 
     pairs = material.rows(params.split, task.max_sentences)
     columns = ("target_text", "source_text") if task.reverse else ("source_text", "target_text")
     sources, references = ([row[column] for row in pairs] for column in columns)
-    translated = _translate(systems.model, task, sources, board)
-    greedy, beam = f"greedy:{params.model}", f"beam-{task.beam}:{params.model}"
-    ours = {greedy: translated[1], beam: translated[task.beam]}
-    others: dict[str, Sequence[str]] = {"copied-source": sources}
+    ways = ways_of(task, systems.model)
+    ours = _translate(systems.model, ways, task, sources, board)
+    others: dict[str, Sequence[str]] = {COPIED: sources}
     for name, folder in systems.rivals():
-        others[name] = _translate(folder, task, sources, board)[task.beam]
+        others[name] = _translate(folder, ways[:1], task, sources, board)[ways[0].label]
     digest = rows_digest({"s": a, "r": b} for a, b in zip(sources, references, strict=True))
+    recorded = _recorded(systems.model, ways, task, sources, ours, board)
     for metric in METRICS:
-        _score_metric(metric, ours, others, references, digest, task, board)
+        _score_metric(metric, ways, ours, others, recorded, references, digest, board)
     board.extra["direction"] = "reverse" if task.reverse else "forward"
+    board.extra["decoding"] = {way.label: block(way.settings) for way in ways}
+    board.extra["members"] = task.members
+    texts = [dict(zip(ours, each, strict=True)) for each in zip(*ours.values(), strict=True)]
     board.keep(
         [
-            {
-                "id": row["id"],
-                "source": source,
-                "reference": reference,
-                "greedy": short,
-                "beam": best,
-            }
-            for row, source, reference, short, best in zip(
-                pairs, sources, references, translated[1], translated[task.beam], strict=True
-            )
+            {"id": row["id"], "source": source, "reference": reference, **said}
+            for row, source, reference, said in zip(pairs, sources, references, texts, strict=True)
         ]
     )
 
 
+def ways_of(task: Translation, model: Path) -> list[Way]:
+    """Return the ways of decoding, the chosen one first, each once and under a name of its own."""
+    chosen = task.decoding
+    first = (stored(model) or Beam()) if isinstance(chosen, Stored) else chosen
+    found: list[Way] = []
+    for settings in [first, *task.beside]:
+        if any(settings == way.settings for way in found):
+            continue
+        name = settings.kind.replace("-", "_")
+        same = sum(way.settings.kind == settings.kind for way in found)
+        found.append(Way(f"{name}_{same + 1}" if same else name, settings))
+    return found
+
+
 def _translate(
-    folder: Path, task: Translation, sources: Sequence[str], board: Scoreboard
-) -> dict[int, list[str]]:
-    """Return translations by beam width: 1 and the task's."""
+    folder: Path,
+    ways: Sequence[Way],
+    task: Translation,
+    sources: Sequence[str],
+    board: Scoreboard,
+) -> dict[str, list[str]]:
+    """Return translations by the name of the way they were made."""
     from stages.lm.device import prepare
 
     prepare(board.params.threads)
-    translator = Translator.load(folder)
-    ids = [translator.source_ids(text, f"pair {place + 1}") for place, text in enumerate(sources)]
-    found: dict[int, list[str]] = {1: [], task.beam: []}
-    for width, texts in found.items():
-        search = Search(num_beams=width, max_tokens=task.max_tokens)
+    translator = Translator.load(folder, task.members)
+    found: dict[str, list[str]] = {way.label: [] for way in ways}
+    for way in ways:
 
-        def work(first: int, search: Search = search) -> list[str]:
-            part = ids[first : first + CHUNK]
-            best = translator.hypotheses(part, search, board.params.batch_size)
-            return [translator.pipeline.decode(one[0].tokens) for one in best]
+        def work(first: int, way: Way = way) -> list[str]:
+            part = sources[first : first + CHUNK]
+            return translator.decoded(part, way.settings, board.params.batch_size, first)
 
-        parts = Parts(board.log, f"{folder.parent.name} {folder.name} beam {width}")
-        for number, start in enumerate(range(0, len(ids), CHUNK)):
+        texts = found[way.label]
+        parts = Parts(board.log, f"{folder.parent.name} {folder.name} {way.label}")
+        for number, start in enumerate(range(0, len(sources), CHUNK)):
             texts += parts.make(number, partial(work, start), _packed, json.loads)
-            board.log.progress(len(texts), len(ids), f"sentences, beam {width}")
+            board.log.progress(len(texts), len(sources), f"sentences, {way.label}")
         parts.close()
     return found
 
@@ -84,31 +115,90 @@ def _packed(texts: Iterable[str]) -> bytes:
     return json.dumps(list(texts)).encode("ascii")
 
 
+def _recorded(
+    model: Path,
+    ways: Sequence[Way],
+    task: Translation,
+    sources: Sequence[str],
+    ours: Mapping[str, list[str]],
+    board: Scoreboard,
+) -> dict[str, list[str]]:
+    """Compare with what the original software translated, where the model's port kept it.
+
+    Returns its translations by way of decoding, where it has one for every sentence.
+    """
+    recordings = Recordings.load(model)
+    whole: dict[str, list[str]] = {}
+    rows = []
+    for way in ways:
+        known = recordings.of(way.settings, task.members)
+        met = [place for place, source in enumerate(sources) if source in known]
+        if not met:
+            continue
+        differ = [
+            {
+                "source": sources[place],
+                "original": known[sources[place]].text,
+                "ours": ours[way.label][place],
+                "near_tie": known[sources[place]].near_tie,
+            }
+            for place in met
+            if known[sources[place]].text != ours[way.label][place]
+        ]
+        rows.append(
+            {
+                "decoding": way.label,
+                "sentences": len(met),
+                "equal": len(met) - len(differ),
+                "differ": differ,
+            }
+        )
+        board.log.metric(f"{way.label}_as_recorded_sentences", len(met) - len(differ))
+        apart = [row for row in differ if not row["near_tie"]]
+        if apart:
+            board.note(
+                f"{len(apart)} of {len(met)} {way.label} translations are not those that the "
+                "original software recorded, and its scores of them are no near ties."
+            )
+        if len(met) == len(sources):
+            whole[way.label] = [known[source].text for source in sources]
+    if rows:
+        board.extra["recorded"] = rows
+    return whole
+
+
 def _score_metric(
     name: str,
-    ours: dict[str, list[str]],
-    others: dict[str, Sequence[str]],
+    ways: Sequence[Way],
+    ours: Mapping[str, list[str]],
+    others: Mapping[str, Sequence[str]],
+    recorded: Mapping[str, list[str]],
     references: Sequence[str],
     digest: str,
-    task: Translation,
     board: Scoreboard,
 ) -> None:
-    metric = CorpusScore(name)
-    tables = {
-        system: metric.statistics(texts, references) for system, texts in {**ours, **others}.items()
-    }
+    metric, model, n = CorpusScore(name), board.params.model, len(references)
+    tables = {way.label: metric.statistics(ours[way.label], references) for way in ways}
     signature = dict(part.split(":", 1) for part in metric.signature.split("|"))
-    n = len(references)
 
-    def measure(label: str, beams: int) -> Measure:
-        traits: dict[str, Any] = {**signature, "beam": beams, "data": digest}
+    def measure(way: Way) -> Measure:
+        traits = {**signature, **way.traits, "data": digest}
+        label = f"{name}_{way.label}"
         return Measure(label, "points", metric, "sentence", traits, EXACT_DIGITS)
 
-    greedy, beam = ours
-    board.score(measure(f"{name}_greedy", 1), tables[greedy], n)
-    best = measure(f"{name}_beam", task.beam)
-    board.score(best, tables[beam], n)
-    board.compare(best, (beam, tables[beam]), (greedy, tables[greedy]), n)
-    for system in others:
-        board.score(best, tables[system], n, baseline=system)
-        board.compare(best, (beam, tables[beam]), (system, tables[system]), n)
+    for way in reversed(ways):
+        board.score(measure(way), tables[way.label], n)
+    chosen = ways[0]
+    best, own = measure(chosen), (f"{chosen.label}:{model}", tables[chosen.label])
+    for way in ways[1:]:
+        board.compare(best, own, (f"{way.label}:{model}", tables[way.label]), n)
+    for system, texts in others.items():
+        table = metric.statistics(texts, references)
+        board.score(best, table, n, baseline=system)
+        board.compare(best, own, (system, table), n)
+    for way in ways:
+        if way.label in recorded:
+            table = metric.statistics(recorded[way.label], references)
+            board.score(measure(way), table, n, baseline=RECORDED)
+            mine = (f"{way.label}:{model}", tables[way.label])
+            board.compare(measure(way), mine, (RECORDED, table), n)

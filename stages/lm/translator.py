@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from stages.core.errors import ArtifactError
+from stages.core.errors import ArtifactError, ParamsError
 from stages.lm import ensembles, weights
-from stages.lm.decoding.settings import Beam, generation_config
+from stages.lm.decoding.settings import Beam, Greedy, Settings, generation_config, trait
 from stages.lm.ensembles import EnsembleStepper, Members
 from stages.lm.generate import (
     Hypothesis,
@@ -125,19 +125,31 @@ class Translator:
         in_batches(_by_length(sources), batch_size, work, "sentences")
         return found
 
-    def decoded(self, texts: Sequence[str], settings: Beam, batch_size: int = 32) -> list[str]:
-        """Return one translation per text under these settings; a blank text stays blank."""
+    def decoded(
+        self, texts: Sequence[str], settings: Settings, batch_size: int = 32, before: int = 0
+    ) -> list[str]:
+        """Return one translation per text under these settings; a blank text stays blank.
+
+        `before` counts the texts that went before, for what an error calls the first one.
+        """
         rows = [index for index, text in enumerate(texts) if text.strip()]
-        sources = [self.source_ids(texts[index], f"text {index + 1}") for index in rows]
-        if settings.search == "transformers":
-            best = self._generate(sources, settings.num_beams, batch_size, settings)
+        sources = [self.source_ids(texts[index], f"text {before + index + 1}") for index in rows]
+        beam = _one_beam(settings) if isinstance(settings, Greedy) else settings
+        if not isinstance(beam, Beam) or (beam.search == "fairseq" and beam.no_repeat_ngram_size):
+            raise ParamsError(
+                f"a translator does not decode by {trait(settings)}",
+                "decoding",
+                "choose greedy or beam search",
+            )
+        if beam.search == "transformers":
+            best = self._generate(sources, beam.num_beams, batch_size, beam)
         else:
             search = Search(
-                num_beams=settings.num_beams,
-                length_penalty=settings.length_penalty,
-                max_tokens=settings.max_tokens or self.search(1).max_tokens,
-                min_tokens=max(1, settings.min_tokens),
-                unknown_penalty=settings.unknown_penalty,
+                num_beams=beam.num_beams,
+                length_penalty=beam.length_penalty,
+                max_tokens=beam.max_tokens or self.search(1).max_tokens,
+                min_tokens=max(1, beam.min_tokens),
+                unknown_penalty=beam.unknown_penalty,
             )
             best = [one[0].tokens for one in self.hypotheses(sources, search, batch_size)]
         translations = [""] * len(texts)
@@ -165,6 +177,15 @@ class Translator:
 
         in_batches(_by_length(sources), batch_size, work, "sentences")
         return found
+
+
+def _one_beam(settings: Greedy) -> Beam:
+    return Beam(
+        num_beams=1,
+        max_tokens=settings.max_tokens,
+        min_tokens=settings.min_tokens,
+        no_repeat_ngram_size=settings.no_repeat_ngram_size,
+    )
 
 
 def _load_model(folder: Path) -> Any:

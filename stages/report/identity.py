@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from stages.report.scores import title_of
+from stages.report.scores import TRANSLATION, title_of
 from stages.report.sources import Artifact, Node, Sources
 
 PUBLISHED = ("pretrain", "finetune", "port", "export")
@@ -30,10 +30,6 @@ METRICS = {
     "perplexity": "perplexity",
     "masked_perplexity": "perplexity",
     "pseudo_perplexity": "perplexity",
-    "bleu_greedy": "bleu",
-    "bleu_beam": "bleu",
-    "chrf_greedy": "chrf",
-    "chrf_beam": "chrf",
 }
 """The hub's types of metrics where it has one; the others keep their own names."""
 KNOWN_LICENCES = """
@@ -185,7 +181,8 @@ def own(evaluation: Artifact) -> list[Node]:
 
 def _metric(row: Node) -> str:
     name = str(row["name"].value)
-    return METRICS.get(name, name)
+    metric = name.partition("_")[0]
+    return metric if metric in TRANSLATION else METRICS.get(name, name)
 
 
 def _licence(licences: list[str]) -> Mapping[str, str]:

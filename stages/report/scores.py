@@ -24,11 +24,9 @@ TITLES = {
     "pseudo_bits_per_byte": "Pseudo bits per byte",
     "bits_per_byte": "Bits per byte",
     "parsing_completions": "Completions that parse",
-    "bleu_greedy": "BLEU, greedy",
-    "bleu_beam": "BLEU, beam",
-    "chrf_greedy": "chrF, greedy",
-    "chrf_beam": "chrF, beam",
 }
+TRANSLATION = {"bleu": "BLEU", "chrf": "chrF"}
+"""Scores that there is one of for each way of decoding: `bleu_greedy`, `bleu_beam`."""
 BLANKS = re.compile(r"\n(?:[ \t]*\n){2,}")
 """Runs of empty lines, which a sample need not spend a page on."""
 CELL = 0.92
@@ -47,7 +45,10 @@ def scores(params: ReportParams, sources: Sources) -> Markup:
 
 
 def title_of(score: str) -> str:
-    """Return what a score is called on the page."""
+    """Return what a score is called on the page; BLEU and chrF name the way of decoding."""
+    metric, _, way = score.partition("_")
+    if metric in TRANSLATION and way:
+        return f"{TRANSLATION[metric]}, {way.replace('_', ' ')}"
     return TITLES.get(score, score.replace("_", " "))
 
 
@@ -305,9 +306,10 @@ def _tagged(row: Node) -> Markup:
 
 
 def _translated(row: Node) -> Markup:
-    lines = [(label, str(row[label].value)) for label in ("source", "reference", "greedy", "beam")]
+    ways = sorted(set(row.value) - {"id", "source", "reference"}, reverse=True)
+    lines = [(label, str(row[label].value)) for label in ("source", "reference", *ways)]
     return element(
-        "dl", [join([element("dt", label), element("dd", text)]) for label, text in lines],
+        "dl", [join([element("dt", label.replace("_", " ")), element("dd", text)]) for label, text in lines],
         _class="pair",
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from stages.core import canonical
 from stages.core.errors import ParamsError
 from stages.core.log import Log
-from stages.lm import ensembles
+from stages.lm import ensembles, recordings
 from stages.lm.decoding import settings
 from stages.lm.decoding.settings import Beam
 from stages.port import choosing
@@ -65,6 +65,7 @@ def port_folder(
     combine = {"single": _single, "best": _best, "average": _average, "ensemble": _ensemble}
     made, found = combine[params.combine](work, model)
     found |= _defaults(work, model)
+    recordings.write(model, _recorded(params, made))
     _log(log, made)
     return summary(made, params.combine) | found
 
@@ -178,6 +179,27 @@ def _defaults(work: _Work, model: Path) -> dict[str, Any]:
         canonical.write_json(path, {**config, **told, "early_stopping": beam.early_stopping})
     settings.store(model, beam)
     return found
+
+
+def _recorded(params: Fairseq, made: Sequence[Ported]) -> list[dict[str, Any]]:
+    """Return what fairseq translated, as far as it was verified."""
+    rows = []
+    for one in made:
+        for search in one.report.searches:
+            several = search["members"] > 1
+            whose = one.release.recorded_ensemble if several else one.release.recorded
+            recorded = whose[search["num_beams"]]
+            for row in recorded[: params.sentences or len(recorded)]:
+                rows.append(
+                    {
+                        "num_beams": search["num_beams"],
+                        "members": search["members"],
+                        "source": row["source"],
+                        "text": row["hyps"][0]["text"],
+                        "near_tie": row.get("id", row["source"]) in search["near_ties"],
+                    }
+                )
+    return rows
 
 
 def _told(work: _Work, table: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""A translator for CPUs: whole sentences decoded in compiled code, one instance per core."""

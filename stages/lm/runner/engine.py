@@ -1,0 +1,194 @@
+"""The runner: sources in, finished hypotheses out, one compiled instance per core."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from stages.core.errors import ParamsError
+from stages.lm.runner.network import PARTS, Desk, Shape
+from stages.lm.runner.packing import Packed, aligned
+from stages.lm.runner.rows import BLOCK
+from stages.lm.runner.search import Best, Found, Rules, State, Words, decode
+from stages.lm.runner.vectors import LANES
+
+ROWS = 96
+"""Rows of the decoder that run together: enough for tall tiles, few enough for the cache."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the runner uses memory and cores; results do not depend on it."""
+
+    threads: int = 1
+    slots: int = 0
+    """Sentences that run together in one instance; 0: as many as give ROWS rows."""
+    refill: int = 0
+    """Free slots at which waiting sentences are encoded; 0: a quarter of the slots."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Finished hypotheses of every source, in the order given, and where the cycles went."""
+
+    found: Found
+    cycles: dict[str, int]
+
+
+class Runner:
+    """A packed model on this machine."""
+
+    def __init__(self, packed: Packed, settings: Settings | None = None) -> None:
+        self.packed, self.settings = packed, settings or Settings()
+
+    def translate(self, sources: Sequence[Sequence[int]], rules: Rules) -> Answers:
+        """Search every source; long ones first, so that no core ends with a long one."""
+        shape = self.packed.plan.shape
+        _check(rules, shape)
+        steps = rules.max_tokens + 1
+        found = _found(len(sources), rules.beams, steps)
+        order = sorted(range(len(sources)), key=lambda one: (-len(sources[one]), one))
+        threads = max(1, min(self.settings.threads, len(sources)))
+        parts = [order[number::threads] for number in range(threads)]
+        run = program()
+        jobs = [_Job(self, part, sources, rules, found) for part in parts if part]
+        if len(jobs) == 1:
+            jobs[0].run(run)
+        elif jobs:
+            with ThreadPoolExecutor(len(jobs)) as pool:
+                list(pool.map(lambda job: job.run(run), jobs))
+        cycles = np.sum([job.profile for job in jobs], axis=0) if jobs else np.zeros(len(PARTS))
+        return Answers(found, dict(zip(PARTS, cycles.astype(int).tolist(), strict=True)))
+
+
+def _check(rules: Rules, shape: Shape) -> None:
+    if not 1 <= rules.beams <= 64:
+        raise ParamsError(f"num_beams = {rules.beams}", "search", "use 1 to 64")
+    if rules.max_tokens < 1:
+        raise ParamsError(f"max_tokens = {rules.max_tokens}", "search", "use at least 1")
+    del shape
+
+
+def _found(sentences: int, beams: int, steps: int) -> Found:
+    return Found(
+        np.zeros(sentences, np.int64),
+        np.zeros((sentences, beams), np.int64),
+        np.zeros((sentences, beams), np.float32),
+        np.zeros((sentences, beams, steps), np.int32),
+        np.zeros((sentences, beams, steps), np.float32),
+    )
+
+
+class _Job:
+    """One instance: its share of the sentences and the memory that it works in."""
+
+    def __init__(
+        self, runner: Runner, order: Sequence[int], sources: Sequence[Sequence[int]],
+        rules: Rules, found: Found,
+    ) -> None:  # fmt: skip
+        settings = runner.settings
+        slots = settings.slots or max(4, ROWS // rules.beams)
+        self.slots = min(slots, len(order))
+        self.refill = settings.refill or max(1, self.slots // 4)
+        self.plan, self.rules, self.found = runner.packed.plan, rules, found
+        self.order = np.array(order, np.int64)
+        rows = [np.asarray(sources[one], np.int32) for one in order]
+        self.ids = np.concatenate(rows)
+        self.starts = np.array([0, *itertools.accumulate(len(row) for row in rows)], np.int64)
+        self.lengths = np.array([len(row) for row in sources], np.int64)
+        self.longest = -(-max(len(row) for row in rows) // LANES) * LANES
+        self.profile = np.zeros(len(PARTS), np.int64)
+        self.words = Words(0, np.zeros(1, np.int32), np.zeros(2, np.int64))
+
+    def run(self, program: Callable[..., None]) -> None:
+        """Translate this share."""
+        rules, steps = self.rules, self.rules.max_tokens + 1
+        slots, beams = self.slots, rules.beams
+        state = State(
+            np.zeros(slots, np.int64),
+            np.zeros(slots, np.int64),
+            np.zeros(slots, np.int64),
+            np.zeros(slots, np.int64),
+            np.zeros((slots, steps, beams), np.int32),
+            np.zeros((slots, steps, beams), np.float32),
+            np.zeros((slots, beams, steps + 1), np.int32),
+            np.zeros(slots, np.int64),
+            np.arange(slots),
+        )
+        best = Best(
+            np.zeros(2 * beams, np.float32),
+            np.zeros(2 * beams, np.int32),
+            np.zeros(2 * beams, np.int64),
+            np.zeros((beams, steps + 1), np.int32),
+        )
+        memory = self._memory(steps)
+        desk = Desk(*(array.ctypes.data for array in memory))
+        program(
+            self.plan, rules, desk, state, best, self.found, self.words, self.ids, self.starts,
+            self.order, self.lengths, self.refill, self.longest, self.profile,
+        )  # fmt: skip
+
+    def _memory(self, steps: int) -> list[NDArray[Any]]:
+        """Return the arrays of `Desk`, in its order."""
+        shape, slots = self.plan.shape, self.slots
+        group = sorted(np.diff(self.starts))[-max(self.refill, 1) :]
+        rows = max(slots * self.rules.beams, int(sum(group)))
+        inner = max(
+            shape.encoder_heads * shape.encoder_head, shape.decoder_heads * shape.decoder_head
+        )
+        own = shape.decoder_heads * shape.decoder_head
+        widest = max(3 * inner, shape.inner)
+        span = -(-max(self.longest, steps) // LANES) * LANES
+        head = max(shape.encoder_head, shape.decoder_head)
+        attention = max(self.longest * span, max(shape.decoder_heads, self.rules.beams) * span)
+        layers = shape.decoder_layers
+        floats: list[int] = [
+            rows * shape.padded, rows * shape.padded, rows * widest, rows * inner,
+        ]  # fmt: skip
+        memory: list[NDArray[Any]] = [aligned((size,), np.float32) for size in floats]
+        memory.append(aligned((rows * max(widest, shape.padded),), np.uint8))
+        memory += [aligned((size,), np.float32) for size in (rows, attention, head * span)]
+        memory.append(aligned((span,), np.int64))
+        memory.append(aligned((max(LANES, 2 * LANES),), np.float32))
+        logits = slots * self.rules.beams * shape.vocabulary
+        memory += [
+            aligned((size,), np.float32) for size in (logits, shape.vocabulary // (BLOCK * LANES))
+        ]
+        memory.append(aligned((slots * layers * 2 * own * self.longest,), np.float32))
+        memory.append(aligned((slots * layers * steps * self.rules.beams * 2 * own,), np.float32))
+        return memory
+
+
+@functools.cache
+def program() -> Callable[..., None]:
+    """Return the compiled search; numba keeps the machine code beside this file.
+
+    numba recompiles when this file or the captured value changes, so the value is a digest of all
+    modules of the runner: machine code never outlives its source.
+    """
+    folder = Path(__file__).parent
+    text = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
+    stamp = int.from_bytes(hashlib.sha256(text).digest()[:7], "little")
+
+    @njit(nogil=True, cache=True)
+    def run(
+        plan: Any, rules: Any, desk: Any, state: Any, best: Any, found: Any, words: Any,
+        ids: Any, starts: Any, order: Any, lengths: Any, refill: int, longest: int, profile: Any,
+    ) -> int:  # fmt: skip
+        decode(
+            plan, rules, desk, state, best, found, words, ids, starts, order, lengths, refill,
+            longest, profile,
+        )  # fmt: skip
+        return stamp
+
+    return run

@@ -1,0 +1,193 @@
+"""What is done to single rows: rounding to bytes, norms, softmax, sums over the past.
+
+Rows are padded with zeros to a multiple of 16; every count of vectors is that length over 16.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from stages.lm.runner.vectors import (
+    F32,
+    FLOATS,
+    I8,
+    INTS,
+    LANES,
+    Emitter,
+    compiled,
+    instructions,
+)
+
+BLOCK = 4
+"""Vectors of logits whose largest value is kept, so that most are never looked at again."""
+LOWEST = -1.0e30
+"""Stands for minus infinity where infinities would make NaN."""
+_WIDTH = 4 * LANES
+
+
+def _quantise(emit: Emitter, row: Any, vectors: Any, target: Any) -> Any:
+    build = emit.builder
+    peak = emit.variable(emit.constant(0.0))
+    with emit.loop(vectors) as number:
+        value = emit.absolute(emit.load(emit.add(row, emit.times(number, _WIDTH))))
+        build.store(emit.larger(value, build.load(peak)), peak)
+    largest = emit.largest(build.load(peak))
+    scale = build.fmul(largest, ir.Constant(F32, 1.0 / 127.0))
+    empty = build.fcmp_ordered("==", largest, ir.Constant(F32, 0.0))
+    inverse = build.fdiv(ir.Constant(F32, 127.0), largest)
+    inverse = emit.splat(build.select(empty, ir.Constant(F32, 0.0), inverse))
+    # Truncation of x + 128.5 > 0 rounds; AVX-512 wants 1..255, the others -127..127.
+    shift = 0 if instructions() == "vnni" else -128
+    with emit.loop(vectors) as number:
+        value = emit.load(emit.add(row, emit.times(number, _WIDTH)))
+        scaled = build.fadd(build.fmul(value, inverse), emit.constant(128.5))
+        rounded = build.fptosi(scaled, INTS)
+        rounded = build.add(rounded, ir.Constant(INTS, [shift] * LANES))
+        small = build.trunc(rounded, ir.VectorType(I8, LANES))
+        emit.store(small, emit.add(target, emit.times(number, LANES)))
+    return scale
+
+
+def _normalise(
+    emit: Emitter, row: Any, other: Any, gain: Any, bias: Any, vectors: Any,
+    width: Any, epsilon: Any,
+) -> None:  # fmt: skip
+    build = emit.builder
+    total = emit.variable(emit.constant(0.0))
+    with emit.loop(vectors) as number:
+        at = emit.times(number, _WIDTH)
+        place = emit.add(row, at)
+        value = build.fadd(emit.load(place), emit.load(emit.add(other, at)))
+        emit.store(value, place)
+        build.store(build.fadd(value, build.load(total)), total)
+    mean = build.fdiv(emit.total(build.load(total)), width)
+    spread = emit.variable(emit.constant(0.0))
+    middle = emit.splat(mean)
+    with emit.loop(vectors) as number:
+        value = build.fsub(emit.load(emit.add(row, emit.times(number, _WIDTH))), middle)
+        build.store(emit.multiply_add(value, value, build.load(spread)), spread)
+    # Padding is zero and so adds its distance to the mean, which is taken off again.
+    padded = build.uitofp(emit.times(vectors, LANES), F32)
+    extra = build.fmul(build.fmul(mean, mean), build.fsub(padded, width))
+    variance = build.fdiv(build.fsub(emit.total(build.load(spread)), extra), width)
+    root = emit.call("llvm.sqrt.f32", F32, build.fadd(variance, epsilon))
+    factor = emit.splat(build.fdiv(ir.Constant(F32, 1.0), root))
+    with emit.loop(vectors) as number:
+        at = emit.times(number, _WIDTH)
+        place = emit.add(row, at)
+        value = build.fmul(build.fsub(emit.load(place), middle), factor)
+        gained = emit.multiply_add(
+            value, emit.load(emit.add(gain, at)), emit.load(emit.add(bias, at))
+        )
+        emit.store(gained, place)
+
+
+def _softmax(emit: Emitter, row: Any, vectors: Any) -> None:
+    build = emit.builder
+    peak = emit.variable(emit.constant(LOWEST))
+    with emit.loop(vectors) as number:
+        value = emit.load(emit.add(row, emit.times(number, _WIDTH)))
+        build.store(emit.larger(value, build.load(peak)), peak)
+    largest = emit.splat(emit.largest(build.load(peak)))
+    total = emit.variable(emit.constant(0.0))
+    with emit.loop(vectors) as number:
+        place = emit.add(row, emit.times(number, _WIDTH))
+        value = emit.exponential(build.fsub(emit.load(place), largest))
+        emit.store(value, place)
+        build.store(build.fadd(value, build.load(total)), total)
+    inverse = build.fdiv(ir.Constant(F32, 1.0), emit.total(build.load(total)))
+    factor = emit.splat(inverse)
+    with emit.loop(vectors) as number:
+        place = emit.add(row, emit.times(number, _WIDTH))
+        emit.store(build.fmul(emit.load(place), factor), place)
+
+
+def _maxima(emit: Emitter, row: Any, blocks: Any, found: Any) -> Any:
+    build = emit.builder
+    peak = emit.variable(ir.Constant(F32, LOWEST))
+    with emit.loop(blocks) as number:
+        at = emit.add(row, emit.times(number, BLOCK * _WIDTH))
+        values = [emit.load(emit.add(at, part * _WIDTH)) for part in range(BLOCK)]
+        largest = values[0]
+        for value in values[1:]:
+            largest = emit.larger(value, largest)
+        one = emit.largest(largest)
+        emit.store(one, emit.add(found, emit.times(number, 4)))
+        before = build.load(peak)
+        build.store(build.select(build.fcmp_ordered(">", one, before), one, before), peak)
+    return build.load(peak)
+
+
+def _exponential_sum(emit: Emitter, row: Any, blocks: Any, peak: Any) -> Any:
+    build = emit.builder
+    totals = [emit.variable(emit.constant(0.0)) for _ in range(BLOCK)]
+    largest = emit.splat(peak)
+    with emit.loop(blocks) as number:
+        at = emit.add(row, emit.times(number, BLOCK * _WIDTH))
+        for part, total in enumerate(totals):
+            value = build.fsub(emit.load(emit.add(at, part * _WIDTH)), largest)
+            build.store(build.fadd(emit.exponential(value), build.load(total)), total)
+    first, second, third, fourth = (build.load(total) for total in totals)
+    return emit.total(build.fadd(build.fadd(first, second), build.fadd(third, fourth)))
+
+
+def _dot(emit: Emitter, left: Any, right: Any, vectors: Any) -> Any:
+    build = emit.builder
+    total = emit.variable(emit.constant(0.0))
+    with emit.loop(vectors) as number:
+        at = emit.times(number, _WIDTH)
+        product = emit.load(emit.add(left, at)), emit.load(emit.add(right, at))
+        build.store(emit.multiply_add(*product, build.load(total)), total)
+    return emit.total(build.load(total))
+
+
+def _mix(emit: Emitter, places: Any, count: Any, shares: Any, shift: Any, result: Any) -> None:
+    build = emit.builder
+    total = emit.variable(emit.constant(0.0))
+    with emit.loop(count) as number:
+        place = emit.load(emit.add(places, emit.times(number, 8)), ir.IntType(64))
+        share = emit.splat(emit.load(emit.add(shares, emit.times(number, 4)), F32))
+        value = emit.load(emit.add(place, shift))
+        build.store(emit.multiply_add(share, value, build.load(total)), total)
+    emit.store(build.load(total), result)
+
+
+def _copy(emit: Emitter, source: Any, target: Any, vectors: Any) -> None:
+    with emit.loop(vectors) as number:
+        at = emit.times(number, _WIDTH)
+        emit.store(emit.load(emit.add(source, at)), emit.add(target, at))
+
+
+def _embed(
+    emit: Emitter, token: Any, position: Any, factor: Any, vectors: Any, target: Any
+) -> None:
+    with emit.loop(vectors) as number:
+        at = emit.times(number, _WIDTH)
+        value, place = emit.load(emit.add(token, at)), emit.load(emit.add(position, at))
+        # Two roundings, as frameworks do: scale, then add.
+        scaled = emit.builder.fmul(value, emit.splat(factor))
+        emit.store(emit.builder.fadd(scaled, place), emit.add(target, at))
+
+
+quantise = compiled("quantise", "iii", _quantise, types.float32)
+"""(row, vectors, bytes): round a row to bytes; returns what one byte step is worth."""
+add_normalise = compiled("add_normalise", "iiiiiff", _normalise)
+"""(row, other, gain, bias, vectors, width, epsilon): row = LayerNorm(row + other)."""
+softmax = compiled("softmax", "ii", _softmax)
+"""(row, vectors): softmax in place; padding holds LOWEST."""
+maxima = compiled("maxima", "iii", _maxima, types.float32)
+"""(row, blocks, found): the largest of each block of 64, and of all."""
+exponential_sum = compiled("exponential_sum", "iif", _exponential_sum, types.float32)
+"""(row, blocks, largest): sum of exp(x - largest)."""
+dot = compiled("dot", "iii", _dot, types.float32, inline=True)
+"""(left, right, vectors): the inner product."""
+mix = compiled("mix", "iiiii", _mix)
+"""(addresses of rows, count, shares, byte of the vector, result): 16 lanes of a weighted sum."""
+copy = compiled("copy", "iii", _copy)
+"""(source, target, vectors): copy a row."""
+embed = compiled("embed", "iifii", _embed)
+"""(token row, position row, factor, vectors, target): factor * token + position."""
+assert FLOATS.count == LANES

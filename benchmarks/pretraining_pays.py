@@ -55,7 +55,7 @@ def measure(
                     batch_sentences=8,
                     seed=seed,
                 )
-                finetune(params=params, base=base, corpus=corpus, model=folder, log=Log())
+                finetune(params, base, base, corpus, folder, Log())
                 share = accuracy(Tagger.load(folder), gold)
                 row[f"{initial}_accuracy_fraction"] = round(share, 6)
             gain = row["pretrained_accuracy_fraction"] - row["random_accuracy_fraction"]

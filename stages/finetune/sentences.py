@@ -39,13 +39,10 @@ def read(corpus: Path, split: str, limit: int, salt: str) -> Sentences:
     """
     corpora.read_corpus(corpus, ["labelled"], "finetune")
     columns = ["id", "tokens", "tags"]
-    if limit:
-        ids = [row["id"] for row in tables.iter_rows(corpus, split, ["id"])]
-        order = sorted(ids, key=lambda name: hashlib.sha256(f"{salt}:{name}".encode()).digest())
-        chosen = set(order[:limit])
+    chosen = choose(corpus, split, limit, salt)
     tokens, tags = [], []
     for row in tables.iter_rows(corpus, split, columns):
-        if limit and row["id"] not in chosen:
+        if chosen is not None and row["id"] not in chosen:
             continue
         if len(row["tokens"]) != len(row["tags"]) or not all(row["tags"]):
             raise ArtifactError(
@@ -64,6 +61,15 @@ def read(corpus: Path, split: str, limit: int, salt: str) -> Sentences:
             "give the corpus labelled sentences, and each split a share of them",
         )
     return Sentences(tokens, tags)
+
+
+def choose(corpus: Path, split: str, limit: int, salt: str) -> set[str] | None:
+    """Return the ids of `limit` rows of a split, chosen by the hash of salt and id; None is all."""
+    if not limit:
+        return None
+    ids = [row["id"] for row in tables.iter_rows(corpus, split, ["id"])]
+    order = sorted(ids, key=lambda name: hashlib.sha256(f"{salt}:{name}".encode()).digest())
+    return set(order[:limit])
 
 
 def known_labels(train: Sentences, where: Path) -> list[str]:

@@ -78,7 +78,7 @@ def told(
     """Return training.json: what was learned from, and how the weights were chosen."""
     train, valid = used
     return {
-        "task": params.task,
+        "task": params.task.kind,
         "initial": params.initial,
         "labels": train.labels,
         "train_sentences": len(train),

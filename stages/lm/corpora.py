@@ -44,6 +44,19 @@ def documents(folder: Path, split: str, column: str = "text") -> Iterator[tuple[
         yield from zip(ids, texts, strict=True)
 
 
+def pairs(folder: Path, split: str) -> Iterator[dict[str, Any]]:
+    """Yield a parallel split's rows: id, source_text, target_text, and `references` where kept.
+
+    `references` lists further texts that the target might have been; null where there are none.
+    """
+    columns = ["id", "source_text", "target_text"]
+    for path in tables.shard_paths(folder, split):
+        known = tables.open_parquet(path, columns).schema_arrow.names
+        extra = ["references"] if "references" in known else []
+        for batch in tables.iter_file(path, [*columns, *extra]):
+            yield from batch.to_pylist()
+
+
 def groups(folder: Path, split: str, column: str = "text") -> Iterator[Callable[[], list[str]]]:
     """Yield a reader of the texts of every row group of a split, in order; none is read yet."""
     for path in tables.shard_paths(folder, split):

@@ -19,11 +19,11 @@ from stages.core.errors import CheckFailed, Resumable
 from stages.core.log import Log
 from stages.lm import checkpoint, device, milestones, objectives
 from stages.lm.checkpoint import State
-from stages.lm.objectives import Task
+from stages.lm.objectives import Question
 from stages.lm.optimisation import OptimisationParams, learning_rate
 
 Curve = list[tuple[str, int, float]]
-Tasks = Callable[[int], Sequence[Task]]
+Tasks = Callable[[int], Sequence[Question]]
 Evaluate = Callable[[int], Mapping[str, float]]
 
 
@@ -150,7 +150,7 @@ def make_optimizer(
     )
 
 
-def accumulate(model: Any, tasks: Sequence[Task]) -> tuple[Tensor, int]:
+def accumulate(model: Any, tasks: Sequence[Question]) -> tuple[Tensor, int]:
     """Add the gradient of the mean loss over all tasks; returns that mean in nats and its count."""
     count = sum(len(task.places) for task in tasks)
     total = torch.zeros(())
@@ -181,7 +181,7 @@ def _step(run: Run, optimizer: torch.optim.Optimizer, progress: Progress, log: L
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     progress.step += 1
-    progress.tokens += sum(len(task.pieces.ids) for task in tasks)
+    progress.tokens += sum(task.tokens for task in tasks)
     progress.predictions += count
     _point(progress, log, "loss_nats", float(loss))
     _point(progress, log, "gradient_norm", float(norm))

@@ -10,7 +10,8 @@ Shapes: N tokens of a batch, D hidden size, H heads, K head size, V vocabulary o
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -183,7 +184,7 @@ def load(folder: Path, head: Head, labels: Sequence[str] | None = None, seed: in
     weights.check(folder / "model.safetensors")
     torch.manual_seed(seed)
     try:
-        with warnings.catch_warnings(), _quiet():
+        with warnings.catch_warnings(), quiet():
             warnings.simplefilter("ignore")
             model, info = _auto_class(head).from_pretrained(
                 folder,
@@ -199,11 +200,11 @@ def load(folder: Path, head: Head, labels: Sequence[str] | None = None, seed: in
         raise ArtifactError(
             f"the model cannot be opened: {fault}", str(folder), "run the entry that makes it again"
         ) from fault
-    _check_loaded(info, folder, new_head=labels is not None)
+    check_loaded(info, folder, new_head=labels is not None)
     return without_padding(model)
 
 
-def _check_loaded(info: dict[str, Any], folder: Path, new_head: bool) -> None:
+def check_loaded(info: dict[str, Any], folder: Path, new_head: bool = False) -> None:
     """Refuse weights that are missing outside a new classification head, or of another shape."""
     lacking = sorted(
         str(name)
@@ -219,20 +220,18 @@ def _check_loaded(info: dict[str, Any], folder: Path, new_head: bool) -> None:
         )
 
 
-class _quiet:  # noqa: N801 - used as a `with` word
+@contextmanager
+def quiet() -> Iterator[None]:
     """Keep transformers' report of new and unused weights out of the user's terminal."""
+    from transformers.utils import logging
 
-    def __enter__(self) -> None:
-        from transformers.utils import logging
-
-        self._level = logging.get_verbosity()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        from transformers.utils import logging
-
-        logging.set_verbosity(self._level)
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _auto_class(head: Head) -> Any:
@@ -248,7 +247,7 @@ def _auto_class(head: Head) -> Any:
 def save(model: Any, folder: Path) -> None:
     """Write config.json and model.safetensors, which transformers opens with nothing of ours."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _quiet():
+    with quiet():
         model.save_pretrained(folder)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +24,29 @@ from stages.lm.device import mix
 from stages.lm.models import Pieces
 
 Words = NDArray[np.uint64]
+
+
+class Question(Protocol):
+    """What a step of training asks: where a model predicts, the answers, how it is run for them."""
+
+    @property
+    def places(self) -> Tensor:
+        """Where the model predicts, [M]."""
+        ...
+
+    @property
+    def answers(self) -> Tensor:
+        """What it should predict there, [M]."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the model reads."""
+        ...
+
+    def logits(self, model: Any) -> Tensor:
+        """Return the logits at the places, [M, V]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -39,18 +62,27 @@ class Task:
     answers: Tensor
     origins: Tensor
 
+    @property
+    def tokens(self) -> int:
+        """Return how many tokens the model reads."""
+        return len(self.pieces.ids)
 
-def logits(model: Any, task: Task) -> Tensor:
+    def logits(self, model: Any) -> Tensor:
+        """Return the logits at the predicted places, [M, V]."""
+        return models.head_logits(model, models.hidden_states(model, self.pieces)[self.places])
+
+
+def logits(model: Any, task: Question) -> Tensor:
     """Return the logits at the predicted places, [M, V]."""
-    return models.head_logits(model, models.hidden_states(model, task.pieces)[task.places])
+    return task.logits(model)
 
 
-def nats(model: Any, task: Task) -> Tensor:
+def nats(model: Any, task: Question) -> Tensor:
     """Return the loss of every prediction in nats, [M]."""
     return functional.cross_entropy(logits(model, task), task.answers, reduction="none")
 
 
-def summed_nats(model: Any, task: Task) -> Tensor:
+def summed_nats(model: Any, task: Question) -> Tensor:
     """Return the loss of all predictions together, in nats."""
     return functional.cross_entropy(logits(model, task), task.answers, reduction="sum")
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from stages.core.errors import CheckFailed
 from stages.lm import device, models, objectives
 from stages.lm.models import Pieces
-from stages.lm.objectives import Task
+from stages.lm.objectives import Question, Task
 
 TOLERANCE = 1e-4
 """Largest difference of hidden states that float32 rounding may cause (they are of order 1)."""
@@ -32,7 +32,7 @@ OVERFIT_RATE = 3e-3
 Make = Callable[[Pieces, int, int], Task]
 
 
-def initial_loss(model: Any, task: Task, tolerance: float) -> float:
+def initial_loss(model: Any, task: Question, tolerance: float) -> float:
     """Return the loss of new weights, which must be the random guesser's ln V within a share.
 
     A higher one means a bad scale, a lower one that answers leak or that weights are not new.
@@ -52,7 +52,7 @@ def initial_loss(model: Any, task: Task, tolerance: float) -> float:
     return loss
 
 
-def raw_logits(model: Any, task: Task) -> None:
+def raw_logits(model: Any, task: Question) -> None:
     """Refuse a head that returns probabilities: the loss would take a softmax of a softmax."""
     with torch.inference_mode():
         model.eval()
@@ -66,7 +66,7 @@ def raw_logits(model: Any, task: Task) -> None:
         )
 
 
-def gradients_alive(model: Any, task: Task, frozen: frozenset[str] = frozenset()) -> int:
+def gradients_alive(model: Any, task: Question, frozen: frozenset[str] = frozenset()) -> int:
     """Return how many learned tensors there are; each must get a gradient that is not zero."""
     model.zero_grad(set_to_none=True)
     model.train()
@@ -99,7 +99,7 @@ def asymmetric(model: Any) -> None:
             )
 
 
-def repeatable(model: Any, task: Task) -> None:
+def repeatable(model: Any, task: Question) -> None:
     """Refuse a model whose evaluation differs from itself (dropout that stays on)."""
     model.eval()
     with torch.inference_mode():
@@ -168,7 +168,7 @@ def causal(model: Any, make: Make, pieces: Pieces) -> None:
         )
 
 
-def overfits(model: Any, task: Task) -> int:
+def overfits(model: Any, task: Question, rate: float = OVERFIT_RATE) -> int:
     """Return the steps in which a copy of the model learns one batch by heart.
 
     A model that cannot do that cannot learn: wrong labels, a dead path, a wrong loss.
@@ -179,7 +179,7 @@ def overfits(model: Any, task: Task) -> int:
             module.p = 0.0
     twin.train()
     twin.requires_grad_(True)
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=OVERFIT_RATE, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=rate, weight_decay=0.0)
     loss = float("nan")
     for step in range(1, OVERFIT_STEPS + 1):
         mean = objectives.summed_nats(twin, task) / len(task.answers)

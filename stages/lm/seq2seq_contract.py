@@ -145,10 +145,11 @@ def _search(model: Any, sources: Sequence[Sequence[int]], special: Specials) -> 
         for one, nats in zip(best, forced, strict=True)
     )
     plain = model.generate(
-        input_ids=ids, attention_mask=mask, num_beams=1, max_length=settings.max_tokens + 2
+        input_ids=ids, attention_mask=mask, generation_config=_plainly(settings, special)
     )
+    # Only fairseq's rule closes an output that has reached its longest; what comes before is equal.
     wrong = sum(
-        one.tokens != row[1 : 1 + len(one.tokens)]
+        one.tokens[: settings.max_tokens] != row[1 : 1 + len(one.tokens[: settings.max_tokens])]
         for one, row in zip(best, plain.tolist(), strict=True)
     )
     uncached = beam_search(
@@ -161,3 +162,17 @@ def _search(model: Any, sources: Sequence[Sequence[int]], special: Specials) -> 
         Line("greedy search is generate's", float(wrong), 0.0, len(best)),
         Line("cache changes no token", float(moved), 0.0, len(best)),
     ]
+
+
+def _plainly(settings: Search, special: Specials) -> Any:
+    """Return a generation configuration of greedy search alone, whatever the model's defaults."""
+    from transformers import GenerationConfig
+
+    return GenerationConfig(
+        num_beams=1,
+        do_sample=False,
+        max_length=settings.max_tokens + 2,
+        decoder_start_token_id=special.start,
+        eos_token_id=special.eos,
+        pad_token_id=special.pad,
+    )

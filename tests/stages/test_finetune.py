@@ -65,7 +65,7 @@ def tagger(base: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 def run(params: FinetuneParams, base: Path, corpus: Path, out: Path, log: Log | None = None) -> Log:
     log = log or Log(scratch=out.parent / f"{out.name}-scratch")
-    finetune(params=params, base=base, corpus=corpus, model=out, log=log)
+    finetune(params, base, base.parent / "none", corpus, out, log)
     return log
 
 

@@ -308,10 +308,10 @@ def _tagged(row: Node) -> Markup:
 def _translated(row: Node) -> Markup:
     ways = sorted(set(row.value) - {"id", "source", "reference"}, reverse=True)
     lines = [(label, str(row[label].value)) for label in ("source", "reference", *ways)]
-    return element(
-        "dl", [join([element("dt", label.replace("_", " ")), element("dd", text)]) for label, text in lines],
-        _class="pair",
-    )  # fmt: skip
+    rows = [
+        join([element("dt", label.replace("_", " ")), element("dd", text)]) for label, text in lines
+    ]
+    return element("dl", rows, _class="pair")
 
 
 def _masked(row: Node) -> Markup:

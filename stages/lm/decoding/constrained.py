@@ -113,7 +113,7 @@ class _Run:
 
     def advance(self) -> None:
         """Take one step for every sentence."""
-        plain = self.stepper.step(self.prefix).nan_to_num(nan=-math.inf)
+        plain = self.stepper.step(self.prefix).nan_to_num(nan=-math.inf, neginf=-math.inf)
         ruled = self.rules.apply(plain, self.prefix, self.known)
         wanted = max(2, 1 + len(self.rules.marks.eos)) * self.rule.beams
         best = [one.tolist() for one in ruled.topk(min(wanted, ruled.shape[1]))]

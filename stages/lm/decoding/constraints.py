@@ -93,7 +93,7 @@ class PhrasalConstraint(Constraint):
 
     def copy(self, *, stateful: bool = False) -> PhrasalConstraint:
         """Return another one; what never changes is shared."""
-        other = object.__new__(PhrasalConstraint)
+        other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         if not stateful:
             other._active, other._done = 0, False

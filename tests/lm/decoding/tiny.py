@@ -116,7 +116,7 @@ class Table:
 
 
 def chain(seed: int, size: int, sharpness: float = 1.0) -> Table:
-    """Return a table whose next token depends on the last one."""
+    """Return a table whose next token depends on the last one and on how many there are."""
     generator = torch.Generator().manual_seed(seed)
-    nats = torch.randn(size, size, generator=generator) * sharpness
-    return Table(lambda tokens: nats[tokens[-1]])
+    nats = torch.randn(16, size, size, generator=generator) * sharpness
+    return Table(lambda tokens: nats[len(tokens) % 16, tokens[-1]])

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from stages.core import canonical
 from stages.core.errors import ArtifactError
-from stages.lm.generate import Stepper
 
 FILE = "ensemble.json"
 MEMBERS = "members"
@@ -33,22 +32,33 @@ class EnsembleStepper:
     minus log(members). The mean of log-probabilities or of logits is another search.
     """
 
-    def __init__(self, steppers: Sequence[Stepper]) -> None:
+    def __init__(self, steppers: Sequence[Any]) -> None:
         self.steppers = list(steppers)
+        self.states = torch.empty(0)
+        """Hidden states of several models have no mean: none are kept."""
 
-    def encode(self, ids: Tensor, mask: Tensor, copies: int) -> None:
-        """Encode ids [B, S] once with every member."""
-        for one in self.steppers:
-            one.encode(ids, mask, copies)
+    def encode(self, ids: Tensor, mask: Tensor, copies: int) -> Any:
+        """Encode ids [B, S] once with every member; return what outputs begin with."""
+        return [one.encode(ids, mask, copies) for one in self.steppers][0]
+
+    def read(self, prefix: Tensor, keep: int = 1) -> Tensor:
+        """Return the logs of mean probabilities [N, keep, V] after the last `keep` tokens."""
+        logits = [one.read(prefix, keep) for one in self.steppers]
+        return mean_of_probabilities([torch.log_softmax(one, dim=-1) for one in logits])
 
     def step(self, prefix: Tensor) -> Tensor:
         """Return the log of the mean probability [N, V] of the token after prefix [N, T]."""
         return mean_of_probabilities([one.step(prefix) for one in self.steppers])
 
-    def select(self, rows: Tensor, sentences_left: bool) -> None:
+    def select(self, rows: Tensor, sentences_left: bool = True) -> None:
         """Keep these rows in every member."""
         for one in self.steppers:
             one.select(rows, sentences_left)
+
+    def crop(self, length: int) -> None:
+        """Have every member forget what it read beyond a prefix's first `length` tokens."""
+        for one in self.steppers:
+            one.crop(length)
 
 
 def mean_of_probabilities(log_probabilities: Sequence[Tensor]) -> Tensor:

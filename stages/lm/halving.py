@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from stages.core.errors import CheckFailed
 
@@ -23,27 +23,40 @@ def out_of_memory(error: BaseException) -> bool:
 def in_batches(
     order: Sequence[int], size: int, work: Callable[[Sequence[int]], None], what: str = "inputs"
 ) -> int:
-    """Do `work` on at most `size` members of `order` at a time; return the size it ended with.
+    """Do `work` on at most `size` members of `order` at a time, as `in_halves` does."""
+    return in_halves((order[at : at + size] for at in range(0, len(order), size)), work, what)
 
-    A batch that runs out of memory is done again in halves, and so is what follows; done batches
-    stay done. One single input that does not fit ends in a CheckFailed that says so.
+
+def in_halves(
+    batches: Iterable[Sequence[int]], work: Callable[[Sequence[int]], None], what: str = "inputs"
+) -> int:
+    """Do `work` on every batch; return the largest size that was left, 0 where nothing failed.
+
+    A batch that runs out of memory is done again in halves, and so are those that follow; what is
+    done stays done. One single input that does not fit ends in a CheckFailed that says so.
     """
-    at = 0
-    while at < len(order):
-        batch = order[at : at + size]
-        try:
-            work(batch)
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            if len(batch) == 1:
-                raise CheckFailed(
-                    f"no memory for a batch of one ({str(error).splitlines()[0][:120]})",
-                    what,
-                    "take fewer beams or shorter inputs, or a machine with more memory",
-                ) from error
-            size = len(batch) // 2
-            _logger.warning("out of memory with %d %s, going on with %d", len(batch), what, size)
-            continue
-        at += len(batch)
-    return size
+    most = 0
+    for batch in batches:
+        at = 0
+        while at < len(batch):
+            part = batch[at : at + (most or len(batch))]
+            try:
+                work(part)
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                if len(part) == 1:
+                    raise CheckFailed(
+                        f"no memory for a batch of one: {_first_line(error)}",
+                        what,
+                        "take fewer beams or shorter inputs, or a machine with more memory",
+                    ) from error
+                most = len(part) // 2
+                _logger.warning("out of memory with %d %s, going on with %d", len(part), what, most)
+                continue
+            at += len(part)
+    return most
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:120]

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from stages.core.errors import ArtifactError, ParamsError
+from stages.core.errors import ArtifactError
 from stages.lm import ensembles, weights
-from stages.lm.decoding.settings import Beam, Greedy, Settings, generation_config, trait
+from stages.lm.decoding.decoder import Decoder
+from stages.lm.decoding.ensemble import EnsembleDecoder
+from stages.lm.decoding.marks import Marks
+from stages.lm.decoding.settings import Beam, Greedy, Settings
 from stages.lm.ensembles import EnsembleStepper, Members
 from stages.lm.generate import (
     Hypothesis,
@@ -130,48 +133,41 @@ class Translator:
     ) -> list[str]:
         """Return one translation per text under these settings; a blank text stays blank.
 
-        `before` counts the texts that went before, for what an error calls the first one.
+        `before` counts the texts that went before, for what an error calls the first one and for
+        what a sampler draws.
         """
         rows = [index for index, text in enumerate(texts) if text.strip()]
         sources = [self.source_ids(texts[index], f"text {before + index + 1}") for index in rows]
         beam = _one_beam(settings) if isinstance(settings, Greedy) else settings
-        if not isinstance(beam, Beam) or (beam.search == "fairseq" and beam.no_repeat_ngram_size):
-            raise ParamsError(
-                f"a translator does not decode by {trait(settings)}",
-                "decoding",
-                "choose greedy or beam search",
-            )
-        if beam.search == "transformers":
-            best = self._generate(sources, beam.num_beams, batch_size, beam)
-        else:
+        if isinstance(beam, Beam) and beam.search == "fairseq":
             search = Search(
                 num_beams=beam.num_beams,
                 length_penalty=beam.length_penalty,
                 max_tokens=beam.max_tokens or self.search(1).max_tokens,
                 min_tokens=max(1, beam.min_tokens),
                 unknown_penalty=beam.unknown_penalty,
+                no_repeat_ngram_size=beam.no_repeat_ngram_size,
             )
-            best = [one[0].tokens for one in self.hypotheses(sources, search, batch_size)]
+            found = self.hypotheses(sources, search, batch_size)
+        else:
+            found = self._decoder().decode(sources, settings, batch_size, first_place=before)
         translations = [""] * len(texts)
-        for index, tokens in zip(rows, best, strict=True):
-            translations[index] = self.pipeline.decode(tokens)
+        for index, hypotheses in zip(rows, found, strict=True):
+            translations[index] = self.pipeline.decode(hypotheses[0].tokens)
         return translations
 
+    def _decoder(self) -> Decoder:
+        marks = Marks.of(self.model, self.specials.unk)
+        return EnsembleDecoder(self.model, marks, others=self.others)
+
     def _generate(
-        self,
-        sources: Sequence[Sequence[int]],
-        num_beams: int,
-        batch_size: int,
-        settings: Beam | None = None,
+        self, sources: Sequence[Sequence[int]], num_beams: int, batch_size: int
     ) -> list[list[int]]:
         found: list[list[int]] = [[] for _ in sources]
-        further = {} if settings is None else generation_config(settings)
 
         def work(batch: Sequence[int]) -> None:
             ids, mask = pad_batch([sources[index] for index in batch], self.specials.pad)
-            output = self.model.generate(
-                input_ids=ids, attention_mask=mask, **{"num_beams": num_beams, **further}
-            )
+            output = self.model.generate(input_ids=ids, attention_mask=mask, num_beams=num_beams)
             for index, row in zip(batch, output.tolist(), strict=True):
                 found[index] = row[1:]
 

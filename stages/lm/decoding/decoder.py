@@ -29,6 +29,7 @@ from stages.lm.decoding.settings import (
 )
 from stages.lm.decoding.steppers import DecoderStepper, EncoderDecoderStepper, pad_left
 from stages.lm.generate import Hypothesis, pad_batch
+from stages.lm.halving import in_halves
 
 UNMASKED = frozenset({"rwkv"})
 """Recurrent architectures that read padding as text: only equal lengths share a batch."""
@@ -80,13 +81,16 @@ class Decoder:
         """
         found: list[list[Hypothesis]] = [[] for _ in rows]
         self._assistants = {}
-        for batch, limit in self._batches(rows, settings, batch_size):
+
+        def work(batch: Sequence[int]) -> None:
             ids, mask = self._padded([rows[index] for index in batch], pad_to)
             places = [first_place + index for index in batch]
-            for index, outputs in zip(
-                batch, self._batch(ids, mask, settings, limit, places), strict=True
-            ):
+            limit = self.limit(settings, len(rows[batch[0]]))
+            results = self._batch(ids, mask, settings, limit, places)
+            for index, outputs in zip(batch, results, strict=True):
                 found[index] = outputs
+
+        in_halves(self._batches(rows, settings, batch_size), work)
         return found
 
     def stepper(self, model: Any = None, *, wants_states: bool = False) -> DecoderStepper:
@@ -112,8 +116,8 @@ class Decoder:
 
     def _batches(
         self, rows: Sequence[Sequence[int]], settings: Settings, size: int
-    ) -> Iterator[tuple[list[int], int]]:
-        """Yield indices of inputs of like lengths and equal limits, and that limit."""
+    ) -> Iterator[list[int]]:
+        """Yield indices of inputs of like lengths and equal limits."""
         limits = [self.limit(settings, len(row)) for row in rows]
         exact = self.model.config.model_type in UNMASKED
         order = sorted(range(len(rows)), key=lambda at: (limits[at], len(rows[at]), at))
@@ -123,11 +127,11 @@ class Decoder:
             if exact:
                 alike = alike and len(rows[at]) == len(rows[batch[0]])
             if batch and (len(batch) == size or not alike):
-                yield batch, limits[batch[0]]
+                yield batch
                 batch = []
             batch.append(at)
         if batch:
-            yield batch, limits[batch[0]]
+            yield batch
 
     def _padded(self, rows: list[Sequence[int]], pad_to: int) -> tuple[Tensor, Tensor]:
         width = -(-max(len(row) for row in rows) // pad_to) * pad_to

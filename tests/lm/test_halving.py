@@ -46,7 +46,9 @@ def test_one_input_that_does_not_fit_ends_in_an_error_that_says_so() -> None:
     def work(batch: Sequence[int]) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory\nmore lines")
 
-    with pytest.raises(CheckFailed, match="no memory for a batch of one: CUDA out of memory") as told:
+    with pytest.raises(
+        CheckFailed, match="no memory for a batch of one: CUDA out of memory"
+    ) as told:
         in_batches([5], 8, work, "sentences")
     assert "more lines" not in str(told.value)
 

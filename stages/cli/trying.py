@@ -178,6 +178,8 @@ def answerer(folder: Path) -> Answer:
         return _filler(folder)
     if "CausalLM" in kind or "LMHead" in kind:
         return _completer(folder)
+    if "EncoderDecoder" in kind:
+        return _writer(folder)
     if "ConditionalGeneration" in kind:
         return _translator(folder)
     raise ArtifactError(
@@ -223,6 +225,13 @@ def _translator(folder: Path) -> Answer:
 
     translator = Translator.load(folder)
     return lambda texts: list(translator.translate(texts, num_beams=5))
+
+
+def _writer(folder: Path) -> Answer:
+    from stages.lm.writer import Writer
+
+    writer = Writer.load(folder)
+    return lambda texts: list(writer.write(texts))
 
 
 def _shown(text: str, result: Any) -> str:

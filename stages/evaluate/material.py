@@ -10,13 +10,12 @@ from typing import Any
 
 from stages.core.canonical import line
 from stages.core.errors import ArtifactError
-from stages.lm.corpora import read_corpus
+from stages.lm.corpora import pairs, read_corpus
 from stages.lm.tables import iter_rows
 
 COLUMNS = {
     "text": ("id", "text"),
     "labelled": ("id", "tokens", "tags"),
-    "parallel": ("id", "source_text", "target_text"),
 }
 
 
@@ -37,7 +36,7 @@ class Corpus:
 
         The hash makes the choice independent of the order in which shards were written.
         """
-        rows = list(iter_rows(self.folder, split, COLUMNS[self.kind]))
+        rows = list(self.each(split))
         if not rows:
             raise ArtifactError(
                 f"the {split} split of the corpus holds nothing",
@@ -50,6 +49,8 @@ class Corpus:
 
     def each(self, split: str) -> Iterable[dict[str, Any]]:
         """Yield every row of a split, for what learns from it."""
+        if self.kind == "parallel":
+            return pairs(self.folder, split)
         return iter_rows(self.folder, split, COLUMNS[self.kind])
 
 

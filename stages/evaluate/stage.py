@@ -62,6 +62,20 @@ class Translation(Params):
     """Translate from the pairs' second language into their first."""
 
 
+class Summarisation(Params):
+    """ROUGE-1, 2, L and Lsum against one or more summaries, under chosen ways of decoding."""
+
+    kind: Literal["summarisation"] = "summarisation"
+    decoding: Stored | Settings = Field(Stored(), discriminator="kind")
+    """How the model decodes; rivals decode in the same way."""
+    beside: list[Decoding] = []
+    """Other ways of decoding that the same model is scored under and compared with."""
+    max_documents: int = Field(200, ge=0)
+    """Documents scored at most, drawn by a hash of their id; 0 means all, in their order."""
+    stemmed: bool = True
+    """Whether words of four letters and more are stemmed (Porter's, for English)."""
+
+
 class EvaluateParams(FloatParams):
     """What is scored, on what, and how its uncertainty is told."""
 
@@ -69,7 +83,9 @@ class EvaluateParams(FloatParams):
     """The model: `<folder>/<entry>` under models/, such as `finetuned/pos`."""
     data: str
     """The corpus (an entry of refine) whose held-out split is scored."""
-    task: LanguageModelling | TokenClassification | Translation = Field(discriminator="kind")
+    task: LanguageModelling | TokenClassification | Translation | Summarisation = Field(
+        discriminator="kind"
+    )
     """What the model is asked to do."""
     baseline: str = "none"
     """A model of the same kind to be better than, such as one from random weights; or `none`."""
@@ -109,7 +125,7 @@ def evaluate(
     log: Log,
 ) -> None:
     """Score a model on held-out data, with intervals, baselines and signatures."""
-    from stages.evaluate import language, tagging, translation
+    from stages.evaluate import language, summarisation, tagging, translation
     from stages.evaluate.scoreboard import Scoreboard, Systems
 
     systems = Systems(params, model=model, baseline=baseline, against=against)
@@ -118,6 +134,8 @@ def evaluate(
         tagging.score(params.task, systems, corpus, board)
     elif isinstance(params.task, Translation):
         translation.score(params.task, systems, corpus, board)
+    elif isinstance(params.task, Summarisation):
+        summarisation.score(params.task, systems, corpus, board)
     else:
         language.score(params.task, systems, corpus, board)
     board.write(scores)

@@ -11,12 +11,15 @@ from typing import Any
 
 from stages.evaluate.material import open_corpus, rows_digest
 from stages.evaluate.scoreboard import EXACT_DIGITS, Measure, Scoreboard, Systems
-from stages.evaluate.stage import Stored, Translation
+from stages.evaluate.stage import Stored, Summarisation, Translation
 from stages.lm.decoding.settings import Beam, Settings, block, stored, trait
+from stages.lm.ensembles import Members
 from stages.lm.metrics import CorpusScore
 from stages.lm.parts import Parts
 from stages.lm.recordings import Recordings
+from stages.lm.seq2seq import is_composite
 from stages.lm.translator import Translator
+from stages.lm.writer import Writer
 
 METRICS = ("bleu", "chrf")
 CHUNK = 64
@@ -49,10 +52,10 @@ def score(task: Translation, systems: Systems, corpus: Path, board: Scoreboard) 
     columns = ("target_text", "source_text") if task.reverse else ("source_text", "target_text")
     sources, references = ([row[column] for row in pairs] for column in columns)
     ways = ways_of(task, systems.model)
-    ours = _translate(systems.model, ways, task, sources, board)
+    ours = written(systems.model, ways, sources, board, task.members)
     others: dict[str, Sequence[str]] = {COPIED: sources}
     for name, folder in systems.rivals():
-        others[name] = _translate(folder, ways[:1], task, sources, board)[ways[0].label]
+        others[name] = written(folder, ways[:1], sources, board, task.members)[ways[0].label]
     digest = rows_digest({"s": a, "r": b} for a, b in zip(sources, references, strict=True))
     recorded = _recorded(systems.model, ways, task, sources, ours, board)
     for metric in METRICS:
@@ -69,7 +72,7 @@ def score(task: Translation, systems: Systems, corpus: Path, board: Scoreboard) 
     )
 
 
-def ways_of(task: Translation, model: Path) -> list[Way]:
+def ways_of(task: Translation | Summarisation, model: Path) -> list[Way]:
     """Return the ways of decoding, the chosen one first, each once and under a name of its own."""
     chosen = task.decoding
     first = (stored(model) or Beam()) if isinstance(chosen, Stored) else chosen
@@ -83,18 +86,19 @@ def ways_of(task: Translation, model: Path) -> list[Way]:
     return found
 
 
-def _translate(
+def written(
     folder: Path,
     ways: Sequence[Way],
-    task: Translation,
     sources: Sequence[str],
     board: Scoreboard,
+    members: Members = "all",
 ) -> dict[str, list[str]]:
-    """Return translations by the name of the way they were made."""
+    """Return what a model writes for texts, by the name of the way it was made."""
     from stages.lm.device import prepare
 
     prepare(board.params.threads)
-    translator = Translator.load(folder, task.members)
+    composite = is_composite(folder)
+    translator = Writer.load(folder) if composite else Translator.load(folder, members)
     found: dict[str, list[str]] = {way.label: [] for way in ways}
     for way in ways:
 

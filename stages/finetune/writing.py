@@ -127,9 +127,8 @@ def gather(
 
 
 def pads(net: Any, special: Specials) -> tuple[int, int]:
-    """Return what fills sources and targets; an encoder's own padding token where it has one."""
-    own = net.encoder.config.pad_token_id
-    return special.pad if own is None else int(own), special.pad
+    """Return what fills sources and targets."""
+    return models.source_pad(net, special.pad), special.pad
 
 
 def check(

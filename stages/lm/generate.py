@@ -25,6 +25,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from stages.lm import models
 from stages.lm.decoding.rules import block_ngrams
 
 
@@ -280,7 +281,7 @@ def score(
     special: Specials,
 ) -> list[list[float]]:
     """Return log P of each target token in nats, in one teacher-forced pass (`</s>` included)."""
-    ids, mask = pad_batch(sources, special.pad)
+    ids, mask = pad_batch(sources, models.source_pad(model, special.pad))
     wanted, real = pad_batch(targets, special.pad)
     prefix, _ = pad_batch([[special.start, *row[:-1]] for row in targets], special.pad)
     logits = model(

@@ -149,6 +149,15 @@ def longest(config: Any) -> int:
     return positions - (config.pad_token_id + 1 if config.model_type in OFFSET_FAMILIES else 0)
 
 
+def source_pad(model: Any, default: int) -> int:
+    """Return what fills a batch of sources: an encoder's own padding token, where it has one.
+
+    The decoder's may lie outside the encoder's vocabulary, or count as a text's token there.
+    """
+    own = getattr(getattr(model.config, "encoder", None), "pad_token_id", None)
+    return default if own is None else int(own)
+
+
 def without_padding(model: Any) -> Any:
     """Switch a model to the attention of this module, so that `hidden_states` runs it."""
     from transformers import AttentionInterface

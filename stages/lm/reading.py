@@ -100,12 +100,16 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two texts that translate each other."""
+    """Two texts that translate each other, or a document and its summary.
+
+    `references` are further texts that the target might have been, for evaluation.
+    """
 
     id: str
     source_text: str
     target_text: str
     source: str
+    references: tuple[str, ...] = ()
 
 
 class Reading(Params):
@@ -124,9 +128,11 @@ class Reading(Params):
     text: str = "text"
     """Field of a document's text: a name, or the number of a column from 0."""
     source_text: str = "0"
-    """Field of a pair's source side: a name, or the number of a column from 0."""
+    """Field of a pair's source side: a name, or the number of a column from 0. A list of texts
+    (the sentences of a document) becomes one text of as many lines."""
     target_text: str = "1"
-    """Field of a pair's target side: a name, or the number of a column from 0."""
+    """Field of a pair's target side: a name, or the number of a column from 0. Of a list of texts
+    the first is the target and the others are further references for evaluation."""
     tokens: str = "tokens"
     """Field of a labelled sentence's tokens in JSON lines and Parquet."""
     tags: str = "tags"

@@ -238,12 +238,12 @@ def _fields(file: RawFile) -> Iterator[Record]:
         if file.kind == "documents":
             yield Document(identity, _string(row, reading.text, place), source)
         elif file.kind == "pairs":
-            yield Pair(
-                identity,
-                _string(row, reading.source_text, place),
-                _string(row, reading.target_text, place),
-                source,
-            )
+            sentences = _side(row, reading.source_text, place)
+            # A line is a sentence: where there are several, none keeps line breaks of its own.
+            several = len(sentences) > 1
+            document = [" ".join(one.split("\n")) if several else one for one in sentences]
+            target, *references = _side(row, reading.target_text, place)
+            yield Pair(identity, "\n".join(document), target, source, tuple(references))
         else:
             yield _labelled(row, reading, identity, source, place)
 
@@ -292,6 +292,20 @@ def _string(row: Mapping[str, Any], field: str, place: str) -> str:
             f"the field {field!r} holds {value!r:.60}, not a text", place, "name a field of texts"
         )
     return _whole(value, field, place)
+
+
+def _side(row: Mapping[str, Any], field: str, place: str) -> list[str]:
+    """Return the text of a pair's side, or its texts where the field holds a list of them."""
+    value = row.get(field)
+    if not isinstance(value, list):
+        return [_string(row, field, place)]
+    if not value or not all(isinstance(one, str) for one in value):
+        raise ArtifactError(
+            f"the field {field!r} holds {value!r:.60}, not a list of texts",
+            place,
+            "name a field of texts, or of lists of at least one text",
+        )
+    return [_whole(one, field, place) for one in value]
 
 
 def _whole(value: str, field: str, place: str) -> str:

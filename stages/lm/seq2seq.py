@@ -211,6 +211,10 @@ class Texts:
             ids = [*ids[: self._limit - 1], ids[-1]]
         return ids
 
+    def phrase(self, text: str) -> list[int]:
+        """Return the target ids of words that shall occur in an output."""
+        return _plain_ids(self._target, [text])[0]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of target ids without special tokens."""
         return str(self._target.decode(list(ids), skip_special_tokens=True)).strip()
@@ -278,7 +282,9 @@ def greedy(
     order = sorted(range(len(sources)), key=lambda number: (len(sources[number]), number))
     for first in range(0, len(order), batch_size):
         batch = order[first : first + batch_size]
-        ids, mask = pad_batch([sources[number] for number in batch], special.pad)
+        ids, mask = pad_batch(
+            [sources[number] for number in batch], models.source_pad(model, special.pad)
+        )
         best = beam_search(TransformersStepper(model), ids, mask, settings, special)
         for number, hypotheses in zip(batch, best, strict=True):
             found[number] = hypotheses[0].tokens

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stages.lm import models
 from stages.lm.generate import (
     Search,
     Specials,
@@ -94,7 +95,7 @@ def _causal(
     """A later target token changes no earlier logits, and does change its own."""
     worst = 0.0
     for row, target in zip(sources, targets, strict=True):
-        ids, mask = pad_batch([row], special.pad)
+        ids, mask = pad_batch([row], models.source_pad(model, special.pad))
         prefix = torch.tensor([[special.start, *target[:-1]]])
         changed = prefix.clone()
         changed[0, -1] = _other(int(prefix[0, -1]))
@@ -114,12 +115,12 @@ def _padding(
 ) -> Line:
     """A sentence alone and beside longer ones gives the same logits."""
     starts = [[special.start, *target[:-1]] for target in targets]
-    ids, mask = pad_batch(sources, special.pad)
+    ids, mask = pad_batch(sources, models.source_pad(model, special.pad))
     prefix, _ = pad_batch(starts, special.pad)
     together = _logits(model, ids, mask, prefix)
     worst = 0.0
     for at, (row, start) in enumerate(zip(sources, starts, strict=True)):
-        one, ones = pad_batch([row], special.pad)
+        one, ones = pad_batch([row], models.source_pad(model, special.pad))
         alone = _logits(model, one, ones, torch.tensor([start]))
         worst = max(worst, _difference(together[at, : len(start)], alone[0]))
     return Line("padding changes nothing", worst, EXACT, len(sources))
@@ -127,7 +128,7 @@ def _padding(
 
 def _search(model: Any, sources: Sequence[Sequence[int]], special: Specials) -> list[Line]:
     """The encoder runs once; step scores are teacher-forced scores; greedy is plain `generate`."""
-    ids, mask = pad_batch(sources, special.pad)
+    ids, mask = pad_batch(sources, models.source_pad(model, special.pad))
     calls = 0
 
     def count(*_: Any) -> None:
@@ -171,6 +172,8 @@ def _plainly(settings: Search, special: Specials) -> Any:
     return GenerationConfig(
         num_beams=1,
         do_sample=False,
+        no_repeat_ngram_size=0,
+        min_length=0,
         max_length=settings.max_tokens + 2,
         decoder_start_token_id=special.start,
         eos_token_id=special.eos,

@@ -236,7 +236,7 @@ class _Pairs:
         ledger, params = intake.ledger, intake.params
         self._intake = intake
         self._read = ledger.rule("read")
-        steps = [*_inline(params.normalise), ("blanks", lambda text: " ".join(text.split()))]
+        steps = [*_inline(params.normalise), ("blanks", _tidied(params.pairs.lines == "keep"))]
         if params.filters.private != "keep":
             redact = params.filters.private == "redact"
             steps.append(("private", lambda text: filters.private(text, redact)))
@@ -269,8 +269,20 @@ class _Pairs:
                 ledger.drop(rule, identity, size, detail)
                 return
             rule.pass_on(size, size)
-        row = {"id": identity, "source_text": sides[0], "target_text": sides[1]}
+        row: Record = {"id": identity, "source_text": sides[0], "target_text": sides[1]}
+        if references := self._changed(record.references):
+            row["references"] = references
         self._intake.spool.append(row | {"source": record.source}, size)
+
+    def _changed(self, references: Sequence[str]) -> list[str]:
+        """Return further references, changed as the sides are; an empty one is left out."""
+        found = []
+        for text in references:
+            for _, step in self._steps:
+                changed = step(text)
+                text = "" if isinstance(changed, Drop) else str(changed)
+            found += [text] if text else []
+        return found
 
     def _losses(self, source: str, target: str) -> Iterator[tuple[Rule, str]]:
         settings, rules = self._intake.params.pairs, self._rules
@@ -306,6 +318,13 @@ def _inline(settings: Normalise) -> list[tuple[str, Step]]:
     """Return the changes that keep the number of tokens and lines."""
     kept = {"mojibake", "line_ends", "controls", "unicode_form", "x_system"}
     return [(name, step) for name, step in filters.changes(settings) if name in kept]
+
+
+def _tidied(keep_lines: bool) -> Step:
+    """Return the step that makes runs of blanks one space, line breaks among them or not."""
+    if not keep_lines:
+        return lambda text: " ".join(text.split())
+    return lambda text: "\n".join(filter(None, (" ".join(row.split()) for row in text.split("\n"))))
 
 
 def _each(tokens: Sequence[str], step: Step) -> list[str]:

@@ -33,6 +33,8 @@ MATCHES = pa.schema(
         ("containment", pa.float64()),
     ]
 )
+REFERENCES = pa.field("references", pa.list_(pa.string()))
+"""Further texts that a pair's target might have been."""
 SCHEMAS = {
     "text": tables.TEXT_SCHEMA,
     "labelled": tables.LABELLED_SCHEMA,
@@ -120,6 +122,8 @@ def write_splits(
         values.append(split_value(split_key(spool[number], params.split), params.split.seed))
     splits = assign(np.frombuffer(values, dtype=np.uint64), params.split)
     schema, measures = SCHEMAS[params.kind], Measures()
+    if REFERENCES.name in spool.names:  # only then: other corpora keep their columns
+        schema = schema.append(REFERENCES)
     counts = {name: {"documents": 0, "characters": 0, "bytes": 0} for name in SPLITS}
     labels: set[str] = set()
     writers: list[tables.ShardWriter] = []

@@ -163,6 +163,8 @@ class Pairs(Params):
     """A side with more words: `too_long`."""
     drop_identical: bool = True
     """Drop pairs whose sides are equal: `identical`."""
+    lines: Literal["join", "keep"] = "join"
+    """Line breaks within a side: make them blanks, or keep them (a document's sentences)."""
 
     @field_validator("source_language", "target_language")
     @classmethod

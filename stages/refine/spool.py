@@ -21,6 +21,8 @@ class Spool:
         self._file: IO[bytes] = path.open("w+b")
         self._offsets = array("q", [0])
         self._sizes = array("q")
+        self.names: set[str] = set()
+        """Fields that some record has."""
 
     def __enter__(self) -> Spool:
         return self
@@ -41,6 +43,7 @@ class Spool:
         """Add a document."""
         data = json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass")
         self._file.write(data)
+        self.names.update(record)
         self._offsets.append(self._offsets[-1] + len(data))
         self._sizes.extend((size.documents, size.characters, size.tokens))
 

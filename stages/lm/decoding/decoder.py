@@ -30,6 +30,7 @@ from stages.lm.decoding.settings import (
 from stages.lm.decoding.steppers import DecoderStepper, EncoderDecoderStepper, pad_left
 from stages.lm.generate import Hypothesis, pad_batch
 from stages.lm.halving import in_halves
+from stages.lm.models import source_pad
 
 UNMASKED = frozenset({"rwkv"})
 """Recurrent architectures that read padding as text: only equal lengths share a batch."""
@@ -137,9 +138,10 @@ class Decoder:
         width = -(-max(len(row) for row in rows) // pad_to) * pad_to
         if not self.reads_sources:
             return pad_left(rows, self.marks.pad, width)
-        ids, mask = pad_batch(rows, self.marks.pad)
+        pad = source_pad(self.model, self.marks.pad)
+        ids, mask = pad_batch(rows, pad)
         room = width - ids.shape[1]
-        ids = torch.nn.functional.pad(ids, (0, room), value=self.marks.pad)
+        ids = torch.nn.functional.pad(ids, (0, room), value=pad)
         return ids, torch.nn.functional.pad(mask, (0, room))
 
     def _batch(
@@ -186,7 +188,10 @@ class Decoder:
             )
         eos = marks.eos[0]
         specials = generate.Specials(
-            pad=marks.pad, eos=eos, unk=-1 if marks.unk is None else marks.unk, start=eos
+            pad=marks.pad,
+            eos=eos,
+            unk=-1 if marks.unk is None else marks.unk,
+            start=eos if marks.start is None else marks.start,
         )
         search = generate.Search(
             num_beams=settings.num_beams,

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from stages.acquire import local, manifest
-from stages.acquire.archives import archive_stem, is_archive, unpack
 from stages.acquire.generator.parameters import GeneratorParams
 from stages.acquire.sources import FilesSource, HubSource, Tangible, UrlSource
-from stages.acquire.writing import content_digest, inside, told_plainly
 from stages.core.canonical import file_digest, write_json
 from stages.core.errors import DevenoError, SourceError
 from stages.core.log import Log
+from stages.lm.archives import archive_stem, is_archive, unpack
 from stages.lm.reading import Reading
+from stages.lm.writing import content_digest, inside, told_plainly
 
 if TYPE_CHECKING:
     from stages.acquire.stage import AcquireParams

@@ -24,10 +24,10 @@ import requests
 import urllib3
 
 from stages.acquire.sources import UrlSource
-from stages.acquire.writing import copy_stream, told_plainly
 from stages.core.canonical import file_digest, write_json
 from stages.core.errors import Resumable, SourceError
 from stages.core.log import Log
+from stages.lm.writing import copy_stream, told_plainly
 
 LONGEST_WAIT_S = 60.0
 LONGEST_ASKED_WAIT_S = 900.0

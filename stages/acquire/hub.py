@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from stages.acquire.sources import HubSource
-from stages.acquire.writing import told_plainly
 from stages.core.errors import SourceError
 from stages.core.log import Log
 from stages.lm.streams import LineShards
+from stages.lm.writing import told_plainly
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

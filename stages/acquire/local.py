@@ -8,11 +8,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from stages.acquire.sources import FilesSource, ReadingRule
-from stages.acquire.writing import copy_stream, told_plainly
 from stages.core.errors import SourceError
 from stages.core.log import Log
 from stages.lm.records import Document, RawFile, Reading, format_of, read_file
 from stages.lm.streams import LineShards
+from stages.lm.writing import copy_stream, told_plainly
 
 PYTHON_EXCLUDED = (
     "site-packages/**/*",

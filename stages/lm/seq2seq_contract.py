@@ -66,7 +66,9 @@ def _logits(model: Any, ids: Tensor, mask: Tensor, prefix: Tensor) -> Tensor:
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
-    return float((one - other).abs().max() / other.abs().max())
+    """Return the largest difference; -inf on both sides (no such token) is none."""
+    apart = torch.where(one == other, 0.0, one - other).abs().max()
+    return float(apart / other[other.isfinite()].abs().max())
 
 
 def _other(token: int) -> int:

@@ -14,7 +14,7 @@ from stages.port.choices import Choice, NoSearch, ProductSearch
 
 
 class Fairseq(Params):
-    """A translation checkpoint of fairseq with its dictionaries and codes."""
+    """A translation checkpoint of fairseq with its dictionaries and codes, unpacked or not."""
 
     kind: Literal["fairseq"] = "fairseq"
     """Tag of this choice."""
@@ -29,6 +29,13 @@ class Fairseq(Params):
     """How checkpoints and decoding settings are compared."""
     search: NoSearch | ProductSearch = Field(NoSearch(), discriminator="kind")
     """A search for the decoding settings that become the model's defaults."""
+    codes: str = ""
+    """File name of the codes or the sentencepiece model of both sides; empty: found by name."""
+    dictionary_order: Literal["checked", "any"] = "checked"
+    """`checked` refuses a dictionary with two lines out of the order that fairseq writes."""
+    tokenizer: Literal["auto", "moses", "none"] = "auto"
+    """Words before subwords; auto: as the settings say, else Moses with codes and none with
+    sentencepiece."""
     moses_languages: list[str] = Field(default_factory=list, max_length=2)
     """Languages of the Moses tokenizer and detokenizer; empty: source and target language."""
     punctuation_normalisation: bool = False

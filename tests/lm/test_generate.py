@@ -272,12 +272,12 @@ def test_scores_of_the_search_are_teacher_forced_scores(tiny: Translator) -> Non
 
 
 def test_real_text_pipeline_gives_fairseqs_ids(tmp_path: Path, test_data: Path) -> None:
-    from stages.port.fairseq import folder, layout, source
+    from stages.port.fairseq import folder, source
+    from stages.port.stage import Fairseq
 
-    release = source.read(test_data / "checkpoints" / "fairseq-en-eo", "model1.pt")
-    sizes = len(release.source_symbols), len(release.target_symbols)
-    weights, _ = layout.convert(release.tensors, release.architecture, *sizes, "model1.pt")
-    folder.write(tmp_path / "model", release, weights, ["en", "en"], False)
+    options = Fairseq(checkpoint="model1.pt", moses_languages=["en", "en"])
+    release = source.read(test_data / "checkpoints" / "fairseq-en-eo", options)
+    folder.write(tmp_path / "model", release, {}, options)
     ours = load_pipeline(tmp_path / "model")
     path = test_data / "checkpoints" / "fairseq-en-eo" / "fairseq-beam1.jsonl"
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:

@@ -351,7 +351,7 @@ def short_dictionary(raw, tmp_path):
     [
         pytest.param(attack, {}, ("the pickle asks for posix.system", "model.pt", "do not trust"),
                      id="pickle_with_code_in_it"),
-        pytest.param(None, {"arch": "lstm"}, ("arch = lstm: FSMT cannot hold another family",
+        pytest.param(None, {"arch": "lstm"}, ("arch = lstm: transformers cannot hold another",
                                               "port@bad: settings inside the checkpoint",
                                               "fairseq transformer"), id="unsupported_checkpoint"),
         pytest.param(without_a_key, {}, ("1 missing: encoder.layers.0.fc2.weight", "model.pt",

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from stages.acquire import writing
+from stages.lm import writing
 from stages.core.canonical import file_digest
 from stages.core.errors import MachineError, SourceError
 from stages.lm.records import raw_documents, raw_manifest

@@ -21,7 +21,7 @@ from stages.lm.generate import Hypothesis
 from stages.port import checks
 from stages.port.fairseq import recording, source, verification
 from stages.port.fairseq.reference import positions
-from stages.port.stage import PortParams, port
+from stages.port.stage import Fairseq, PortParams, port
 from tests.stages import fairseq_material as material
 
 State = dict[str, torch.Tensor]
@@ -33,7 +33,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[source.Source, Pa
     folder = tmp_path_factory.mktemp("release")
     raw = material.release(folder / "raw")
     port(PortParams(raw="x"), raw, raw, raw, folder / "model", Log())
-    return source.read(raw / "files"), folder / "model"
+    return source.read(raw / "files", Fairseq()), folder / "model"
 
 
 def swap_query_and_value(state: State) -> None:
@@ -75,7 +75,7 @@ def plant(model: Path, target: Path, change: Callable[[State], None]) -> Path:
 
 def fails(release: source.Source, folder: Path) -> str:
     """Return what the failed verification tells the user."""
-    report = verification.verify(release, folder, Log())
+    report = verification.verify(release, folder, Log(), Fairseq())
     with pytest.raises(CheckFailed) as caught:
         checks.require(report, "model.pt")
     return caught.value.what

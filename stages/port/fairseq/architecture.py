@@ -1,44 +1,80 @@
-"""What a fairseq checkpoint says about its own shape, and what FSMT cannot hold of it.
+"""What a fairseq checkpoint says about its own shape, and which transformers class can hold it.
 
 fairseq keeps its options in `args` (a Namespace) or, since 0.10, in `cfg` with sections. Only
-options that change what the model computes are read; each that FSMT lacks is refused by its name,
-because ignoring one would give a model that translates, only differently.
+options that change what the model computes are read; each that no class has a place for is refused
+by its name, because ignoring one would give a model that translates, only differently.
+
+| norms | positions | norm of the embedding | class |
+| --- | --- | --- | --- |
+| after each sublayer | sinusoids | no | FSMT |
+| after | learned on a side, or none | no | Marian |
+| before, and one at the end | any | no | Pegasus |
+| after | any | yes | BART |
+| before, and one at the end | any | yes | mBART |
+
+Marian, Pegasus, BART and mBART keep positions as tables of the weights file, so that any table can
+stand there. FSMT and Marian hold two vocabularies; the others hold one, so the smaller of two is
+filled up and `final_logits_bias` makes the fillers impossible.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from stages.core.errors import ArtifactError
 from stages.port import pickles
 
-ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "tanh": "tanh"}
-"""fairseq's activation_fn -> transformers' activation_function of the same formula."""
+Family = Literal["fsmt", "marian", "pegasus", "bart", "mbart"]
+ACTIVATIONS = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "tanh": "tanh",
+    "linear": "linear",
+    "relu_squared": "relu2",
+    "gelu_accurate": "gelu_accurate",
+    "gelu_fast": "gelu_accurate",
+    "swish": "silu",
+}
+"""fairseq's activation_fn -> transformers' activation_function of the same formula; fairseq's
+gelu_fast is another name of its gelu_accurate, transformers' gelu_fast is not meant."""
 ABSENT: tuple[object, ...] = (None, False, 0, "", "None", [])
 REFUSED = {
-    "encoder_normalize_before": "pre-norm layers",
-    "decoder_normalize_before": "pre-norm layers",
-    "encoder_learned_pos": "learned positions",
-    "decoder_learned_pos": "learned positions",
-    "no_token_positional_embeddings": "no positions",
-    "layernorm_embedding": "a norm after the embedding",
     "adaptive_input": "adaptive input",
     "adaptive_softmax_cutoff": "adaptive softmax",
     "no_cross_attention": "a decoder without cross-attention",
     "cross_self_attention": "joint cross- and self-attention",
     "encoder_layers_to_keep": "pruned layers",
     "decoder_layers_to_keep": "pruned layers",
+    "no_decoder_final_norm": "pre-norm layers without a norm at their end",
+    "char_inputs": "characters as input",
     "base_layers": "BASE layers",
     "num_experts": "experts",
     "moe_freq": "experts",
+    "quant_noise_pq": "quantized layers",
+    "quant_noise_scalar": "quantized layers",
+    "encoder_xformers_att_config": "xFormers attention",
+    "decoder_xformers_att_config": "xFormers attention",
     "scale_fc": "scaled feed-forward layers",
     "scale_attn": "scaled attention",
     "scale_heads": "scaled heads",
     "scale_resids": "scaled residuals",
+    "moses_no_dash_splits": "Moses without dash splits",
+    "moses_no_escape": "Moses without escaping",
 }
-"""Options whose being on FSMT cannot express, with the words for it."""
+"""Options whose being on no class or text pipeline expresses, with the words for it."""
+KNOWN = {
+    "task": ("translation",),
+    "bpe": ("fastbpe", "subword_nmt", "sentencepiece"),
+    "tokenizer": ("moses",),
+    "bpe_separator": ("@@",),
+}
+"""Options with a choice: the values that are ported."""
+FAMILIES = ("transformer", "bart", "mbart")
+"""First words of the architectures whose layers these are."""
+OTHERS = {"lm", "monotonic", "pointer", "simul", "modular", "unidirectional", "moe"}
+"""Words in the names of architectures that compute something else with like weights."""
 WHERE = "settings inside the checkpoint (args or cfg)"
 
 
@@ -54,6 +90,13 @@ class Architecture:
     encoder_heads: int
     decoder_heads: int
     activation: str
+    """fairseq's name of it."""
+    pre_norm: bool
+    """Norms stand before the sublayers, and one behind the last layer of each side."""
+    embedding_norm: bool
+    positions: bool
+    encoder_learned: bool
+    decoder_learned: bool
     scale_embedding: bool
     share_all: bool
     share_decoder: bool
@@ -67,45 +110,68 @@ class Architecture:
     decoder_layerdrop: float
     source_language: str
     target_language: str
+    bpe: str
+    """The subwords that the settings name, or nothing."""
+    tokenizer: str
+    """The words that the settings name, or nothing."""
     settings_format: str
     """`args` or `cfg`."""
 
     @property
-    def tying(self) -> str:
+    def tying(self) -> Literal["all", "decoder", "none"]:
         """Which of the three tables share their values."""
         if self.share_all:
             return "all"
         return "decoder" if self.share_decoder else "none"
 
+    @property
+    def family(self) -> Family:
+        """The transformers class that computes this, by its model_type."""
+        if self.embedding_norm:
+            return "mbart" if self.pre_norm else "bart"
+        if self.pre_norm:
+            return "pegasus"
+        sinusoids = self.positions and not (self.encoder_learned or self.decoder_learned)
+        return "fsmt" if sinusoids else "marian"
+
 
 def read(tree: Mapping[str, Any]) -> Architecture:
-    """Return the architecture of an unpickled checkpoint; refuse what FSMT cannot hold."""
+    """Return the architecture of an unpickled checkpoint; refuse what no class can hold."""
     settings, form = _settings(tree)
     _refuse(settings)
-    width = _required(settings, "encoder_embed_dim")
+    _refuse_pairs(settings)
+
+    def number(name: str) -> float:
+        return float(settings.get(name) or 0.0)
+
     return Architecture(
-        width=width,
-        encoder_layers=_required(settings, "encoder_layers"),
-        decoder_layers=_required(settings, "decoder_layers"),
-        encoder_ffn=_required(settings, "encoder_ffn_embed_dim"),
-        decoder_ffn=_required(settings, "decoder_ffn_embed_dim"),
-        encoder_heads=_required(settings, "encoder_attention_heads"),
-        decoder_heads=_required(settings, "decoder_attention_heads"),
-        activation=ACTIVATIONS[settings.get("activation_fn") or "relu"],
+        width=_count(settings, "encoder_embed_dim"),
+        encoder_layers=_count(settings, "encoder_layers"),
+        decoder_layers=_count(settings, "decoder_layers"),
+        encoder_ffn=_count(settings, "encoder_ffn_embed_dim"),
+        decoder_ffn=_count(settings, "decoder_ffn_embed_dim"),
+        encoder_heads=_heads(settings, "encoder"),
+        decoder_heads=_heads(settings, "decoder"),
+        activation=settings.get("activation_fn") or "relu",
+        pre_norm=bool(settings.get("encoder_normalize_before")),
+        embedding_norm=bool(settings.get("layernorm_embedding")),
+        positions=not settings.get("no_token_positional_embeddings"),
+        encoder_learned=bool(settings.get("encoder_learned_pos")),
+        decoder_learned=bool(settings.get("decoder_learned_pos")),
         scale_embedding=not settings.get("no_scale_embedding"),
         share_all=bool(settings.get("share_all_embeddings")),
         share_decoder=bool(settings.get("share_decoder_input_output_embed")),
         max_positions=int(settings.get("max_source_positions") or 1024),
         max_target_positions=int(settings.get("max_target_positions") or 1024),
-        dropout=float(settings.get("dropout") or 0.0),
-        attention_dropout=float(settings.get("attention_dropout") or 0.0),
-        activation_dropout=float(
-            settings.get("activation_dropout") or settings.get("relu_dropout") or 0.0
-        ),
-        encoder_layerdrop=float(settings.get("encoder_layerdrop") or 0.0),
-        decoder_layerdrop=float(settings.get("decoder_layerdrop") or 0.0),
-        source_language=str(_required(settings, "source_lang", str)),
-        target_language=str(_required(settings, "target_lang", str)),
+        dropout=number("dropout"),
+        attention_dropout=number("attention_dropout"),
+        activation_dropout=number("activation_dropout") or number("relu_dropout"),
+        encoder_layerdrop=number("encoder_layerdrop"),
+        decoder_layerdrop=number("decoder_layerdrop"),
+        source_language=_language(settings, "source_lang"),
+        target_language=_language(settings, "target_lang"),
+        bpe=settings.get("bpe") or "",
+        tokenizer=settings.get("tokenizer") or "",
         settings_format=form,
     )
 
@@ -114,20 +180,26 @@ def _settings(tree: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """Return flat settings: `args`, or the sections of `cfg` that shape model and text."""
     if tree.get("args") is not None:
         settings = pickles.plain(tree["args"])
-        settings["family"] = settings.get("arch")
-        return settings, "args"
+        if not isinstance(settings, dict):
+            raise _shapeless(f"args is a {type(settings).__name__}")
+        return settings | {"family": settings.get("arch")}, "args"
     sections = pickles.plain(tree.get("cfg"))
     if not isinstance(sections, dict) or not isinstance(sections.get("model"), dict):
-        raise ArtifactError(
-            "the checkpoint holds neither args nor cfg.model, so its shape is unknown",
-            WHERE,
-            "give a checkpoint as fairseq-train saved it",
-        )
+        raise _shapeless("the checkpoint holds neither args nor cfg.model")
     model = dict(sections["model"])
+    for side in ("encoder", "decoder", "quant_noise"):
+        if isinstance(model.get(side), dict):
+            model |= {f"{side}_{name}": value for name, value in model.pop(side).items()}
     for section in ("tokenizer", "bpe", "task"):
         value = sections.get(section)
-        name = value.get("_name") if isinstance(value, dict) else value
-        model[section] = name if name is not None else model.get(section)
+        if isinstance(value, dict):
+            model |= {
+                name: value[name]
+                for name in ("bpe_separator", "moses_no_dash_splits", "moses_no_escape")
+                if name in value
+            }
+            value = value.get("_name")
+        model[section] = value if value is not None else model.get(section)
     found = sections.get("task")
     task = found if isinstance(found, dict) else {}
     for name in ("source_lang", "target_lang"):
@@ -137,45 +209,81 @@ def _settings(tree: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     return model, "cfg"
 
 
+def _shapeless(what: str) -> ArtifactError:
+    return ArtifactError(
+        f"{what}, so its shape is unknown",
+        WHERE,
+        "give a checkpoint as fairseq-train saved it",
+    )
+
+
 def _refuse(settings: Mapping[str, Any]) -> None:
-    """Raise for the first option, in a fixed order, that FSMT cannot hold."""
-    family = settings.get("family")
-    if not str(family).startswith("transformer") or "lm" in str(family).split("_"):
+    """Raise for the first option, in a fixed order, that has no place in transformers."""
+    family = str(settings.get("family"))
+    words = family.split("_")
+    if words[0] not in FAMILIES or OTHERS.intersection(words):
         raise _unsupported("arch", family, "another family of models")
-    for name, words in REFUSED.items():
+    for name, told in REFUSED.items():
         if settings.get(name) not in ABSENT:
-            raise _unsupported(name, settings[name], words)
+            raise _unsupported(name, settings[name], told)
     activation = settings.get("activation_fn") or "relu"
     if activation not in ACTIVATIONS:
         raise _unsupported("activation_fn", activation, "this activation")
-    width = settings.get("encoder_embed_dim")
-    for name in ("decoder_embed_dim", "decoder_input_dim", "decoder_output_dim"):
-        if settings.get(name) not in (None, width):
-            raise _unsupported(name, settings[name], f"a width other than the encoder's {width}")
-    expected = {
-        "task": ("translation", "translation_from_pretrained_bart"),
-        "bpe": ("fastbpe", "subword_nmt"),
-        "tokenizer": ("moses",),
-    }
-    for name, known in expected.items():
+    for name, known in KNOWN.items():
         if settings.get(name) is not None and settings[name] not in known:
             raise _unsupported(name, settings[name], f"anything but {' or '.join(known)}")
 
 
+def _refuse_pairs(settings: Mapping[str, Any]) -> None:
+    """Raise where the two sides differ in what a class has one option for."""
+    before = [bool(settings.get(f"{side}_normalize_before")) for side in ("encoder", "decoder")]
+    if before[0] != before[1]:
+        raise _unsupported(
+            "decoder_normalize_before",
+            settings.get("decoder_normalize_before"),
+            f"another place of the norms than encoder_normalize_before = {before[0]}",
+        )
+    width = settings.get("encoder_embed_dim")
+    for name in ("decoder_embed_dim", "decoder_input_dim", "decoder_output_dim"):
+        value = settings.get(name)
+        if value not in (None, width) and not str(value).startswith("${"):
+            raise _unsupported(name, value, f"a width other than the encoder's {width}")
+
+
 def _unsupported(name: str, value: Any, words: str) -> ArtifactError:
     return ArtifactError(
-        f"{name} = {value}: FSMT cannot hold {words}",
+        f"{name} = {value}: transformers cannot hold {words}",
         WHERE,
-        "port a post-norm fairseq transformer with sinusoidal positions, or ask for this kind",
+        "port a fairseq transformer for translation whose sides are built alike, or ask for this "
+        "kind",
     )
 
 
-def _required(settings: Mapping[str, Any], name: str, kind: type = int) -> Any:
+def _count(settings: Mapping[str, Any], name: str) -> int:
     value = settings.get(name)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ArtifactError(
-            f"{name} is {value!r}, expected {kind.__name__}",
-            WHERE,
-            "give a checkpoint whose settings say its shape, as fairseq-train saves them",
-        )
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise _unsaid(name, value, "a positive int")
     return value
+
+
+def _heads(settings: Mapping[str, Any], side: str) -> int:
+    name = f"{side}_attention_heads"
+    heads, width = _count(settings, name), _count(settings, "encoder_embed_dim")
+    if width % heads:
+        raise _unsaid(name, heads, f"a divisor of the width {width}")
+    return heads
+
+
+def _language(settings: Mapping[str, Any], name: str) -> str:
+    value = settings.get(name)
+    if not isinstance(value, str) or not value:
+        raise _unsaid(name, value, "str")
+    return value
+
+
+def _unsaid(name: str, value: Any, expected: str) -> ArtifactError:
+    return ArtifactError(
+        f"{name} is {value!r}, expected {expected}",
+        WHERE,
+        "give a checkpoint whose settings say its shape, as fairseq-train saves them",
+    )

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from stages.core.errors import ArtifactError
-from stages.port.fairseq import source
+from stages.port.fairseq import release, source
 from stages.port.fairseq.recording import token_scores
 from stages.port.fairseq.source import Source
 from stages.port.fairseq.verification import LIMIT_RECORDED, reference_of
@@ -31,7 +31,7 @@ OWNED_ROWS = 8
 
 def names(files: Path, params: Fairseq) -> list[str]:
     """Return the checkpoints to combine: the listed ones, or all in the order of their numbers."""
-    there = source.checkpoints(files)
+    there = release.checkpoints(files)
     chosen = params.checkpoints or there
     absent = [name for name in chosen if name not in there]
     if absent:
@@ -50,9 +50,9 @@ def names(files: Path, params: Fairseq) -> list[str]:
     return chosen
 
 
-def read(files: Path, chosen: Sequence[str]) -> list[Source]:
+def read(files: Path, chosen: Sequence[str], params: Fairseq) -> list[Source]:
     """Return the releases of the checkpoints; those that no search could join are refused."""
-    found = [source.read(files, name) for name in chosen]
+    found = [source.read(files, params, name) for name in chosen]
     first = found[0]
     for one in found[1:]:
         for field in ("source_language", "target_language"):
@@ -78,12 +78,12 @@ def settle(releases: Sequence[Source]) -> list[Source]:
     ]
 
 
-def owns(release: Source) -> bool:
+def owns(one: Source) -> bool:
     """Tell whether the release's recorded token scores are those of its checkpoint."""
-    rows = next(iter(release.recorded.values()), [])[:OWNED_ROWS]
+    rows = next(iter(one.recorded.values()), [])[:OWNED_ROWS]
     if not rows:
         return False
-    return token_scores([reference_of(release)], release, rows)[0] <= LIMIT_RECORDED
+    return token_scores([reference_of(one)], one, rows)[0] <= LIMIT_RECORDED
 
 
 def average(releases: Sequence[Source]) -> Source:

@@ -19,7 +19,16 @@ from stages.lm.decoding.settings import Beam
 from stages.port import choosing
 from stages.port.checks import Verification, require
 from stages.port.choices import ProductSearch
-from stages.port.fairseq import combination, folder, layout, source, union, verification
+from stages.port.fairseq import (
+    combination,
+    families,
+    folder,
+    layout,
+    source,
+    union,
+    verification,
+)
+from stages.port.fairseq.release import checkpoints, unpacked
 
 if TYPE_CHECKING:
     from stages.lm.translator import Translator
@@ -61,9 +70,10 @@ def port_folder(
             "name two, source and target, such as [en, eo], or none for the model's own",
         )
     given = choosing.read_pairs(pairs, params.choice) if pairs is not None else None
-    work = _Work(params, files, given, log)
     combine = {"single": _single, "best": _best, "average": _average, "ensemble": _ensemble}
-    made, found = combine[params.combine](work, model)
+    with unpacked(files) as place:
+        work = _Work(params, place, given, log)
+        made, found = combine[params.combine](work, model)
     found |= _defaults(work, model)
     recordings.write(model, _recorded(params, made))
     _log(log, made)
@@ -71,10 +81,10 @@ def port_folder(
 
 
 def _single(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
-    release = source.read(work.files, work.params.checkpoint)
-    others = [name for name in source.checkpoints(work.files) if name != release.checkpoint]
+    release = source.read(work.files, work.params)
+    others = [name for name in checkpoints(work.files) if name != release.checkpoint]
     if others and release.recorded and not combination.owns(release):
-        every = [release, *(source.read(work.files, name) for name in others)]
+        every = [release, *(source.read(work.files, work.params, name) for name in others)]
         owner = next((one.checkpoint for one in every if combination.owns(one)), "")
         if owner:
             release = combination.settle(every)[0]
@@ -87,7 +97,7 @@ def _best(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
     """Port and score every checkpoint; the best folder stays."""
     place = work.log.scratch / "candidates"
     shutil.rmtree(place, ignore_errors=True)
-    chosen = combination.read(work.files, combination.names(work.files, work.params))
+    chosen = combination.read(work.files, combination.names(work.files, work.params), work.params)
     made = [_port(work, one, place / str(at)) for at, one in enumerate(chosen)]
     rows = [_scored(work, place / str(at), one.release.checkpoint) for at, one in enumerate(made)]
     order = choosing.ranked([row[work.params.choice.metric] for row in rows])
@@ -99,7 +109,7 @@ def _best(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
 
 def _average(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
     """Port the mean of all weights."""
-    chosen = combination.read(work.files, combination.names(work.files, work.params))
+    chosen = combination.read(work.files, combination.names(work.files, work.params), work.params)
     release = combination.average(chosen)
     made = _port(work, release, model)
     error = combination.mean_error(release.tensors, chosen)
@@ -113,7 +123,7 @@ def _ensemble(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
     place = work.log.scratch / "members"
     shutil.rmtree(place, ignore_errors=True)
     names = combination.names(work.files, work.params)
-    chosen = combination.read(work.files, names)
+    chosen = combination.read(work.files, names, work.params)
     made = []
     for number, one in enumerate(chosen, start=1):
         own = model if number == 1 else place / str(number)
@@ -126,7 +136,7 @@ def _ensemble(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
     shutil.rmtree(place, ignore_errors=True)
     ensembles.write(model, names)
     params = work.params
-    whole = names == source.checkpoints(work.files)
+    whole = names == checkpoints(work.files)
     report = union.verify(
         chosen, model, params.sentences, params.batch_size, params.seed, recorded=whole
     )
@@ -139,17 +149,16 @@ def _ensemble(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
 def _port(work: _Work, release: source.Source, model: Path) -> Ported:
     """Write one checkpoint's folder, all its checks passed."""
     params = work.params
-    weights, accounts = layout.convert(
+    current, accounts = layout.modernise(
         release.tensors,
         release.architecture,
         len(release.source_symbols),
         len(release.target_symbols),
         release.checkpoint,
     )
-    folder.write(model, release, weights, params.moses_languages, params.punctuation_normalisation)
-    report = verification.verify(
-        release, model, work.log, params.sentences, params.batch_size, params.seed
-    )
+    weights = families.arrange(current, release.architecture)
+    folder.write(model, release, weights, params)
+    report = verification.verify(release, model, work.log, params)
     require(report, release.checkpoint)
     return Ported(release, accounts, report)
 
@@ -228,9 +237,12 @@ def summary(made: Sequence[Ported], combine: str) -> dict[str, Any]:
         "combine": combine,
         "checkpoint": first.checkpoint,
         "settings_format": shape.settings_format,
-        "codes_format": first.codes_format,
+        "family": shape.family,
+        "codes_format": first.subwords.format,
+        "moses": first.moses,
         "tying": shape.tying,
         "source_dtypes": sorted(dtypes),
+        "dtype": "float32",
         "recorded": any(one.report.searches for one in made),
         "checks": [
             ({"checkpoint": one.release.checkpoint} if several else {}) | row
@@ -244,7 +256,11 @@ def summary(made: Sequence[Ported], combine: str) -> dict[str, Any]:
         ],
         "tensors": [
             ({"checkpoint": one.release.checkpoint} if several else {})
-            | {"source": row.source, "action": row.action, "targets": row.targets}
+            | {
+                "source": row.source,
+                "action": row.action,
+                "targets": [name for key in row.targets for name in families.targets(key, shape)],
+            }
             | ({"reason": row.reason} if row.reason else {})
             for one in made
             for row in one.accounts

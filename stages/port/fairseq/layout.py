@@ -1,12 +1,11 @@
-"""State dict of fairseq -> state dict of FSMT, with an account of every source tensor.
+"""State dict of fairseq, old or new -> one of today's keys, with an account of every tensor.
 
 Old files carry q, k and v fused (`in_proj_weight` [3D, D], rows in the order q, k, v) and numbered
 norms (`layer_norms.0`); fairseq rewrites both while loading, so this does too. fairseq 0.12.2 adds
 a second copy of every encoder layer for its fast path (`encoder.layers.0.in_proj_weight`, without
 `self_attn`), which training never touches: it is left out.
 
-FSMT ties nothing or all three tables. Where fairseq ties only decoder input and output, the output
-projection is written out, since transformers would otherwise start it at random.
+`families.py` brings these keys to those of a transformers class.
 
 Letters: D width, F feed-forward width, Vs and Vt vocabulary sizes.
 """
@@ -43,14 +42,17 @@ NORM = re.compile(r"(encoder|decoder)(\.layers\.\d+\.)layer_norms\.(\d)\.(weight
 FUSED = re.compile(r"(.*_attn\.)in_proj_(weight|bias)")
 ENCODER_TABLE = "encoder.embed_tokens.weight"
 DECODER_TABLE = "decoder.embed_tokens.weight"
+PAD = 1
+"""fairseq's padding id; learned position tables begin at row PAD + 1."""
 OUTPUT_TABLE = "decoder.output_projection.weight"
 OLD_OUTPUT_TABLE = "decoder.embed_out"
-PREFIX = "model."
+FINAL_NORMS = {"encoder.layer_norm": 2, "decoder.layer_norm": 3}
+"""Norm behind a side's last layer -> the format number from which fairseq applies it."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """What became of one source tensor."""
+    """What became of one source tensor; `targets` are fairseq's keys of today."""
 
     source: str
     action: str
@@ -89,17 +91,37 @@ def expected_shapes(
                 f"{start}fc2.weight": [width, ffn],
                 f"{start}fc2.bias": [width],
             }
+    return shapes | _outer_shapes(shape)
+
+
+def _outer_shapes(shape: Architecture) -> dict[str, list[int]]:
+    """Return the weights around the layers: learned positions and norms."""
+    shapes = {}
+    learned = {"encoder": shape.encoder_learned, "decoder": shape.decoder_learned}
+    longest = {"encoder": shape.max_positions, "decoder": shape.max_target_positions}
+    for side in ("encoder", "decoder"):
+        if shape.positions and learned[side]:
+            rows = longest[side] + PAD + 1
+            shapes[f"{side}.embed_positions.weight"] = [rows, shape.width]
+        norms = ["layernorm_embedding"] * shape.embedding_norm + ["layer_norm"] * shape.pre_norm
+        for norm in norms:
+            shapes[f"{side}.{norm}.weight"] = [shape.width]
+            shapes[f"{side}.{norm}.bias"] = [shape.width]
     return shapes
 
 
-def convert(
+def modernise(
     tensors: Mapping[str, torch.Tensor],
     shape: Architecture,
     source_size: int,
     target_size: int,
     where: str,
 ) -> tuple[dict[str, torch.Tensor], list[Account]]:
-    """Return FSMT's fp32 state dict (own memory for every tensor) and the account."""
+    """Return every weight under its key of today, checked, and the account of source tensors.
+
+    fp16 and bf16 become fp32 without loss, as fairseq itself loads them; fp64 is rounded to fp32,
+    as fairseq does too.
+    """
     current, accounts = _modern(tensors)
     _restore_output(current, accounts, shape)
     expected = expected_shapes(shape, source_size, target_size)
@@ -107,11 +129,9 @@ def convert(
     _check_shapes(current, expected, where)
     _check_finite(current, where)
     _check_tying(current, shape, where)
-    converted = {
-        PREFIX + key: current[key].to(torch.float32).contiguous().clone()
-        for key in sorted(expected)
-    }
-    return converted, accounts
+    if shape.pre_norm:
+        _check_versions(tensors, where)
+    return {key: current[key].to(torch.float32) for key in sorted(expected)}, accounts
 
 
 def _modern(
@@ -126,7 +146,7 @@ def _modern(
             accounts.append(Account(key, "ignored", [], reason))
             continue
         parts = _modern_keys(key, tensors[key])
-        accounts.append(Account(key, _action(key, parts), [PREFIX + name for name in parts]))
+        accounts.append(Account(key, _action(key, parts), list(parts)))
         current.update(parts)
     return current, accounts
 
@@ -166,7 +186,7 @@ def _restore_output(
 def _extend(accounts: list[Account], source: str, target: str) -> None:
     for account in accounts:
         if account.source == source:
-            account.targets.append(PREFIX + target)
+            account.targets.append(target)
 
 
 def _check_keys(
@@ -184,7 +204,8 @@ def _check_keys(
         raise ArtifactError(
             f"{len(unexpected)} unexpected: {_some(unexpected)}",
             f"{where}: model",
-            "FSMT has no place for these weights, so the port would lose them; nothing was written",
+            "the settings do not name what these weights are for, so the port would lose them; "
+            "nothing was written",
         )
 
 
@@ -236,4 +257,19 @@ def _check_tying(current: Mapping[str, torch.Tensor], shape: Architecture, where
                 f"{one} and {other} differ, the settings say that they are shared",
                 f"{where}: model",
                 "give a checkpoint whose settings and weights agree",
+            )
+
+
+def _check_versions(tensors: Mapping[str, torch.Tensor], where: str) -> None:
+    """Below these format numbers fairseq drops the last norms, which no class can do without."""
+    for norm, needed in FINAL_NORMS.items():
+        key = f"{norm.split('.')[0]}.version"
+        found = tensors.get(key)
+        number = float(found.flatten()[0]) if found is not None and found.numel() else 1.0
+        if number < needed:
+            raise ArtifactError(
+                f"{key} = {number:g}: fairseq applies {norm} from format {needed} on only",
+                f"{where}: model",
+                "transformers' pre-norm classes always apply it, so this checkpoint cannot be "
+                "ported; train it on with a fairseq of today",
             )

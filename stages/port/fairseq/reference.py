@@ -2,8 +2,9 @@
 
 This is the other side of every comparison of stage `port`. It imports nothing of transformers and
 nothing of the converter, takes the tensors under their fairseq names, old layout or new, and is
-itself held against the token scores that fairseq recorded. Post-norm layers as in "Attention Is All
-You Need" section 3.1; sinusoids as in tensor2tensor (all sines, then all cosines).
+itself held against the token scores that fairseq recorded. Norms after each sublayer as in
+"Attention Is All You Need" section 3.1, or before it with one more at the end; positions learned,
+or sinusoids as in tensor2tensor (all sines, then all cosines).
 
 Letters: B sentences, T tokens, D width, H heads, V vocabulary.
 """
@@ -25,6 +26,11 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "gelu": functional.gelu,
     "tanh": torch.tanh,
+    "linear": lambda x: x,
+    "relu_squared": lambda x: torch.relu(x) ** 2,
+    "gelu_accurate": partial(functional.gelu, approximate="tanh"),
+    "gelu_fast": partial(functional.gelu, approximate="tanh"),
+    "swish": functional.silu,
 }
 OLD_NORMS = {
     "encoder": {"self_attn_layer_norm": "0", "final_layer_norm": "1"},
@@ -34,14 +40,22 @@ OLD_NORMS = {
         "final_layer_norm": "2",
     },
 }
+SWAPPED = "q and v swapped"
+INTERLEAVED = "sinusoids interleaved"
+EARLY = "positions start at 1 instead of 2"
+UNSCALED = "embeddings not scaled by sqrt(d)"
+SCALED = "embeddings scaled by sqrt(d)"
+EXCHANGED = "norms of a layer exchanged"
+BEFORE = "norm before the sublayer instead of after it"
+AFTER = "norm after the sublayer instead of before it"
+NO_FINAL = "the norm behind the last layer left out"
+NO_EMBEDDING = "the norm of the embedding left out"
+NO_POSITIONS = "positions left out"
+INPUT_TABLE = "the input table as output projection"
 VARIANTS = (
-    "q and v swapped",
-    "sinusoids interleaved",
-    "positions start at 1 instead of 2",
-    "embeddings not scaled by sqrt(d)",
-    "norms of a layer exchanged",
-    "norm before the sublayer instead of after it",
-)
+    SWAPPED, INTERLEAVED, EARLY, UNSCALED, SCALED, EXCHANGED, BEFORE, AFTER, NO_FINAL,
+    NO_EMBEDDING, NO_POSITIONS, INPUT_TABLE,
+)  # fmt: skip
 """Mistakes a port can make, each computed on request to name the one that was made."""
 
 
@@ -68,6 +82,8 @@ class Reference:
     decoder_heads: int
     activation: str = "relu"
     scale_embedding: bool = True
+    pre_norm: bool = False
+    positions: bool = True
     dtype: torch.dtype = torch.float32
     variant: str = ""
     """One of VARIANTS: compute with this mistake."""
@@ -88,7 +104,7 @@ class Reference:
             x = self._sublayer(at, "self_attn_layer_norm", x, itself)
             x = self._sublayer(at, "encoder_attn_layer_norm", x, across)
             x = self._sublayer(at, "final_layer_norm", x, partial(self._feed_forward, at))
-        return x @ self._output().T
+        return self._final_norm("decoder", x) @ self._output().T
 
     def encode(self, source: Tensor) -> Tensor:
         """Return encoder states [B, S, D]."""
@@ -100,29 +116,42 @@ class Reference:
             itself = partial(self._attend, f"{at}self_attn.", masked, None)
             x = self._sublayer(at, "self_attn_layer_norm", x, itself)
             x = self._sublayer(at, "final_layer_norm", x, partial(self._feed_forward, at))
-        return x
+        return self._final_norm("encoder", x)
+
+    def position_rows(self, side: str, count: int) -> Tensor:
+        """Return the fp32 rows [n <= count, D] of the first tokens; learned tables may end."""
+        width = self._get("encoder.embed_tokens.weight").shape[1]
+        if not self.positions or self.variant == NO_POSITIONS:
+            return torch.zeros(count, width)
+        first = PAD if self.variant == EARLY else PAD + 1
+        learned = self.tensors.get(f"{side}.embed_positions.weight")
+        if learned is not None:
+            return learned.float()[first : first + count]
+        interleaved = self.variant == INTERLEAVED
+        return positions(count + PAD + 1, width, interleaved)[first : first + count]
 
     def _embed(self, side: str, ids: Tensor) -> Tensor:
         table = self._get(f"{side}.embed_tokens.weight", "encoder.embed_tokens.weight")
-        scaled = self.scale_embedding and self.variant != VARIANTS[3]
+        scaled = (self.scale_embedding or self.variant == SCALED) and self.variant != UNSCALED
         x = table[ids] * (math.sqrt(table.shape[1]) if scaled else 1.0)
-        real = ids.ne(PAD).long()
-        first = PAD - 1 if self.variant == VARIANTS[2] else PAD
-        places = torch.where(real.bool(), real.cumsum(1) + first, PAD)
-        sinusoids = positions(
-            ids.shape[1] + PAD + 1, table.shape[1], interleaved=self.variant == VARIANTS[1]
-        )
-        return x + sinusoids.to(self.dtype)[places]
+        real = ids.ne(PAD)
+        rows = self.position_rows(side, ids.shape[1]).to(self.dtype)
+        rows = torch.cat([rows.new_zeros(1, rows.shape[1]), rows])  # padding has no position
+        x = x + rows[torch.where(real, real.long().cumsum(1), 0)]
+        norm = f"{side}.layernorm_embedding"
+        if f"{norm}.weight" not in self.tensors or self.variant == NO_EMBEDDING:
+            return x
+        return self._normalised(x, self._get(f"{norm}.weight"), self._get(f"{norm}.bias"))
 
     def _sublayer(
         self, start: str, norm: str, x: Tensor, function: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        if self.variant == VARIANTS[4]:
+        if self.variant == EXCHANGED:
             norm = {
                 "self_attn_layer_norm": "final_layer_norm",
                 "final_layer_norm": "self_attn_layer_norm",
             }.get(norm, norm)
-        if self.variant == VARIANTS[5]:
+        if (self.pre_norm or self.variant == BEFORE) and self.variant != AFTER:
             return x + function(self._norm(start, norm, x))
         return self._norm(start, norm, x + function(x))
 
@@ -130,6 +159,16 @@ class Reference:
         old = f"{start}layer_norms.{OLD_NORMS[start.split('.')[0]][name]}"
         weight = self._get(f"{start}{name}.weight", f"{old}.weight")
         bias = self._get(f"{start}{name}.bias", f"{old}.bias")
+        return self._normalised(x, weight, bias)
+
+    def _final_norm(self, side: str, x: Tensor) -> Tensor:
+        """Pre-norm layers leave their sum as it is: one norm more stands behind the last."""
+        if not self.pre_norm or self.variant in (NO_FINAL, AFTER):
+            return x
+        norm = f"{side}.layer_norm"
+        return self._normalised(x, self._get(f"{norm}.weight"), self._get(f"{norm}.bias"))
+
+    def _normalised(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return functional.layer_norm(x, (x.shape[-1],), weight, bias, NORM_EPSILON)
 
     def _feed_forward(self, start: str, x: Tensor) -> Tensor:
@@ -140,7 +179,7 @@ class Reference:
         """Attend from x [B, T, D] to memory [B, S, D] or to x; True in `hidden` is unseen."""
         memory = x if memory is None else memory
         heads = self.encoder_heads if start.startswith("encoder.") else self.decoder_heads
-        order = "vkq" if self.variant == VARIANTS[0] else "qkv"
+        order = "vkq" if self.variant == SWAPPED else "qkv"
         query, key, value = (
             self._project(start, part, states).unflatten(2, (heads, -1)).transpose(1, 2)
             for part, states in zip(order, (x, memory, memory), strict=True)
@@ -161,7 +200,15 @@ class Reference:
     def _linear(self, name: str, x: Tensor) -> Tensor:
         return functional.linear(x, self._get(f"{name}.weight"), self._get(f"{name}.bias"))
 
+    def table(self, name: str) -> Tensor:
+        """Return the table of `encoder` or `decoder` tokens or of the `output`, in fp32."""
+        if name == "output":
+            return self._output().float()
+        return self._get(f"{name}.embed_tokens.weight", "encoder.embed_tokens.weight").float()
+
     def _output(self) -> Tensor:
+        if self.variant == INPUT_TABLE:
+            return self._get("decoder.embed_tokens.weight", "encoder.embed_tokens.weight")
         return self._get(
             "decoder.output_projection.weight",
             "decoder.embed_out",
@@ -176,5 +223,5 @@ class Reference:
         """Return the first of these tensors that the file has, in the computing type."""
         for name in names:
             if name in self.tensors:
-                return self.tensors[name].to(self.dtype)
+                return self.tensors[name].float().to(self.dtype)  # fairseq loads fp32
         raise KeyError(names[0])

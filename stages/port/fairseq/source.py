@@ -1,10 +1,4 @@
-"""A fairseq release on disk: one folder with checkpoint, dictionaries, codes, recorded outputs.
-
-    model.pt               or model1.pt ... (an ensemble), checkpoint_best.pt
-    dict.en.txt dict.eo.txt
-    bpecodes               or `code`, `codes`
-    fairseq-beam5*.jsonl   optional: what fairseq itself translated, for verification
-    fairseq-ensemble-beam5*.jsonl   optional: the same by all checkpoints together
+"""A fairseq release as a port starts from it: weights, shape, vocabularies, recorded outputs.
 
 A recorded row: `source`, `reference`, `source_bpe` and `hyps`, each with `tokens_bpe`,
 `score_log2`, `positional_log2` (one per token and `</s>`), `text`.
@@ -13,22 +7,30 @@ A recorded row: `source`, `reference`, `source_bpe` and `hyps`, each with `token
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from stages.core.errors import ArtifactError
 from stages.port import pickles
-from stages.port.fairseq import architecture, vocabulary
+from stages.port.fairseq import architecture, release, vocabulary
 
-CHECKPOINT = "*.pt"
-NUMBER = re.compile(r"(\d+)")
-CODES = ("bpecodes", "code", "codes", "bpe.codes", "bpe-codes")
-RECORDED = re.compile(r"fairseq-(ensemble-)?beam([1-9][0-9]*)(?:-.*)?\.jsonl")
+if TYPE_CHECKING:
+    from stages.port.stage import Fairseq
+
+
+@dataclass(frozen=True)
+class Subwords:
+    """How words become symbols: merges, or a sentencepiece model for each side."""
+
+    merges: list[tuple[str, str]]
+    format: str
+    """`fastBPE`, `subword-nmt` or `sentencepiece`."""
+    source_model: bytes = b""
+    target_model: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,19 @@ class Source:
     architecture: architecture.Architecture
     source_symbols: dict[str, int]
     target_symbols: dict[str, int]
-    merges: list[tuple[str, str]]
-    codes_format: str
+    subwords: Subwords
+    moses: bool
+    """Whether texts go through Moses before and after."""
     recorded: dict[int, list[dict[str, Any]]]
     """Beam size -> fairseq's own rows."""
     recorded_ensemble: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     """The same of all checkpoints of the release together."""
 
 
-def read(folder: Path, checkpoint: str = "") -> Source:
-    """Read the release in `folder` (searched with its subfolders)."""
-    files = {path.name: path for path in sorted(folder.rglob("*")) if path.is_file()}
-    path = _checkpoint(files, checkpoint)
+def read(folder: Path, options: Fairseq, checkpoint: str = "") -> Source:
+    """Read the release in `folder` (searched with its subfolders), one checkpoint of it."""
+    files = release.listed(folder)
+    path = release.checkpoint(files, checkpoint or options.checkpoint)
     tree = pickles.load(path)
     if not isinstance(tree, dict) or not isinstance(tree.get("model"), dict):
         raise ArtifactError(
@@ -61,63 +64,37 @@ def read(folder: Path, checkpoint: str = "") -> Source:
             "give a checkpoint as fairseq-train saved it",
         )
     shape = architecture.read(tree)
-    codes = next((files[name] for name in CODES if name in files), None)
-    if codes is None:
-        raise _absent("codes", CODES, files)
-    merges, codes_format = vocabulary.read_codes(codes)
+    checked = options.dictionary_order == "checked"
+    names = (shape.source_language, shape.target_language)
+    places = [release.dictionary(files, name) for name in names]
+    symbols = [vocabulary.read_dictionary(place, checked) for place in places]
+    codes = release.codes(files, shape.bpe, options.codes, names)
+    if shape.bpe == "sentencepiece" or codes[0].name.endswith(release.PIECES):
+        subwords = _pieces(codes, [place.name for place in places], symbols)
+    else:
+        subwords = Subwords(*vocabulary.read_codes(codes[0]))
+    moses = shape.tokenizer == "moses" or subwords.format != "sentencepiece"
     return Source(
         checkpoint=path.name,
         tensors=_tensors(tree["model"], path.name),
         architecture=shape,
-        source_symbols=_dictionary(files, shape.source_language),
-        target_symbols=_dictionary(files, shape.target_language),
-        merges=merges,
-        codes_format=codes_format,
+        source_symbols=symbols[0],
+        target_symbols=symbols[1],
+        subwords=subwords,
+        moses={"auto": moses, "moses": True, "none": False}[options.tokenizer],
         recorded=_recorded(files),
         recorded_ensemble=_recorded(files, ensemble=True),
     )
 
 
-def checkpoints(folder: Path) -> list[str]:
-    """Return the names of the checkpoints in a release, model2.pt before model10.pt."""
-    found = {path.name for path in folder.rglob(CHECKPOINT) if path.is_file()}
-    return sorted(found, key=lambda name: [_number(part) for part in NUMBER.split(name)])
-
-
-def _number(part: str) -> tuple[int, str]:
-    return (int(part), "") if part.isdecimal() else (-1, part)
-
-
-def _checkpoint(files: Mapping[str, Path], wanted: str) -> Path:
-    names = sorted(name for name in files if Path(name).match(CHECKPOINT))
-    if wanted:
-        if wanted not in files:
-            raise _absent("checkpoint", (wanted,), files)
-        return files[wanted]
-    if not names:
-        raise _absent("checkpoint", ("model.pt",), files)
-    if len(names) > 1:
-        raise ArtifactError(
-            f"{len(names)} checkpoints: {', '.join(names)}",
-            "files of the raw entry",
-            f"say which one to port, such as `checkpoint: {names[0]}`",
-        )
-    return files[names[0]]
-
-
-def _absent(what: str, wanted: tuple[str, ...], files: Mapping[str, Path]) -> ArtifactError:
-    return ArtifactError(
-        f"no {what}: looked for {', '.join(wanted)}",
-        f"files of the raw entry: {', '.join(sorted(files)[:12]) or 'none'}",
-        "give a folder with a checkpoint (.pt), dict.<language>.txt for both sides and bpecodes",
-    )
-
-
-def _dictionary(files: Mapping[str, Path], language: str) -> dict[str, int]:
-    name = f"dict.{language}.txt"
-    if name not in files:
-        raise _absent("dictionary", (name,), files)
-    return vocabulary.read_dictionary(files[name])
+def _pieces(
+    codes: Sequence[Path], dictionaries: Sequence[str], symbols: Sequence[dict[str, int]]
+) -> Subwords:
+    """Read the models of both sides, whose pieces the dictionaries must hold."""
+    models = [vocabulary.read_pieces(path) for path in codes]
+    for model, path, name, known in zip(models, codes, dictionaries, symbols, strict=True):
+        vocabulary.check_pieces(model, known, path.name, name)
+    return Subwords([], "sentencepiece", *models)
 
 
 def _tensors(state: Mapping[str, Any], name: str) -> dict[str, torch.Tensor]:
@@ -131,16 +108,14 @@ def _tensors(state: Mapping[str, Any], name: str) -> dict[str, torch.Tensor]:
     return dict(state)
 
 
-def _recorded(
-    files: Mapping[str, Path], *, ensemble: bool = False
-) -> dict[int, list[dict[str, Any]]]:
+def _recorded(files: release.Files, *, ensemble: bool = False) -> dict[int, list[dict[str, Any]]]:
     recorded: dict[int, list[dict[str, Any]]] = {}
-    for name, path in files.items():
-        match = RECORDED.fullmatch(name)
+    for name in files:
+        match = release.RECORDED.fullmatch(name)
         if match is None or bool(match[1]) != ensemble:
             continue
         try:
-            rows = _json_lines(path)
+            rows = _json_lines(release.one(files, name))
             _check_rows(rows)
         except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(

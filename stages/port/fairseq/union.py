@@ -80,7 +80,7 @@ def _check_step(
 ) -> None:
     """The ensemble's step is the mean of the references' probabilities, token after token."""
     first = releases[0]
-    ids, prefix = probes(len(first.source_symbols), len(first.target_symbols), seed)
+    ids, prefix = probes(first, seed)
     prefix = prefix[:, :STEPS]
     rows = [[token for token in row if token != SPECIALS.pad] for row in ids.tolist()]
     padded, mask = pad_batch(rows, SPECIALS.pad)

@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO
 
-from stages.acquire.writing import copy_stream, inside
 from stages.core.errors import SourceError
+from stages.lm.writing import copy_stream, inside
 
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error)

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from stages.lm import writing
 from stages.core.canonical import file_digest
 from stages.core.errors import MachineError, SourceError
+from stages.lm import writing
 from stages.lm.records import raw_documents, raw_manifest
 from stages.lm.tables import write_table
 from tests.stages.acquire_material import WORD, refused, take

@@ -71,6 +71,9 @@ removable: setup  ## let MLflow die in five ways in the middle of a run, and cou
 overhead: setup  ## what truth costs: nothing to do, registering 2 GB, a logged metric (20 minutes; needs a fresh workspace)
 	$(BIN)/python benchmarks/truth.py
 
+bench-warm-starts: setup  ## a table of warm starts on translation and summarisation (25 CPU minutes)
+	$(BIN)/python benchmarks/warm_starts.py
+
 sync: setup  ## render dvc.yaml, environment.yaml and the README tables
 	$(BIN)/deveno sync
 

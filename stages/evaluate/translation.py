@@ -99,6 +99,11 @@ def written(
     prepare(board.params.threads)
     composite = is_composite(folder)
     translator = Writer.load(folder) if composite else Translator.load(folder, members)
+    if isinstance(translator, Writer) and (cut := translator.cut(sources)):
+        board.note(
+            f"{cut} of {len(sources)} texts are longer than the {translator.texts.limit} tokens"
+            f" that {folder.parent.name}/{folder.name} reads, and lost their end."
+        )
     found: dict[str, list[str]] = {way.label: [] for way in ways}
     for way in ways:
 

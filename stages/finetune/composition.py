@@ -265,7 +265,7 @@ def check_sources(made: Composite, base: Path, decoder: Path) -> dict[str, int]:
                     str(folder),
                     "look at how the parts were put together",
                 )
-            if not torch.equal(parameter.detach(), given[source]):
+            if not torch.equal(parameter.detach(), given[source].to(parameter.dtype)):
                 raise CheckFailed(
                     f"{side}.{name} is not {source} of its checkpoint",
                     str(folder),

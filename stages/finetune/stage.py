@@ -33,6 +33,11 @@ class Seq2Seq(Params):
     max_target_length: int = Field(128, ge=0)
     """Tokens of an output at most, its closing one counted (0: what the model writes); longer
     training targets are cut."""
+    selection: Literal["score", "loss"] = "score"
+    """By what the kept weights are chosen: chrF or ROUGE-L of generated outputs, or the loss of all
+    validation targets (steadier where few outputs are generated)."""
+    evaluate_epochs: int = Field(1, ge=1)
+    """Passes over the training pairs between two looks at validation; the last is always one."""
     max_generated: int = Field(100, ge=1)
     """Validation pairs that are generated for and scored, of those whose loss is taken."""
 

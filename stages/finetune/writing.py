@@ -33,6 +33,8 @@ FILES = ("config.json", "model.safetensors", "tokenizer.json")
 """What a base's folder gives."""
 SELECTION = {"translation": "valid_chrf_points", "summarisation": "valid_rougeL_points"}
 """By which score the weights are chosen."""
+PROBABILITY = "valid_probability_fraction"
+"""Geometric mean of the probabilities of the targets' tokens: highest where the loss is lowest."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,10 @@ def run(
             steps=params.epochs * batches.per_epoch,
             tasks=batches.tasks,
             evaluate=lambda _: judge(net),
-            evaluate_every=batches.per_epoch,
+            evaluate_every=task.evaluate_epochs * batches.per_epoch,
             params=params,
             identity=identity(params, base, decoder, corpus),
-            best=SELECTION[task.kind],
+            best=chosen_by(task),
             frozen=frozen,
         ),
         log,
@@ -99,6 +101,11 @@ def run(
     report = told(params, task, material, made, progress, {**checks, **counted})
     canonical.write_json(model / "training.json", {**report, "contract": contract})
     tell(log, material, net, judge, progress)
+
+
+def chosen_by(task: Translation | Summarisation) -> str:
+    """Return the curve whose highest point chooses the weights."""
+    return PROBABILITY if task.selection == "loss" else SELECTION[task.kind]
 
 
 def gather(
@@ -182,15 +189,17 @@ class Judge:
         texts = [
             self._material.target.decode(row, skip_special_tokens=True).strip() for row in outputs
         ]
+        few = slice(0, min(3, len(texts)))
         self.samples = [
             {"source": source[:300], "reference": wanted[0], "output": said}
             for source, wanted, said in zip(
-                self._material.valid.sources[:3], self.references[:3], texts[:3], strict=True
+                self._material.valid.sources[few], self.references[few], texts[few], strict=True
             )
         ]
         return {
             "valid_accuracy_fraction": right / asked,
             "valid_loss_nats": nats / asked,
+            PROBABILITY: math.exp(-nats / asked),
             **scores(self._task, texts, self.references),
         }
 
@@ -327,7 +336,7 @@ def told(
 ) -> dict[str, Any]:
     """Return training.json: what was learned from, and how the weights were chosen."""
     names = sorted({name for name, _, _ in progress.curve if name.startswith("valid_")})
-    chosen = SELECTION[task.kind]
+    chosen = chosen_by(task)
     return {
         "task": task.kind,
         "warm_start": task.warm_start,

@@ -8,7 +8,7 @@ buffer or one row group is in memory at a time.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stages.core.errors import ArtifactError
-from stages.lm import streams
+from stages.lm import fields, streams
 from stages.lm.conll import read_columns, read_conllu
 from stages.lm.dumps import join_tatoeba, read_mediawiki, read_numbered, read_tatoeba
 from stages.lm.reading import Document, Kind, Labelled, Pair, Reading, format_of
@@ -236,13 +236,13 @@ def _fields(file: RawFile) -> Iterator[Record]:
         said = row.get("source")  # Packed texts and other people's shards remember theirs.
         source = said if isinstance(said, str) and said else file.source
         if file.kind == "documents":
-            yield Document(identity, _string(row, reading.text, place), source)
+            yield Document(identity, fields.string(row, reading.text, place), source)
         elif file.kind == "pairs":
-            sentences = _side(row, reading.source_text, place)
+            sentences = fields.side(row, reading.source_text, place)
             # A line is a sentence: where there are several, none keeps line breaks of its own.
             several = len(sentences) > 1
             document = [" ".join(one.split("\n")) if several else one for one in sentences]
-            target, *references = _side(row, reading.target_text, place)
+            target, *references = fields.side(row, reading.target_text, place)
             yield Pair(identity, "\n".join(document), target, source, tuple(references))
         else:
             yield _labelled(row, reading, identity, source, place)
@@ -251,7 +251,10 @@ def _fields(file: RawFile) -> Iterator[Record]:
 def _labelled(
     row: Mapping[str, Any], reading: Reading, identity: str, source: str, place: str
 ) -> Labelled:
-    tokens, tags = _strings(row, reading.tokens, place), _strings(row, reading.tags, place)
+    tokens, tags = (
+        fields.strings(row, reading.tokens, place),
+        fields.strings(row, reading.tags, place),
+    )
     if len(tokens) != len(tags):
         raise ArtifactError(
             f"{len(tokens)} tokens and {len(tags)} tags", place, "give one tag to each token"
@@ -260,76 +263,12 @@ def _labelled(
         identity,
         tokens,
         tags,
-        _strings(row, "lemmas", place) if row.get("lemmas") is not None else None,
-        _strings(row, "feats", place) if row.get("feats") is not None else None,
+        fields.strings(row, "lemmas", place) if row.get("lemmas") is not None else None,
+        fields.strings(row, "feats", place) if row.get("feats") is not None else None,
         source,
         document=row.get("document"),
         text=row.get("text") if isinstance(row.get("text"), str) else None,
     )
-
-
-def _missing(row: Mapping[str, Any], field: str, place: str) -> ArtifactError:
-    return ArtifactError(
-        f"no field {field!r}; the record has {', '.join(map(str, row)) or 'none'}",
-        place,
-        "name the right fields in `reading` (text, source_text, target_text, tokens, tags)",
-    )
-
-
-def _string(row: Mapping[str, Any], field: str, place: str) -> str:
-    head, _, rest = field.partition(".")
-    value = row.get(field)
-    if value is None and rest and isinstance(row.get(head), Mapping):
-        value = row[head].get(rest)  # `translation.eo`: the layout of parallel sets on the hub.
-    if value is None and field in row:
-        raise ArtifactError(
-            f"the field {field!r} is null", place, "leave the record out, or give it a text"
-        )
-    if value is None:
-        raise _missing(row, field, place)
-    if not isinstance(value, str):
-        raise ArtifactError(
-            f"the field {field!r} holds {value!r:.60}, not a text", place, "name a field of texts"
-        )
-    return _whole(value, field, place)
-
-
-def _side(row: Mapping[str, Any], field: str, place: str) -> list[str]:
-    """Return the text of a pair's side, or its texts where the field holds a list of them."""
-    value = row.get(field)
-    if not isinstance(value, list):
-        return [_string(row, field, place)]
-    if not value or not all(isinstance(one, str) for one in value):
-        raise ArtifactError(
-            f"the field {field!r} holds {value!r:.60}, not a list of texts",
-            place,
-            "name a field of texts, or of lists of at least one text",
-        )
-    return [_whole(one, field, place) for one in value]
-
-
-def _whole(value: str, field: str, place: str) -> str:
-    """Return a text that has bytes; JSON may spell half of a surrogate pair, which has none."""
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ArtifactError(
-            f"the field {field!r} holds half of a surrogate pair", place, "repair the record"
-        ) from error
-    return value
-
-
-def _strings(row: Mapping[str, Any], field: str, place: str) -> list[str]:
-    value = row.get(field)
-    if value is None:
-        raise _missing(row, field, place)
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise ArtifactError(
-            f"the field {field!r} holds {value!r:.60}, not a list", place, "name a field of lists"
-        )
-    found = [str(item) for item in value]
-    _whole("".join(found), field, place)
-    return found
 
 
 def _json_rows(file: RawFile) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -187,7 +187,7 @@ class Texts:
     """
 
     def __init__(self, source: Any, target: Any, limit: int) -> None:
-        self._source, self._target, self._limit = source, target, limit
+        self._source, self._target, self.limit = source, target, limit
         self.cut = 0
 
     @classmethod
@@ -206,9 +206,9 @@ class Texts:
     def encode(self, text: str) -> list[int]:
         """Return source ids between the encoder's opening and closing token."""
         ids = encode_sources(self._source, [text])[0]
-        if len(ids) > self._limit:
+        if len(ids) > self.limit:
             self.cut += 1
-            ids = [*ids[: self._limit - 1], ids[-1]]
+            ids = [*ids[: self.limit - 1], ids[-1]]
         return ids
 
     def phrase(self, text: str) -> list[int]:

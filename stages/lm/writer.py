@@ -32,6 +32,13 @@ class Writer:
         limit = int(seq2seq.read_facts(folder).get("source_tokens", positions))
         return cls(model, Texts.load(folder, min(limit, positions)), stored(folder) or Beam())
 
+    def cut(self, texts: Sequence[str]) -> int:
+        """Return how many texts are longer than the model reads and lose their end."""
+        before = self.texts.cut
+        for text in texts:
+            self.texts.encode(text)
+        return self.texts.cut - before
+
     def write(self, texts: Sequence[str], batch_size: int = 32) -> list[str]:
         """Return one text per text, by the model's own way of decoding; a blank one stays blank."""
         return self.decoded(texts, self.settings, batch_size)

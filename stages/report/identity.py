@@ -15,6 +15,7 @@ TASKS = {
     "masked": "fill-mask",
     "causal": "text-generation",
     "features": "feature-extraction",
+    "summarisation": "summarization",
 }
 """The hub's names of tasks where ours differ."""
 TASK_TITLES = {
@@ -22,6 +23,7 @@ TASK_TITLES = {
     "text-generation": "Language modelling",
     "token-classification": "Token classification",
     "translation": "Translation",
+    "summarization": "Summarisation",
     "feature-extraction": "Feature extraction",
 }
 METRICS = {

@@ -148,6 +148,8 @@ def _guess(row: Node) -> str:
 
 def _finetuned(sources: Sources, one: Artifact) -> Markup:
     training = one.json("training.json")
+    if training.get("warm_start") is not None:
+        return _writing(sources, one, training)
     selection = training["selection"]
     points = [(row["step"], row["value"]) for row in selection["curve"]]
     chart: Child = None
@@ -167,6 +169,46 @@ def _finetuned(sources: Sources, one: Artifact) -> Markup:
         join(["Fine-tuning ", name(one.key)]),
         chart,
         facts(pairs),
+        files=["training.json"],
+        anchor=True,
+    )
+
+
+def _writing(sources: Sources, one: Artifact, training: Node) -> Markup:
+    """Return the panel of a translator or summariser that was put together of pretrained parts."""
+    selection = training["selection"]
+    metric = str(selection["metric"].value)
+    label = metric.removeprefix("valid_").removesuffix("_points")
+    points = [(row["step"], row["value"]) for row in selection["curve"]]
+    chart: Child = None
+    if len(points) > 1:
+        chart = line_chart([Series("validation", points)], "step", f"{label} on validation")
+    pairs: list[tuple[str, Child]] = [
+        ("weights at first", name(str(training["warm_start"].value))),
+        (f"best {label} on validation", figure(selection["value"], ".2f")),
+        ("at step", figure(selection["step"])),
+        ("training pairs", figure(training["train_pairs"])),
+        ("parameters", figure(training["parameters"])),
+        ("tensors copied", figure(training["checks"]["tensors_copied"])),
+        ("tensors new", figure(training["checks"]["tensors_new"])),
+        ("first loss", join([figure(training["checks"]["initial_loss_nats"], ".3f"), " nats"])),
+    ]
+    fields = ("mean_tokens", "p95_tokens", "max_tokens", "limit_tokens")
+    rows: list[list[Child]] = [
+        [
+            name(str(row["side"].value)),
+            *[figure(row[field], ".4g") for field in fields],
+            figure(row["cut_share"], "%1"),
+        ]
+        for row in training["lengths"]
+    ]
+    return panel(
+        sources,
+        one,
+        join(["Fine-tuning ", name(one.key)]),
+        chart,
+        facts(pairs),
+        table(["Tokens", "mean", "95 %", "longest", "limit", "cut"], rows),
         files=["training.json"],
         anchor=True,
     )

@@ -25,7 +25,10 @@ TITLES = {
     "bits_per_byte": "Bits per byte",
     "parsing_completions": "Completions that parse",
 }
-TRANSLATION = {"bleu": "BLEU", "chrf": "chrF"}
+TRANSLATION = {
+    "bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum",
+}  # fmt: skip
 """Scores that there is one of for each way of decoding: `bleu_greedy`, `bleu_beam`."""
 BLANKS = re.compile(r"\n(?:[ \t]*\n){2,}")
 """Runs of empty lines, which a sample need not spend a page on."""
@@ -276,7 +279,7 @@ def _samples(
     first = rows[0].value
     if task == "token-classification":
         drawn = [_tagged(row) for row in rows]
-    elif task == "translation":
+    elif task in ("translation", "summarisation"):
         drawn = [_translated(row) for row in rows]
     elif "guesses" in first:
         drawn = [_masked(row) for row in rows]

@@ -37,6 +37,13 @@ labels = model(**inputs).logits.argmax(-1)[0].tolist()
 for (start, end), label in zip(offsets, labels):  # a word's label is that of its first token
     if start < end:
         print(text[start:end], model.config.id2label[label])""",
+    "encoder-decoder": """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+folder = {folder}
+model = AutoModelForSeq2SeqLM.from_pretrained(folder)
+tokenizer = AutoTokenizer.from_pretrained(folder)
+inputs = tokenizer({example}, truncation=True, return_tensors="pt")
+print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))""",
     "translation": """from transformers import FSMTForConditionalGeneration, FSMTTokenizer
 
 folder = {folder}
@@ -54,7 +61,9 @@ session = onnxruntime.InferenceSession(folder + "/model.onnx")
 inputs = tokenizer({example}, return_tensors="np")
 names = [one.name for one in session.get_inputs()]
 print(session.run(None, {{name: inputs[name] for name in names}})[0])  # a row for each token"""
-TRIED = ("fill-mask", "text-generation", "token-classification", "translation")
+TRIED = (
+    "fill-mask", "text-generation", "token-classification", "translation", "summarization"
+)  # fmt: skip
 """Tasks that `deveno try` answers."""
 
 
@@ -85,7 +94,10 @@ def _sentence(row: Any) -> str:
 def usage(model: Model) -> str:
     """Return code that opens the folder with what everybody has, and our own command."""
     text = example(model)
-    template = ONNX if model.artifact.section == "export" else SNIPPETS.get(model.task, "")
+    kind = str(model.configuration["model_type"].value)
+    template = SNIPPETS.get(kind) or SNIPPETS.get(model.task, "")
+    if model.artifact.section == "export":
+        template = ONNX
     filled = template.format(
         folder=json.dumps(model.artifact.place),
         example=json.dumps(text, ensure_ascii=False),

@@ -121,10 +121,22 @@ def test_scores_stand_beside_lead_sentences_and_count_all_targets(summariser: Pa
     assert row["n"] == 5
     assert "like:rouge_score-0.1.2|stem:porter|targets:best-f|beam:4" in row["signature"]
     assert scores["mean_words"]["lead-3"] == 9
+    assert scores["notes"] == []
     writer = Writer.load(summariser)
     said = writer.write([row["source_text"] for row in rows])
     mean = np.mean([rouge.best(["ka ke ko"], text, "rouge1").f for text in said])
     assert row["value"] == pytest.approx(100 * mean, abs=1e-4)
+
+
+def test_documents_that_lose_their_end_are_told(summariser: Path, tmp_path: Path):
+    rows = [
+        {"id": "1", "source_text": "ba be bo da de do " * 20, "target_text": "ka"},
+        {"id": "2", "source_text": "ba be", "target_text": "ka"},
+    ]
+    corpus = evaluate_material.write_corpus(tmp_path / "c", "parallel", {"test": rows})
+    scores = scored(summariser, corpus, tmp_path / "out")
+    (note,) = scores["notes"]
+    assert note.startswith("1 of 2 texts are longer than the 32 tokens that")
 
 
 def test_a_further_reference_counts(summariser: Path, tmp_path: Path):

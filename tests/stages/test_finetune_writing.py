@@ -211,7 +211,9 @@ def test_a_gpt2_decoder_with_its_own_tokenizer_is_written_beside(
 
 
 def test_a_summariser_is_scored_by_rouge(base: Path, corpus: Path, tmp_path: Path):
-    params = material.params({"kind": "summarisation", "warm_start": "bert2rnd"}, epochs=1)
+    params = material.params(
+        {"kind": "summarisation", "warm_start": "bert2rnd", "max_generated": 1}, epochs=1
+    )
     log = material.run(params, base, corpus, tmp_path / "m")
     assert {"valid_rouge1_points", "valid_rouge2_points", "valid_rougeL_points"} <= set(log.metrics)
     told = json.loads((tmp_path / "m/training.json").read_text())
@@ -332,6 +334,18 @@ def test_what_cannot_be_is_refused(base: Path, corpus: Path, tmp_path: Path):
 def test_wrong_parameters_are_refused(changes: dict, said: str):
     with pytest.raises(ValidationError, match=said):
         FinetuneParams.model_validate({"base": "x", "data": "x"} | changes)
+
+
+def test_the_loss_may_choose_the_weights_and_looks_may_be_rare(
+    base: Path, corpus: Path, tmp_path: Path
+):
+    task = {"selection": "loss", "evaluate_epochs": 2, "max_generated": 1}
+    material.run(material.params(task, epochs=3), base, corpus, tmp_path / "m")
+    told = json.loads((tmp_path / "m/training.json").read_text())
+    assert told["selection"]["metric"] == "valid_probability_fraction"
+    losses = dict(told["validation"]["valid_loss_nats"])
+    assert list(losses) == [8, 12], "after two epochs, and at the end"
+    assert losses[told["selection"]["step"]] == min(losses.values())
 
 
 def test_validation_pairs_choose_the_weights(shared: Path):

@@ -1,0 +1,314 @@
+"""A table of warm starts like that of arXiv 1907.12461, at a size that two cores can afford.
+
+    python benchmarks/warm_starts.py --pairs data/corpora/pairs --abstracts ../shared/data/scitldr_a
+
+Rnd2Rnd, Rnd2BERT, BERT2Rnd, BERT2BERT and BERTShare on translation (Esperanto to English, pairs of
+the embedded generator) and on summarisation (SciTLDR-A), each with all and with a tenth of the
+training pairs, from the same encoder, with the same settings and the same pairs for a seed. Scored
+on unseen pairs by greedy output (chrF, BLEU; ROUGE-1, 2, L of the best target) and by the loss of
+the targets. A finished run is kept in --scratch and not made again, so a killed benchmark goes on.
+
+The claim: warming the encoder pays, and more than warming the decoder does, in the mean over seeds
+and over both choices of the other side. Writes benchmarks/warm_starts.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PINS = {"OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "COMPATIBLE"}
+STARTS = ("rnd2rnd", "rnd2bert", "bert2rnd", "bert2bert", "shared")
+NAMES = dict(
+    zip(STARTS, ("Rnd2Rnd", "Rnd2BERT", "BERT2Rnd", "BERT2BERT", "BERTShare"), strict=True)
+)
+SIZE = {
+    "vocab_size": 1200, "hidden_size": 64, "layers": 2, "heads": 4, "positions": 128,
+    "steps": 1500, "batch_rows": 8,
+}  # fmt: skip
+"""The encoder and how long it learns."""
+TASKS: dict[str, dict[str, Any]] = {
+    "translation": {
+        "score": "chrf",
+        "pairs": 1500,
+        "epochs": {"100": 3, "10": 8},
+        "max_length": 64,
+        "max_target_length": 64,
+        "batch": {"100": 16, "10": 8},
+    },
+    "summarisation": {
+        "score": "rouge1",
+        "pairs": 800,
+        "epochs": {"100": 2, "10": 6},
+        "max_length": 96,
+        "max_target_length": 48,
+        "batch": {"100": 16, "10": 8},
+    },
+}
+TESTED = 150
+"""Unseen pairs that outputs are scored on."""
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+"""Student's t for a two-sided 95 % interval, by number of seeds."""
+
+
+def run(
+    task: str, share: str, start: str, seed: int, base: Path, corpus: Path, folder: Path
+) -> dict[str, Any]:
+    """Fine-tune once and score on unseen pairs; a finished run is read, not made."""
+    from stages.core import canonical
+    from stages.core.log import Log
+    from stages.finetune.stage import FinetuneParams, finetune
+
+    record = folder / f"{task}-{share}-{start}-{seed}.json"
+    if record.is_file():
+        found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        return found
+    settings = TASKS[task]
+    started = time.process_time()
+    params = FinetuneParams.model_validate(
+        {
+            "base": "pretrained/x",
+            "data": "x",
+            "max_sentences": settings["pairs"] * int(share) // 100,
+            "max_valid_sentences": 40,
+            "max_length": settings["max_length"],
+            "epochs": settings["epochs"][share],
+            "batch_sentences": settings["batch"][share],
+            "learning_rate": 3e-3,
+            "seed": seed,
+            "task": {
+                "kind": task,
+                "warm_start": start,
+                "max_target_length": settings["max_target_length"],
+                "evaluate_epochs": max(1, settings["epochs"][share] // 2),
+                "max_generated": 1,
+                "selection": "loss",
+            },
+        }
+    )
+    model = folder / f"{task}-{share}-{start}-{seed}"
+    finetune(params, base, base, corpus, model, Log(scratch=folder / f".{model.name}"))
+    row = {
+        "start": start,
+        "seed": seed,
+        **judge(task, model, corpus),
+        "cpu_seconds": round(time.process_time() - started, 1),
+    }
+    canonical.write_json(record, row)
+    return row
+
+
+def judge(task: str, folder: Path, corpus: Path) -> dict[str, float]:
+    """Return the scores of greedy outputs for unseen pairs, and the loss of their targets."""
+    import torch
+
+    from stages.finetune import pairs
+    from stages.lm import models, objectives, rouge, seq2seq
+    from stages.lm.metrics import CorpusScore
+    from stages.lm.resample import ratio
+
+    settings = TASKS[task]
+    model, tokenizer = seq2seq.load(folder), models.open_tokenizer(folder)
+    gold = pairs.read(corpus, "test", TESTED, "test")
+    limits = pairs.Limits(settings["max_length"], settings["max_target_length"])
+    ids = pairs.encode(gold, tokenizer, tokenizer, limits)
+    special = seq2seq.specials(model)
+    outputs = seq2seq.greedy(model, ids.sources, special, limits.target - 1)
+    said = [tokenizer.decode(row, skip_special_tokens=True).strip() for row in outputs]
+    found: dict[str, float] = {}
+    if task == "translation":
+        for name in ("chrf", "bleu"):
+            metric = CorpusScore(name)
+            rows = metric.statistics(said, [texts[0] for texts in gold.targets])
+            found[name] = float(metric(rows.sum(axis=0, keepdims=True))[0])
+    else:
+        for kind in rouge.KINDS[:3]:
+            counts = rouge.f_points(gold.targets, said, kind)
+            found[kind] = float(ratio(counts.sum(axis=0, keepdims=True))[0])
+    nats, asked = 0.0, 0
+    with torch.inference_mode():
+        for at in range(0, len(ids), 25):
+            part = slice(at, at + 25)
+            question = pairs.ask(ids.sources[part], ids.labels[part], special.start, (1, 1))
+            nats += float(objectives.summed_nats(model, question))
+            asked += len(question.answers)
+    found["loss_nats"] = nats / asked
+    return {name: round(value, 5) for name, value in found.items()}
+
+
+def told(values: Sequence[float]) -> dict[str, Any]:
+    """Return the mean of some seeds' values and its 95 % interval."""
+    mean = statistics.fmean(values)
+    half = (
+        T_95[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
+        if len(values) in T_95
+        else math.nan
+    )
+    bounds = [] if math.isnan(half) else [round(mean - half, 4), round(mean + half, 4)]
+    return {"mean": round(mean, 4), "interval": bounds, "seeds": list(values)}
+
+
+def effects(rows: dict[str, list[dict[str, Any]]], score: str) -> dict[str, Any]:
+    """Return what warming each side is worth in points, seed by seed, the other side both ways."""
+    by_seed = {start: {row["seed"]: row[score] for row in rows[start]} for start in rows}
+    seeds = sorted(set.intersection(*(set(found) for found in by_seed.values())))
+
+    def gain(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        return told(
+            [
+                round(statistics.fmean(by_seed[a][seed] - by_seed[b][seed] for a, b in pairs), 4)
+                for seed in seeds
+            ]
+        )
+
+    return {
+        "encoder": gain([("bert2rnd", "rnd2rnd"), ("bert2bert", "rnd2bert")]),
+        "decoder": gain([("rnd2bert", "rnd2rnd"), ("bert2bert", "bert2rnd")]),
+        "sharing": gain([("shared", "bert2bert")]),
+    }
+
+
+def table(
+    task: str, share: str, seeds: Sequence[int], base: Path, corpus: Path, folder: Path
+) -> dict[str, Any]:
+    """Return a task's rows with a share of its pairs."""
+    rows: dict[str, list[dict[str, Any]]] = {start: [] for start in STARTS}
+    for seed in seeds:  # all starts of a seed together: what a killed benchmark has is comparable
+        for start in STARTS:
+            rows[start].append(run(task, share, start, seed, base, corpus, folder))
+            print(f"{task} {share} % {NAMES[start]} seed {seed}: {rows[start][-1]}", flush=True)
+    score = TASKS[task]["score"]
+    names = [name for name in rows["shared"][0] if name not in ("start", "seed", "cpu_seconds")]
+    return {
+        "train_pairs": TASKS[task]["pairs"] * int(share) // 100,
+        "rows": [
+            {
+                "start": NAMES[start],
+                **{name: told([row[name] for row in rows[start]]) for name in names},
+            }
+            for start in STARTS
+        ],
+        "effects": {name: effects(rows, name) for name in (score, "loss_nats")},
+        "cpu_seconds": round(sum(row["cpu_seconds"] for each in rows.values() for row in each), 1),
+    }
+
+
+def holds(found: dict[str, Any], score: str) -> bool:
+    """Say whether warming the encoder pays, and more than warming the decoder."""
+    gains = found["effects"][score]
+    better = gains["encoder"]["mean"] > max(0.0, gains["decoder"]["mean"])
+    losses = found["effects"]["loss_nats"]
+    return better and losses["encoder"]["mean"] < min(0.0, losses["decoder"]["mean"])
+
+
+def measure(
+    pairs: Path, abstracts: Path, extra: Path | None, scratch: Path, seeds: Sequence[int]
+) -> dict[str, Any]:
+    """Make what is missing in the scratch folder and return the whole record."""
+    from benchmarks import warm_starts_material as material
+
+    record: dict[str, Any] = {"size": SIZE, "seeds": list(seeds), "tested_pairs": TESTED}
+    record["tasks"] = {}
+    for task, settings in TASKS.items():
+        folder = scratch / task
+        if not (folder / "pairs/corpus.json").is_file():
+            if task == "translation":
+                material.translation(pairs, folder, (settings["pairs"], 200, 400), 12000)
+            else:
+                material.summarisation(abstracts, folder, extra)
+        base, spent = folder / "model", folder / "encoder.json"
+        if not spent.is_file():
+            started = time.process_time()
+            material.encoder(folder / "text", folder, SIZE)
+            spent.write_text(str(round(time.process_time() - started, 1)), encoding="utf-8")
+        shares = {
+            share: table(task, share, seeds, base, folder / "pairs", folder)
+            for share in ("100", "10")
+        }
+        training = json.loads((base / "training.json").read_text(encoding="utf-8"))
+        record["tasks"][task] = {
+            "score": settings["score"],
+            "encoder_cpu_seconds": float(spent.read_text(encoding="utf-8")),
+            "encoder_valid_loss_nats": training.get("valid_loss_nats"),
+            "shares": shares,
+            "holds": {share: holds(found, settings["score"]) for share, found in shares.items()},
+        }
+    record["pass"] = all(all(found["holds"].values()) for found in record["tasks"].values())
+    record["cpu_seconds"] = round(
+        sum(
+            found["encoder_cpu_seconds"]
+            + sum(part["cpu_seconds"] for part in found["shares"].values())
+            for found in record["tasks"].values()
+        ),
+        1,
+    )
+    return record
+
+
+def shown(record: dict[str, Any]) -> str:
+    """Return the record as a table in Markdown: mean over seeds and half of the interval."""
+    lines = []
+    for task, found in record["tasks"].items():
+        names = [name for name in found["shares"]["100"]["rows"][0] if name != "start"]
+        head = [f"{name} {share} %" for share in found["shares"] for name in names]
+        lines += [f"| {task} | {' | '.join(head)} |", f"|{'---|' * (len(head) + 1)}"]
+        for place, start in enumerate(NAMES.values()):
+            cells = [
+                _cell(found["shares"][share]["rows"][place][name])
+                for share in found["shares"]
+                for name in names
+            ]
+            lines.append(f"| {start} | {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(value: dict[str, Any]) -> str:
+    bounds = value["interval"]
+    half = f" ± {(bounds[1] - bounds[0]) / 2:.2f}" if bounds else ""
+    return f"{value['mean']:.2f}{half}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, write the record and print the table; exit code 1 where the claim does not hold."""
+    parser = argparse.ArgumentParser(description="What is a warm start worth?")
+    data = Path(os.environ.get("DEVENO_TEST_DATA", ROOT.parent / "shared")) / "data"
+    parser.add_argument("--pairs", type=Path, default=ROOT / "data/corpora/pairs")
+    parser.add_argument("--abstracts", type=Path, default=data / "scitldr_a")
+    parser.add_argument(
+        "--extra", type=Path, default=data / "wikipedia_sentences/enwiki.crp.txt.bz2"
+    )
+    parser.add_argument("--scratch", type=Path, default=ROOT / "scratch/warm_starts")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/warm_starts.json")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    chosen = parser.parse_args(arguments)
+    from stages.core import canonical
+    from stages.core.errors import DevenoError
+
+    extra = chosen.extra if chosen.extra.is_file() else None
+    try:
+        record = measure(chosen.pairs, chosen.abstracts, extra, chosen.scratch, chosen.seeds)
+    except DevenoError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    canonical.write_json(chosen.out, record)
+    print(shown(record))
+    verdict = "pass" if record["pass"] else "FAIL"
+    print(f"{verdict} ({record['cpu_seconds']} CPU seconds)")
+    return 0 if record["pass"] else 1
+
+
+if __name__ == "__main__":
+    for name, value in PINS.items():
+        os.environ.setdefault(name, value)
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main())

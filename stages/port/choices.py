@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.core.declare import Params
 
@@ -47,3 +47,12 @@ class ProductSearch(Params):
     """transformers' stop rule: true, false or `never`; fairseq's search has only true."""
     search: Literal["fairseq", "transformers"] = "transformers"
     """Whose search is used, in the scores and afterwards."""
+
+    @model_validator(mode="after")
+    def _one_rule_of_fairseq(self) -> ProductSearch:
+        if self.search == "fairseq" and len(self.early_stopping) > 1:
+            raise ValueError(
+                "fairseq's search stops in one way, so early_stopping has nothing to vary; "
+                "give one value, or set search: transformers"
+            )
+        return self

@@ -111,10 +111,12 @@ def _average(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
     """Port the mean of all weights."""
     chosen = combination.read(work.files, combination.names(work.files, work.params), work.params)
     release = combination.average(chosen)
-    made = _port(work, release, model)
+    mean = Verification()
     error = combination.mean_error(release.tensors, chosen)
-    made.report.add("weights are the mean", error, LIMIT_MEAN, len(release.tensors))
-    require(made.report, release.checkpoint)
+    mean.add("weights are the mean", error, LIMIT_MEAN, len(release.tensors))
+    require(mean, release.checkpoint)
+    made = _port(work, release, model)
+    made.report.checks[:0] = mean.checks
     return [made], {"checkpoints": [one.checkpoint for one in chosen]}
 
 

@@ -52,7 +52,7 @@ class Translation(Params):
     kind: Literal["translation"] = "translation"
     decoding: Stored | Settings = Field(Stored(), discriminator="kind")
     """How the model decodes; rivals decode in the same way."""
-    beside: list[Decoding] = [Greedy()]
+    beside: list[Decoding] = Field([Greedy()], max_length=20)
     """Other ways of decoding that the same model is scored under and compared with."""
     members: Literal["all", "first"] = "all"
     """Whether an ensemble decodes together, or its first member alone."""

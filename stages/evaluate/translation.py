@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +82,16 @@ def ways_of(task: Translation | Summarisation, model: Path) -> list[Way]:
     for settings in [first, *task.beside]:
         if any(settings == way.settings for way in found):
             continue
-        name = settings.kind.replace("-", "_")
-        same = sum(way.settings.kind == settings.kind for way in found)
-        found.append(Way(f"{name}_{same + 1}" if same else name, settings))
+        found.append(Way(_label(settings, [way.label for way in found]), settings))
     return found
+
+
+def _label(settings: Settings, taken: Sequence[str]) -> str:
+    """Return a new name: the kind, the kind with its beams, or that with a letter."""
+    name = settings.kind.replace("-", "_")
+    wide = f"{name}{block(settings).get('num_beams', '')}"
+    lettered = (f"{wide}_{letter}" for letter in string.ascii_lowercase)
+    return next(one for one in chain((name, wide), lettered) if one not in taken)
 
 
 def written(

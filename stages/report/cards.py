@@ -15,6 +15,7 @@ from stages.report.frontmatter import frontmatter
 from stages.report.handwriting import Handwriting, handwriting
 from stages.report.identity import PUBLISHED, TASK_TITLES, Model, metadata
 from stages.report.markdown import code, paragraphs, plain
+from stages.report.proofs import proofs
 from stages.report.sources import Sources
 from stages.report.usage import example, usage
 
@@ -55,7 +56,7 @@ def card(model: Model, texts: Path) -> str:
         _section("How to start", usage(model)),
         _section("Training data", _data(model)),
         _section("Training procedure", evidence.procedure(model)),
-        _section("Proof of equality", evidence.proofs(model)),
+        _section("Proof of equality", proofs(model)),
         _section("Evaluation", _scores(model)),
         _section("Environmental impact", paragraphs(COST, _benchmarks(model))),
         _section("Make it again", _again(model)),

@@ -9,7 +9,6 @@ from stages.report.markup import (
     Child,
     Markup,
     code,
-    derived,
     element,
     figure,
     interval,
@@ -18,6 +17,7 @@ from stages.report.markup import (
     table,
 )
 from stages.report.panels import badge, caption, facts, grid, more, name, panel, section
+from stages.report.ports import passed, port
 from stages.report.scores import style_of, title_of
 from stages.report.sources import Artifact, Node, Sources
 
@@ -40,7 +40,7 @@ CELLS = (
 
 def delivery(sources: Sources) -> Markup:
     """Return the sections of ports, exports and benchmarks."""
-    ports = [_port(sources, one) for one in sources.of("port")]
+    panels = [port(sources, one) for one in sources.of("port")]
     benchmarks = [_benchmark(sources, one) for one in sources.of("benchmark")]
     exports = sources.of("export")
     return join(
@@ -49,7 +49,7 @@ def delivery(sources: Sources) -> Markup:
                 "ports",
                 "Ported checkpoints",
                 "Foreign weights in our layout, proved equal before they are published.",
-                [grid(*ports)] if ports else [],
+                [grid(*panels)] if panels else [],
             ),
             section(
                 "exports",
@@ -66,61 +66,6 @@ def delivery(sources: Sources) -> Markup:
             ),
         ]
     )
-
-
-def _port(sources: Sources, one: Artifact) -> Markup:
-    told = one.json("verification.json")
-    rows: list[list[Child]] = [
-        [
-            name(str(row["name"].value).replace("_", " ")),
-            figure(row["n"]),
-            figure(row["limit"], ".3g"),
-            "passed" if row["passed"].value else "failed",
-        ]
-        for row in told["checks"]
-    ]
-    searches = [_search(row) for row in told.get("searches") or []]
-    checks = told["checks"]
-    say = element("p", _passed(checks, "passed"), " checks passed.", _class="say")
-    tensors = told.get("tensors")
-    pairs: list[tuple[str, Child]] = [
-        ("checkpoint", code(str(told["checkpoint"].value))),
-        ("tied embeddings", name(str(told["tying"].value).replace("_", " "))),
-        ("source tensors", derived(len(tensors), "", "count", tensors) if tensors else None),
-    ]
-    return panel(
-        sources,
-        one,
-        join(["Port ", name(one.key)]),
-        facts(pairs),
-        say,
-        searches,
-        more("Check by check", table(["Check", "n", "Limit", ""], rows)),
-        files=["verification.json"],
-        anchor=True,
-        _class="wide",
-    )
-
-
-def _search(row: Node) -> Markup:
-    return element(
-        "p",
-        "Beam ",
-        figure(row["num_beams"]),
-        ": ",
-        figure(row["sentences_equal"]),
-        " of ",
-        figure(row["sentences"]),
-        " recorded translations repeated word for word.",
-        _class="say",
-    )
-
-
-def _passed(cases: Node, field: str) -> Markup:
-    """Return how many cases passed of how many."""
-    number = sum(bool(case[field].value) for case in cases)
-    passed = derived(number, "", "passed", cases)
-    return join([passed, " of ", derived(len(cases), "", "count", cases)])
 
 
 def _ladder(sources: Sources, exports: Sequence[Artifact]) -> Markup:
@@ -175,7 +120,7 @@ def _rung(sources: Sources, one: Artifact) -> list[Child]:
         name(kind if kind != "none" else "float"),
         figure(size, "bytes"),
         ratio(size, plain, "%0") if plain else "\u2013",
-        _passed(told["parity"], "pass"),
+        passed(told["parity"], "pass"),
         _change(sources, one),
     ]
 

@@ -121,57 +121,6 @@ def _learned(told: Node) -> list[list[str]]:
     return rows
 
 
-def proofs(model: Model) -> str:
-    """Return the checks that a ported or exported model passed before it was published."""
-    if model.artifact.section == "port":
-        return paragraphs(
-            "The source's weights were left as they are; these checks came before publication.",
-            table(
-                ["Check", "n", "Limit", "Passed", "From"],
-                [
-                    [
-                        plain(str(row["name"].value)), number(row["n"]),
-                        number(row["limit"], ".3g"),
-                        "yes" if row["passed"].value else "no", source(row),
-                    ]
-                    for row in model.told["checks"]
-                ],
-            ),
-            table(
-                ["Beam", "Sentences", "Repeated word for word", "Plain `generate` differs", "From"],
-                [
-                    [
-                        number(row["num_beams"]), number(row["sentences"]),
-                        number(row["sentences_equal"]), number(row["plain_texts_differ"]),
-                        source(row),
-                    ]
-                    for row in model.told.get("searches") or []
-                ],
-            ),
-        )  # fmt: skip
-    if model.artifact.section == "export":
-        return paragraphs(
-            "The graph was held beside the model it was made of; limits are on the relative error "
-            "of float weights and on the share of equal choices of integer weights.",
-            table(
-                ["Case", "Positions", "Limit", "Passed", "From"], map(_case, model.told["parity"])
-            ),
-        )
-    return ""
-
-
-def _case(row: Node) -> list[str]:
-    relative = row.get("relative_limit")
-    limit = relative if relative is not None else row.get("agreement_limit")
-    return [
-        plain(str(row["case"].value)),
-        number(row["positions"]),
-        number(limit, ".2g") if limit is not None else "",
-        "yes" if row["pass"].value else "no",
-        source(row),
-    ]
-
-
 def evaluation(one: Artifact) -> str:
     """Return the scores of one evaluation, its baselines, differences and labels."""
     told = one.json("scores.json")
@@ -190,6 +139,11 @@ def evaluation(one: Artifact) -> str:
             "Paired differences, resampled together:",
             ["Score", "Difference of", "Value", "Interval", "n", "From"],
             [_compared(row) for row in told["comparisons"]],
+        ),
+        _under(
+            "Translations that are what the original software recorded, word for word:",
+            ["Decoding", "Sentences", "Repeated word for word", "From"],
+            [_recorded(row) for row in told.get("recorded") or []],
         ),
         _under(
             "By gold label:",
@@ -236,6 +190,11 @@ def _compared(row: Node) -> list[str]:
         number(row["n"]),
         source(row),
     ]
+
+
+def _recorded(row: Node) -> list[str]:
+    label = code(str(row["decoding"].value))
+    return [label, number(row["sentences"]), number(row["equal"]), source(row)]
 
 
 def _labelled(row: Node) -> list[str]:

@@ -77,6 +77,7 @@ def _evaluation(params: ReportParams, sources: Sources, one: Artifact) -> Markup
             _class="entry",
         ),
         notes,
+        [_recorded(row) for row in told.get("recorded") or []],
         grid(
             *_charts(sources, one, told, model),
         ),
@@ -86,6 +87,20 @@ def _evaluation(params: ReportParams, sources: Sources, one: Artifact) -> Markup
         shown,
         id=f"evaluate-{one.key}",
         _class="group",
+    )
+
+
+def _recorded(row: Node) -> Markup:
+    """Return how many translations are what the original software recorded."""
+    return element(
+        "p",
+        name(str(row["decoding"].value).replace("_", " ")),
+        ": ",
+        figure(row["equal"]),
+        " of ",
+        figure(row["sentences"]),
+        " translations are what the original software recorded, word for word.",
+        _class="say",
     )
 
 

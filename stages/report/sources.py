@@ -36,7 +36,7 @@ FIELDS = {
     "tokenizer": "tokenizer",
 }
 """Sections that a bare key in a parameter of this name refers to."""
-COMPARED = ("reference", "held_out", "baseline", "against")
+COMPARED = ("reference", "held_out", "baseline", "against", "pairs")
 """Parameters that name what an entry is measured beside, and not made of."""
 
 
@@ -225,7 +225,7 @@ def _parsed(path: Path, label: str) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".jsonl":
-            return [json.loads(row) for row in text.splitlines()]
+            return [json.loads(row) for row in text.split("\n") if row]
         return json.loads(text)
     except (OSError, ValueError) as fault:
         raise ArtifactError(

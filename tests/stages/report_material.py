@@ -18,6 +18,8 @@ from stages.report.identity import TASK_TITLES
 from stages.report.stage import ReportParams
 
 Entries = dict[str, dict[str, dict[str, Any]]]
+CHOSEN = {"metric": "bleu", "split": "valid", "n": 246, "data": "0fe1", "signatures": {}}
+"""What a table of choices says it rests on."""
 FILES: dict[str, Any] = {
     "data/raw/eo/manifest.json": {
         "files": [{"path": "files/a", "size_bytes": 1009}, {"path": "files/b", "size_bytes": 2003}],
@@ -62,8 +64,24 @@ FILES: dict[str, Any] = {
         "checkpoint": "model.pt", "tying": "decoder", "passed": True, "tensors": [{}, {}, {}],
         "checks": [{"name": "logits", "n": 12, "limit": 1e-05, "passed": True},
                    {"name": "beam texts", "n": 19, "limit": 0.0, "passed": True}],
-        "searches": [{"num_beams": 5, "sentences": 19, "sentences_equal": 18,
-                      "plain_texts_differ": 7}],
+        "searches": [
+            {"num_beams": 5, "members": 1, "sentences": 19, "sentences_equal": 18,
+             "near_ties": [4, 13], "plain_texts_differ": 7, "plain_source_ids_differ": 3,
+             "plain_searches_differ": 5, "bleu_original": 26.025743859, "bleu_ported": 25.91234567,
+             "chrf_original": 45.504653944, "chrf_ported": 45.409876543,
+             "bleu_signature": "nrefs:1|tok:13a", "chrf_signature": "nrefs:1|nc:6"},
+            {"num_beams": 6, "members": 2, "sentences": 23, "sentences_equal": 22,
+             "near_ties": [], "plain_texts_differ": 11}],
+        "combine": "best", "checkpoints": ["model.pt", "other.pt"], "recorded_of": "other.pt",
+        "actions": [{"action": "copied", "tensors": 101}, {"action": "ignored", "tensors": 17}],
+        "reasons": [{"reason": "a format number", "tensors": 13}],
+        "candidates": {**CHOSEN, "rows": [
+            {"checkpoint": "model.pt", "bleu": 25.7790243, "chrf": 44.7747460, "chosen": True},
+            {"checkpoint": "other.pt", "bleu": 24.0414413, "chrf": 43.5689803, "chosen": False}]},
+        "decoding_search": {**CHOSEN, "search": "transformers", "rows": [
+            {"num_beams": beams, "length_penalty": 0.7, "early_stopping": stop,
+             "bleu": 26.0326608 - beams, "chrf": 45.5242140 - beams, "chosen": beams == 2}
+            for beams in (2, 3, 4, 5, 6) for stop in (True, "never")]},
     },
     "models/exported/pos-int8/export.json": {
         "task": "token-classification", "source": "finetuned/pos", "format": "onnx", "opset": 18,
@@ -205,6 +223,9 @@ def files() -> dict[str, Any]:
         "models/ported/en-eo/config.json": {"model_type": "fsmt", "langs": ["en", "eo"]},
     }  # fmt: skip
     found["reports/evaluate/pos/scores.json"]["labels"] = rows
+    found["reports/evaluate/en-eo/scores.json"]["recorded"] = [
+        {"decoding": "beam", "sentences": 31, "equal": 29, "differ": []}
+    ]
     return found
 
 

@@ -26,8 +26,13 @@ FIELDS = {
     "Precision": ("precision",), "Recall": ("recall",), "F1": ("f1",), "Limit": (
         "limit", "relative_limit", "agreement_limit"), "Positions": ("positions",),
     "Documents": ("documents",), "Characters": ("characters",), "Beam": ("num_beams",),
-    "Sentences": ("sentences",), "Repeated word for word": ("sentences_equal",),
+    "Sentences": ("sentences",), "Repeated word for word": ("sentences_equal", "equal"),
     "Plain `generate` differs": ("plain_texts_differ",),
+    "Other source ids": ("plain_source_ids_differ",), "Members": ("members",),
+    "Other text of equal ids": ("plain_searches_differ",), "Length penalty": ("length_penalty",),
+    "BLEU": ("bleu",), "chrF": ("chrf",), "BLEU, original": ("bleu_original",),
+    "BLEU, ported": ("bleu_ported",), "chrF, original": ("chrf_original",),
+    "chrF, ported": ("chrf_ported",),
 }  # fmt: skip
 """Columns of the cards and the members of their row's source that they show."""
 

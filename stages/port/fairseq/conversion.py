@@ -256,6 +256,8 @@ def summary(made: Sequence[Ported], combine: str) -> dict[str, Any]:
             for one in made
             for row in one.report.searches
         ],
+        "actions": _counted("action", [row.action for one in made for row in one.accounts]),
+        "reasons": _counted("reason", [row.reason for one in made for row in one.accounts]),
         "tensors": [
             ({"checkpoint": one.release.checkpoint} if several else {})
             | {
@@ -268,6 +270,11 @@ def summary(made: Sequence[Ported], combine: str) -> dict[str, Any]:
             for row in one.accounts
         ],
     }
+
+
+def _counted(name: str, values: Sequence[str]) -> list[dict[str, Any]]:
+    found = Counter(value for value in values if value)
+    return [{name: value, "tensors": count} for value, count in sorted(found.items())]
 
 
 def _log(log: Log, made: Sequence[Ported]) -> None:

@@ -19,6 +19,7 @@ from stages.lm.decoding.settings import Beam, Greedy, stored
 from stages.lm.recordings import Recordings
 from stages.lm.translator import Translator
 from stages.port.fairseq import combination, source
+from stages.port.fairseq.release import checkpoints
 from stages.port.stage import Fairseq, PortParams, port
 from tests.stages import evaluate_material
 from tests.stages import fairseq_material as material
@@ -74,7 +75,7 @@ def test_checkpoints_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for name in ("model10.pt", "model2.pt", "model1.pt", "average.pt", "notes.txt"):
         (tmp_path / name).write_bytes(b"")
     names = ["average.pt", "model1.pt", "model2.pt", "model10.pt"]
-    assert source.checkpoints(tmp_path) == names
+    assert checkpoints(tmp_path) == names
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -85,7 +86,7 @@ def test_an_average_is_the_mean_taken_in_fp32(tmp_path: Path, half: bool) -> Non
     assert found["checkpoints"] == ["model1.pt", "model2.pt", "model3.pt"]
     assert found["checkpoint"] == "average of model1.pt, model2.pt, model3.pt"
     assert "weights are the mean" in {check["name"] for check in found["checks"]}
-    states = [source.read(raw / "files", f"model{n}.pt").tensors for n in (1, 2, 3)]
+    states = [source.read(raw / "files", Fairseq(), f"model{n}.pt").tensors for n in (1, 2, 3)]
     key = "decoder.layers.1.encoder_attn.k_proj.weight"
     wanted = (states[0][key].float() + states[1][key].float() + states[2][key].float()) / 3
     ported = load_file(tmp_path / "model" / "model.safetensors")

@@ -37,7 +37,8 @@ class Fairseq(Params):
     """Words before subwords; auto: as the settings say, else Moses with codes and none with
     sentencepiece."""
     moses_languages: list[str] = Field(default_factory=list, max_length=2)
-    """Languages of the Moses tokenizer and detokenizer; empty: source and target language."""
+    """Languages of the Moses tokenizer and detokenizer; empty: those that repeat the release's
+    recordings (the model's own or English), without recordings the model's own."""
     punctuation_normalisation: bool = False
     """Whether source texts had their punctuation normalised (Moses) before training."""
     sentences: int = Field(0, ge=0)

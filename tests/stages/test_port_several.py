@@ -316,8 +316,7 @@ def test_recordings_belong_to_the_checkpoint_that_repeats_them(
     tmp_path: Path, test_data: Path
 ) -> None:
     raw = _real(tmp_path, test_data)
-    params = {"moses_languages": ["en", "en"], "sentences": 6}
-    other = run(raw, tmp_path / "second", checkpoint="model2.pt", **params)
+    other = run(raw, tmp_path / "second", checkpoint="model2.pt", sentences=6)
     assert other["recorded_of"] == "model1.pt"
     assert not other["recorded"]
     assert Recordings.load(tmp_path / "second").of(Greedy()) == {}
@@ -347,9 +346,10 @@ def _check_real(tmp_path: Path, test_data: Path, sentences: int) -> dict:
         _real(tmp_path, test_data),
         tmp_path / "model",
         combine="ensemble",
-        moses_languages=["en", "en"],
         sentences=sentences,
     )
+    settings = json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())
+    assert settings["moses_languages"] == ["en", "eo"]  # which the recordings bear out
     shown = [(row["num_beams"], row["members"]) for row in found["searches"]]
     assert shown == [(1, 1), (5, 1), (5, 2)]
     count = sentences or 500

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from stages.core import canonical
 from stages.lm.pipelines import BPE_FILES, PIECE_FILES, SPECIALS
 from stages.lm.translator import EXTRA_TOKENS
-from stages.port.fairseq import families
+from stages.port.fairseq import families, moses
 from stages.port.fairseq.architecture import Architecture
 from stages.port.fairseq.source import Source
 from stages.port.fairseq.vocabulary import transformers_vocabulary
@@ -89,7 +89,7 @@ def tokenizer_configuration(source: Source, options: Fairseq) -> dict[str, Any]:
         "eos_token": "</s>",
         "unk_token": "<unk>",
         "moses": source.moses,
-        "moses_languages": options.moses_languages or languages,
+        "moses_languages": moses.languages(source, options),
         "punctuation_normalisation": options.punctuation_normalisation,
     }
     if source.subwords.format == "sentencepiece":

@@ -8,7 +8,6 @@ output bias that excludes it, so that nobody has to ask for that.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.core.errors import ArtifactError, ParamsError
-from stages.lm import weights
+from stages.lm.pipelines import load_pipeline
 
 PREFIX = "model."
 EXCLUDED = -1.0e9
@@ -28,41 +27,33 @@ ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "tanh": "Tanh", "silu": "SWISH", 
 Tensors = Mapping[str, NDArray[np.float32]]
 
 
-def convert(folder: Path, target: Path, quantization: str | None) -> None:
-    """Write model.bin, config.json and the vocabularies of a ported FSMT folder."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if config.get("model_type") != "fsmt":
-        raise ParamsError(
-            f"a {config.get('model_type')} cannot be exported to CTranslate2 yet", str(folder),
-            "export a ported fairseq translator (model_type fsmt)",
-        )  # fmt: skip
-    weights.check(folder / "model.safetensors")
-    from safetensors.numpy import load_file
-
-    tensors = {
-        name: one.astype(np.float32)
-        for name, one in load_file(folder / "model.safetensors").items()
-    }
+def write(
+    config: Mapping[str, Any],
+    tensors: Tensors,
+    folder: Path,
+    target: Path,
+    quantization: str | None,
+) -> None:
+    """Write model.bin, config.json and the vocabularies of the ported FSMT model in `folder`."""
     spec = specification(config, tensors)
-    for side, register in (
-        ("src", spec.register_source_vocabulary),
-        ("tgt", spec.register_target_vocabulary),
-    ):
-        register(_tokens(folder / f"vocab-{side}.json"))
+    pipeline = load_pipeline(folder)
+    spec.register_source_vocabulary(
+        _tokens({index: token for token, index in pipeline.source.items()}, "source")
+    )
+    spec.register_target_vocabulary(_tokens(pipeline.target, "target"))
     spec.config.decoder_start_token = "</s>"
     spec.config.add_source_eos = False
     spec.validate()
     spec.optimize(quantization=quantization)
-    target.mkdir(parents=True, exist_ok=True)
     spec.save(str(target))
 
 
-def _tokens(path: Path) -> list[str]:
-    vocabulary = json.loads(path.read_text(encoding="utf-8"))
-    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
-    if [vocabulary[token] for token in tokens] != list(range(len(tokens))):
-        raise ArtifactError("the ids have holes", path.name, "port the model again")
-    return tokens
+def _tokens(vocabulary: Mapping[int, str], side: str) -> list[str]:
+    if sorted(vocabulary) != list(range(len(vocabulary))):
+        raise ArtifactError(
+            f"the ids of the {side} vocabulary have holes", "vocabulary", "port the model again"
+        )
+    return [vocabulary[index] for index in range(len(vocabulary))]
 
 
 def specification(config: Mapping[str, Any], tensors: Tensors) -> Any:

@@ -120,6 +120,12 @@ def trace(model: Answering, opset: int, pad: int) -> Any:
 
 
 def cleaned(model: Any) -> Any:
+    """Remove what an exporter writes of its machine, and name the free axes."""
+    _named(anonymous(model).graph)
+    return model
+
+
+def anonymous(model: Any) -> Any:
     """Remove what an exporter writes of its machine: stack traces with paths, versions, comments.
 
     Without this, equal models from two environments differ in bytes (trap T22).
@@ -139,7 +145,6 @@ def cleaned(model: Any) -> Any:
         for node in function.node:
             node.doc_string = ""
             del node.metadata_props[:]
-    _named(model.graph)
     return model
 
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from stages.export.graph import cleaned
 from stages.export.stage import DynamicInt8
 
 
-def quantized(model: Any, params: DynamicInt8) -> Any:
+def quantized(model: Any, params: DynamicInt8, clean: Callable[[Any], Any] = cleaned) -> Any:
     """Return the model with int8 weights (signed, symmetric) and activations scaled at run time."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -29,8 +29,10 @@ def quantized(model: Any, params: DynamicInt8) -> Any:
             per_channel=params.per_channel,
             reduce_range=params.reduce_range,
             op_types_to_quantize=kinds,
+            # Shape inference knows nothing of onnxruntime's own attention operator.
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
-        return cleaned(onnx.load(target))
+        return clean(onnx.load(target))
 
 
 @contextlib.contextmanager

@@ -31,35 +31,69 @@ class DynamicInt8(Params):
     """Quantize the embedding tables too: most of a small model's bytes."""
 
 
+class NoShortlist(Params):
+    """Every word of the vocabulary is looked at in every step."""
+
+    kind: Literal["none"] = "none"
+
+
+class LexicalShortlist(Params):
+    """Only words that the source makes likely are looked at, and the most frequent ones.
+
+    Learned from the model's own translations of the corpus' train split.
+    """
+
+    kind: Literal["lexical"] = "lexical"
+    each: int = Field(30, ge=1)
+    """Target tokens per source token."""
+    common: int = Field(150, ge=1)
+    """Most frequent target tokens, part of every list."""
+    sentences: int = Field(20_000, ge=1)
+    """Sentences translated at most to learn from."""
+
+
 class ExportParams(FloatParams):
     """What is exported and how."""
 
     model: str
     """The model: `<folder>/<entry>` under models/, such as `finetuned/pos`."""
-    format: Literal["onnx"] = "onnx"
-    """Format of the exported model."""
+    format: Literal["onnx", "onnx-translator", "ctranslate2", "runner"] = "onnx"
+    """Format of the exported model; the last three are of translators: two ONNX graphs with a
+    cache, a CTranslate2 directory, weights for our own compiled runner."""
+    corpus: str = "none"
+    """Parallel corpus under data/, such as `corpora/pairs`, that a translator is proved on (its
+    valid split) and a shortlist learns from (its train split); none: fixed sentences."""
     task: Literal["auto", "token-classification", "fill-mask", "features"] = "auto"
     """What the graph answers: tag logits, token logits or hidden states; auto: as the model is."""
     quantize: NoQuantization | DynamicInt8 = Field(NoQuantization(), discriminator="kind")
     """Number format of the weights."""
+    shortlist: NoShortlist | LexicalShortlist = Field(NoShortlist(), discriminator="kind")
+    """Words that the runner looks at."""
     opset: int = Field(18, ge=17, le=23)
     """Version of the ONNX operator set."""
     parity_relative: float = Field(1e-4, gt=0)
     """Largest difference of float logits allowed, as a share of their largest value."""
     parity_agreement: float = Field(0.9, ge=0, le=1)
     """Smallest share of positions whose best answer a quantized model must keep on random input."""
+    parity_points: float = Field(0.2, ge=0)
+    """Most chrF points that a quantized or shortlisted translator may lose on the corpus."""
+    parity_likeness: float = Field(0.7, ge=0, le=1)
+    """Least chrF, as a share, between its translations and the float model's, without a corpus."""
     seed: int = Field(0, ge=0)
     """Seed of the inputs that are compared."""
 
 
 @stage(
     version=1,
-    reads={"model": "models/${item.model}"},
+    reads={"model": "models/${item.model}", "corpus": "data/${item.corpus}"},
     writes={"exported": "models/exported/${key}"},
 )
-def export(params: ExportParams, model: Path, exported: Path, log: Log) -> None:
-    """Export a model to ONNX, quantize it if asked, and prove the graph close over many shapes."""
-    from stages.export import folder
+def export(params: ExportParams, model: Path, corpus: Path, exported: Path, log: Log) -> None:
+    """Export a model, quantize it if asked, and prove it close over many shapes or texts."""
+    from stages.export import folder, translator
 
-    facts = folder.export_folder(params, model, exported, log)
+    if params.format == "onnx":
+        facts = folder.export_folder(params, model, exported, log)
+    else:
+        facts = translator.export_translator(params, model, corpus, exported, log)
     canonical.write_json(exported / "export.json", facts)

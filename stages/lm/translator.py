@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from stages.core.errors import ArtifactError
 from stages.lm import ensembles, weights
 from stages.lm.decoding.decoder import Decoder
@@ -28,6 +30,9 @@ from stages.lm.pipelines import Pipeline, load_pipeline
 EXTRA_TOKENS = 2
 """transformers' max_length counts start and end token, fairseq's longest output neither."""
 
+EXPORTED = "translator.json"
+"""Marks a translator that stage `export` wrote (`lm.exported`)."""
+
 Method = Literal["fairseq", "transformers"]
 
 
@@ -47,7 +52,11 @@ class Translator:
 
     @classmethod
     def load(cls, folder: Path, members: Members = "all") -> Translator:
-        """Load a folder that stage `port` wrote; nothing in it is executed."""
+        """Load a folder that stage `port` or `export` wrote; nothing in it is executed."""
+        if (folder / EXPORTED).is_file():
+            from stages.lm.exported import open_translator
+
+            return open_translator(folder, torch.get_num_threads())
         pipeline = load_pipeline(folder)
         places = ensembles.folders(folder) if members == "all" else [folder]
         model, *others = [_load_model(place) for place in places]

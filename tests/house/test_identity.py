@@ -30,8 +30,11 @@ REACHING = {
         "pretrain", "finetune", "port", "export", "evaluate", "benchmark",  # by transformers
     },
     "torch": {"pretrain", "finetune", "port", "export", "evaluate", "benchmark"},
-    # port reads a corpus where checkpoints or decoding settings are chosen by pairs
-    "pyarrow": {"acquire", "refine", "tokenizer", "encode", "finetune", "port", "evaluate"},
+    # port reads a corpus where checkpoints or decoding settings are chosen by pairs, export where
+    # a translator is proved on pairs
+    "pyarrow": {
+        "acquire", "refine", "tokenizer", "encode", "finetune", "port", "export", "evaluate",
+    },
     **{name: set() for name in ("ruff", "mlflow", "mypy", "prefect", "dvc", "pytest", "grimp")},
 }  # fmt: skip
 

@@ -36,7 +36,13 @@ def models(tmp_path_factory):
 
 def run(models, tmp_path, model="tagger", name="out", **changes):
     log = Log()
-    export(ExportParams(model=f"x/{model}", **changes), models / model, tmp_path / name, log)
+    export(
+        ExportParams(model=f"x/{model}", **changes),
+        models / model,
+        tmp_path / "none",
+        tmp_path / name,
+        log,
+    )
     return tmp_path / name, log
 
 
@@ -90,7 +96,7 @@ def test_two_processes_write_the_same_bytes(models, tmp_path):
             "from pathlib import Path; from stages.core.log import Log;"
             "from stages.export.stage import *;"
             "export(ExportParams(model='x', quantize=DynamicInt8()),"
-            f" Path({str(models / 'tagger')!r}), Path({str(out)!r}), Log())"
+            f" Path({str(models / 'tagger')!r}), Path('none'), Path({str(out)!r}), Log())"
         )
         environment = {"PYTHONHASHSEED": seed, "PATH": "", "OMP_NUM_THREADS": "1"}
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)

@@ -16,10 +16,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from stages.core.errors import ParamsError
-from stages.lm.runner.network import PARTS, Desk, Shape
+from stages.lm.runner.network import INPUTS, PARTS, STRIDE, Desk, Shape
 from stages.lm.runner.packing import Packed, aligned
-from stages.lm.runner.rows import BLOCK
 from stages.lm.runner.search import Best, Found, Rules, State, Words, decode
+from stages.lm.runner.shortlist import Shortlist
 from stages.lm.runner.vectors import LANES
 
 ROWS = 96
@@ -48,20 +48,27 @@ class Answers:
 class Runner:
     """A packed model on this machine."""
 
-    def __init__(self, packed: Packed, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        packed: Packed,
+        settings: Settings | None = None,
+        shortlist: Shortlist | None = None,
+    ) -> None:
         self.packed, self.settings = packed, settings or Settings()
+        self.shortlist = shortlist
 
     def translate(self, sources: Sequence[Sequence[int]], rules: Rules) -> Answers:
         """Search every source; long ones first, so that no core ends with a long one."""
         shape = self.packed.plan.shape
         _check(rules, shape)
+        words = self._words(sources)
         steps = rules.max_tokens + 1
         found = _found(len(sources), rules.beams, steps)
         order = sorted(range(len(sources)), key=lambda one: (-len(sources[one]), one))
         threads = max(1, min(self.settings.threads, len(sources)))
         parts = [order[number::threads] for number in range(threads)]
         run = program()
-        jobs = [_Job(self, part, sources, rules, found) for part in parts if part]
+        jobs = [_Job(self, part, sources, rules, found, words) for part in parts if part]
         if len(jobs) == 1:
             jobs[0].run(run)
         elif jobs:
@@ -69,6 +76,18 @@ class Runner:
                 list(pool.map(lambda job: job.run(run), jobs))
         cycles = np.sum([job.profile for job in jobs], axis=0) if jobs else np.zeros(len(PARTS))
         return Answers(found, dict(zip(PARTS, cycles.astype(int).tolist(), strict=True)))
+
+    def _words(self, sources: Sequence[Sequence[int]]) -> Words:
+        """Return the words of every sentence, or all of them."""
+        if self.shortlist is None:
+            whole = self.packed.plan.shape.vocabulary
+            return Words(0, whole, np.zeros(1, np.int32), np.zeros(2, np.int64))
+        lists = [self.shortlist.of(source) for source in sources]
+        starts = np.array([0, *itertools.accumulate(len(one) for one in lists)], np.int64)
+        widest = max((len(one) for one in lists), default=0)
+        columns = -(-widest // STRIDE) * STRIDE
+        empty = np.zeros(0, np.int32)
+        return Words(1, columns, np.concatenate([empty, *lists]).astype(np.int32), starts)
 
 
 def _check(rules: Rules, shape: Shape) -> None:
@@ -94,7 +113,7 @@ class _Job:
 
     def __init__(
         self, runner: Runner, order: Sequence[int], sources: Sequence[Sequence[int]],
-        rules: Rules, found: Found,
+        rules: Rules, found: Found, words: Words,
     ) -> None:  # fmt: skip
         settings = runner.settings
         slots = settings.slots or max(4, ROWS // rules.beams)
@@ -108,7 +127,7 @@ class _Job:
         self.lengths = np.array([len(row) for row in sources], np.int64)
         self.longest = -(-max(len(row) for row in rows) // LANES) * LANES
         self.profile = np.zeros(len(PARTS), np.int64)
-        self.words = Words(0, np.zeros(1, np.int32), np.zeros(2, np.int64))
+        self.words = words
 
     def run(self, program: Callable[..., None]) -> None:
         """Translate this share."""
@@ -160,13 +179,16 @@ class _Job:
         memory += [aligned((size,), np.float32) for size in (rows, attention, head * span)]
         memory.append(aligned((span,), np.int64))
         memory.append(aligned((max(LANES, 2 * LANES),), np.float32))
-        logits = slots * self.rules.beams * shape.vocabulary
-        memory += [
-            aligned((size,), np.float32) for size in (logits, shape.vocabulary // (BLOCK * LANES))
-        ]
+        columns = self.words.columns
+        logits = slots * self.rules.beams * columns
+        memory += [aligned((size,), np.float32) for size in (logits, columns // STRIDE)]
         memory.append(aligned((slots * layers * 2 * own * self.longest,), np.float32))
         memory.append(aligned((slots * layers * steps * self.rules.beams * 2 * own,), np.float32))
-        return memory
+        chosen = slots * columns if self.words.limited else 0
+        return memory + [
+            aligned((size,), np.float32)
+            for size in (chosen * self.plan.linears[-1, INPUTS], chosen, chosen, chosen)
+        ]
 
 
 @functools.cache

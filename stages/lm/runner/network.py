@@ -17,11 +17,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from stages.lm.runner.rows import LOWEST, add_normalise, copy, dot, embed, mix, quantise, softmax
-from stages.lm.runner.tiles import byte_product, float_product, plain_product
-from stages.lm.runner.vectors import LANES, cycles, float_at, put_float, put_place
+from stages.lm.runner.rows import (
+    BLOCK,
+    LOWEST,
+    add_normalise,
+    copy,
+    dot,
+    embed,
+    mix,
+    quantise,
+    softmax,
+)
+from stages.lm.runner.tiles import GROUP, PANEL, byte_product, float_product, plain_product
+from stages.lm.runner.vectors import LANES, copy_unit, cycles, float_at, put_float, put_place
 
 FLOAT, BYTE = 0, 1
+STRIDE = BLOCK * LANES
+"""Columns of logits come in multiples of this."""
 NONE, RELU, GELU, TANH, SWISH = range(5)
 (KIND, INPUTS, OUTPUTS, PANELS, SCALES, CORRECTIONS, BIASES, ACTIVATION) = range(8)
 """Columns of the table of linear layers; the four in the middle are addresses."""
@@ -89,6 +101,12 @@ class Desk(NamedTuple):
     """float32 [slots, layers, 2 * I * S]."""
     past: int
     """float32 [slots, layers, T, K, 2 * I]."""
+    chosen: int
+    """Panels of the shortlisted words [slots, columns / 32, groups, 32] in units of 4 bytes."""
+    chosen_scales: int
+    """float32 [slots, columns]; so are the next two, the first of int32."""
+    chosen_corrections: int
+    chosen_biases: int
 
 
 @njit(nogil=True)
@@ -314,3 +332,63 @@ def attend_source(
             desk.scores, 4 * width, rows, count, values + shift, 4 * inner, head, desk.zeros,
             desk.context + row * 4 * inner + shift, 4 * inner,
         )  # fmt: skip
+
+
+@njit(nogil=True)
+def choose_words(
+    plan: Plan, desk: Desk, slot: int, words: Any, first: int, count: int, columns: int
+) -> None:
+    """Copy the output weights of a sentence's words into its slot, column after column.
+
+    `columns` are those of a slot; the ones behind `count` get a bias that excludes them.
+    """
+    row = plan.linears[len(plan.linears) - 1]
+    units = row[INPUTS] // GROUP if row[KIND] == BYTE else row[INPUTS]
+    target = desk.chosen + slot * columns * units * 4
+    shift = slot * columns * 4
+    line = 4 * PANEL
+    for column in range(count):
+        word, place = words[first + column], shift + 4 * column
+        copy_unit(row[SCALES] + 4 * word, desk.chosen_scales + place)
+        copy_unit(row[CORRECTIONS] + 4 * word, desk.chosen_corrections + place)
+        copy_unit(row[BIASES] + 4 * word, desk.chosen_biases + place)
+        source = row[PANELS] + word // PANEL * units * line + word % PANEL * 4
+        own = target + column // PANEL * units * line + column % PANEL * 4
+        for unit in range(units):
+            copy_unit(source + unit * line, own + unit * line)
+    for column in range(count, (count + STRIDE - 1) // STRIDE * STRIDE):
+        put_float(desk.chosen_scales + shift + 4 * column, 0.0)
+        put_float(desk.chosen_biases + shift + 4 * column, LOWEST)
+
+
+@njit(nogil=True)
+def project_words(
+    plan: Plan, desk: Desk, slot: int, row: int, rows: int, count: int, columns: int
+) -> None:
+    """Write the logits of a sentence's shortlisted words for its beams, already rounded."""
+    layer = plan.linears[len(plan.linears) - 1]
+    inputs, shift = layer[INPUTS], slot * columns * 4
+    wide = (count + STRIDE - 1) // STRIDE * STRIDE
+    target = desk.logits + row * columns * 4
+    if layer[KIND] == BYTE:
+        byte_product(
+            desk.quantised + row * inputs, inputs, desk.scales + 4 * row, rows, inputs,
+            desk.chosen + shift * (inputs // GROUP), wide, desk.chosen_scales + shift,
+            desk.chosen_corrections + shift, desk.chosen_biases + shift, target, 4 * columns, 0,
+        )  # fmt: skip
+    else:
+        float_product(
+            desk.x + row * inputs * 4, rows, inputs, desk.chosen + shift * inputs, wide,
+            desk.chosen_biases + shift, target, 4 * columns, 0,
+        )  # fmt: skip
+
+
+@njit(nogil=True)
+def round_rows(plan: Plan, desk: Desk, rows: int) -> None:
+    """Round the decoder's output for the projection."""
+    row = plan.linears[len(plan.linears) - 1]
+    if row[KIND] == BYTE:
+        count = row[INPUTS]
+        for one in range(rows):
+            scale = quantise(desk.x + one * count * 4, count // LANES, desk.quantised + one * count)
+            put_float(desk.scales + 4 * one, scale)

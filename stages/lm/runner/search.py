@@ -23,13 +23,17 @@ from stages.lm.runner.network import (
     PROJECTION_PART,
     SEARCH_PART,
     SELF_PART,
+    STRIDE,
     Desk,
     Plan,
     attend_past,
     attend_source,
+    choose_words,
     encode,
     linear,
     normalise,
+    project_words,
+    round_rows,
 )
 from stages.lm.runner.rows import BLOCK, LOWEST, embed, exponential_sum, maxima
 from stages.lm.runner.vectors import LANES, cycles, float_at
@@ -105,6 +109,8 @@ class Words(NamedTuple):
 
     limited: int
     """1 with a shortlist."""
+    columns: int
+    """Columns of logits in memory, the longest list rounded up."""
     ids: Any
     """int32: word of each column, sentence after sentence."""
     starts: Any
@@ -300,14 +306,14 @@ def select(
         slot = state.running[number]
         time, sentence = state.time[slot], state.sentence[slot]
         size, limit, first = np.int64(0), 2 * rules.beams, np.int64(0)
+        if words.limited:
+            first = words.starts[sentence]
+            columns = (words.starts[sentence + 1] - first + STRIDE - 1) // STRIDE * STRIDE
         for beam in range(state.alive[slot]):
             before = state.totals[slot, time - 1, beam] if time > 0 else np.float32(0.0)
-            if words.limited:
-                first = words.starts[sentence]
-                columns = words.starts[sentence + 1] - first
             size = scan_row(
                 rules, best, size, limit, time, beam, before,
-                desk.logits + row * 4 * plan.shape.vocabulary, columns, desk.maxima, words, first,
+                desk.logits + row * 4 * words.columns, columns, desk.maxima, words, first,
             )  # fmt: skip
             row += 1
         if choose(rules, state, found, slot, best, size):
@@ -316,6 +322,31 @@ def select(
             state.running[left] = slot
             left += 1
     return left
+
+
+@njit(nogil=True)
+def list_words(plan: Plan, desk: Desk, state: State, words: Words, first: int, last: int) -> None:
+    """Give sentences that just joined the output weights of their words."""
+    for number in range(first, last):
+        slot = state.running[number]
+        start = words.starts[state.sentence[slot]]
+        count = words.starts[state.sentence[slot] + 1] - start
+        choose_words(plan, desk, slot, words.ids, start, count, words.columns)
+
+
+@njit(nogil=True)
+def project_listed(
+    plan: Plan, desk: Desk, state: State, words: Words, active: int, rows: int
+) -> None:
+    """Write every beam's logits of its sentence's words."""
+    round_rows(plan, desk, rows)
+    row: Any = np.int64(0)
+    for number in range(active):
+        slot = state.running[number]
+        sentence = state.sentence[slot]
+        count = words.starts[sentence + 1] - words.starts[sentence]
+        project_words(plan, desk, slot, row, state.alive[slot], count, words.columns)
+        row += state.alive[slot]
 
 
 @njit(nogil=True)
@@ -338,6 +369,8 @@ def decode(
                 plan, desk, state, ids, starts, order, first, last, active, places, longest,
                 profile,
             )  # fmt: skip
+            if words.limited:
+                list_words(plan, desk, state, words, active - (last - first), active)
             first = last
             continue
         t0 = cycles()
@@ -345,7 +378,10 @@ def decode(
         t1 = cycles()
         decode_layers(plan, rules, desk, state, active, rows, lengths, longest, profile)
         t2 = cycles()
-        linear(plan, projection, desk.x, rows, desk.logits, desk)
+        if words.limited:
+            project_listed(plan, desk, state, words, active, rows)
+        else:
+            linear(plan, projection, desk.x, rows, desk.logits, desk)
         t3 = cycles()
         active = select(plan, rules, desk, state, found, best, words, active, places)
         profile[EMBED_PART] += t1 - t0

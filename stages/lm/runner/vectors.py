@@ -237,6 +237,14 @@ put_place = compiled("put_place", "ii", _store, inline=True)
 """Write an address to an address."""
 
 
+def _copy_unit(emit: Emitter, source: Any, target: Any) -> None:
+    emit.store(emit.load(source, I32), target)
+
+
+copy_unit = compiled("copy_unit", "ii", _copy_unit, inline=True)
+"""Copy four bytes from one address to another."""
+
+
 def _cycles(emit: Emitter) -> Any:
     return emit.call("llvm.readcyclecounter", I64)
 

@@ -1,0 +1,197 @@
+"""A ported translator in a format for CPUs: written, opened again, proved to translate the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from stages.core import canonical
+from stages.core.errors import ArtifactError, ParamsError
+from stages.core.log import Log
+from stages.export.stage import DynamicInt8, ExportParams, LexicalShortlist
+from stages.export.translations import Material, prove
+from stages.lm.pipelines import BPE_FILES, PIECE_FILES, load_pipeline
+from stages.lm.translator import EXPORTED, EXTRA_TOKENS
+
+COPIED = (
+    *BPE_FILES,
+    *PIECE_FILES,
+    "config.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+)
+FAMILY = "fsmt"
+
+
+def export_translator(
+    params: ExportParams, model: Path, corpus: Path, exported: Path, log: Log
+) -> dict[str, Any]:
+    """Fill `exported` and return the facts of export.json."""
+    from stages.lm.device import prepare
+
+    prepare(params.threads)
+    config = _configuration(params, model)
+    exported.mkdir(parents=True)
+    for name in COPIED:
+        if (model / name).is_file():
+            shutil.copyfile(model / name, exported / name)
+    mark = _mark(params, config, model)
+    write: Callable[..., dict[str, Any]] = {
+        "onnx-translator": _write_onnx,
+        "ctranslate2": _write_ctranslate,
+        "runner": _write_runner,
+    }[params.format]
+    facts = write(params, config, model, exported)
+    canonical.write_json(exported / EXPORTED, {**mark, **facts.pop("mark", {})})
+    material = Material.read(params, corpus, config)
+    if isinstance(params.shortlist, LexicalShortlist):
+        facts["shortlist"] = _learn(params.shortlist, material, exported, log)
+    proof = prove(params, model, exported, material, log)
+    size = sum(path.stat().st_size for path in sorted(exported.iterdir()))
+    log.metric("size_bytes", size)
+    return {
+        "format": params.format,
+        "task": "translation",
+        "quantize": params.quantize.model_dump(mode="json"),
+        "source": params.model,
+        "size_bytes": size,
+        "parity": proof,
+        **facts,
+    }
+
+
+def _configuration(params: ExportParams, model: Path) -> dict[str, Any]:
+    path = model / "config.json"
+    if not path.is_file():
+        raise ArtifactError(
+            "the model folder holds no config.json", str(model), "point `model` at a model"
+        )
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if config.get("model_type") != FAMILY:
+        raise ParamsError(
+            f"a model of type {config.get('model_type')!r} cannot be exported as {params.format}",
+            str(model),
+            f"point `model` at a ported translator of type {FAMILY}, or use format: onnx",
+        )
+    if isinstance(params.shortlist, LexicalShortlist) and params.format != "runner":
+        raise ParamsError(
+            f"format {params.format} has no shortlist", "export: shortlist", "use format: runner"
+        )
+    if isinstance(params.shortlist, LexicalShortlist) and params.corpus == "none":
+        raise ParamsError(
+            "a lexical shortlist learns from a corpus", "export: corpus",
+            "name a parallel corpus, such as corpora/pairs",
+        )  # fmt: skip
+    return config
+
+
+def _mark(params: ExportParams, config: Mapping[str, Any], model: Path) -> dict[str, Any]:
+    """Return what opening the folder needs to know."""
+    path = model / "generation_config.json"
+    longest = config["max_position_embeddings"]
+    if path.is_file():
+        generation = json.loads(path.read_text(encoding="utf-8"))
+        longest = min(longest, generation.get("max_length", longest) - EXTRA_TOKENS)
+    pipeline = load_pipeline(model)
+    return {
+        "format": params.format,
+        "specials": {
+            "pad": config["pad_token_id"],
+            "eos": config["eos_token_id"],
+            "unk": pipeline.source["<unk>"],
+            "start": config["decoder_start_token_id"],
+        },
+        "max_source_tokens": config["max_position_embeddings"],
+        "max_target_tokens": longest,
+    }
+
+
+def _tensors(model: Path) -> dict[str, Any]:
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    from stages.lm import weights
+
+    path = model / "model.safetensors"
+    weights.check(path)
+    return {name: one.astype(np.float32) for name, one in load_file(path).items()}
+
+
+def _write_onnx(
+    params: ExportParams, config: Mapping[str, Any], model: Path, exported: Path
+) -> dict[str, Any]:
+    from stages.export import graph, quantization, translator_graph
+
+    tensors = _tensors(model)
+    opset = translator_graph.opset_of(config, params.opset)
+    facts: dict[str, Any] = {"opset": opset}
+    for name, build in (
+        ("encoder", translator_graph.encoder),
+        ("decoder", translator_graph.decoder),
+    ):
+        made = build(config, tensors, opset)
+        if isinstance(params.quantize, DynamicInt8):
+            made = quantization.quantized(made, params.quantize, graph.anonymous)
+        graph.save(made, exported / f"{name}.onnx")
+        facts[name] = quantization.coverage(made)
+    return facts
+
+
+def _write_ctranslate(
+    params: ExportParams, config: Mapping[str, Any], model: Path, exported: Path
+) -> dict[str, Any]:
+    from stages.export import ctranslate
+
+    small = isinstance(params.quantize, DynamicInt8)
+    kind = "int8" if small else "float32"
+    ctranslate.write(config, _tensors(model), model, exported, "int8" if small else None)
+    return {"mark": {"compute_type": kind}}
+
+
+def _write_runner(
+    params: ExportParams, config: Mapping[str, Any], model: Path, exported: Path
+) -> dict[str, Any]:
+    from stages.lm.runner import fsmt, storage
+
+    small = isinstance(params.quantize, DynamicInt8)
+    tables = isinstance(params.quantize, DynamicInt8) and params.quantize.embeddings
+    layout = fsmt.layout(config, _tensors(model))
+    storage.write(exported, layout, quantize=small, tables=tables)
+    return {}
+
+
+def _learn(
+    settings: LexicalShortlist, material: Material, exported: Path, log: Log
+) -> dict[str, Any]:
+    """Learn a shortlist from what the written model says, and write it beside."""
+    from stages.lm.exported import open_translator
+    from stages.lm.generate import Search
+    from stages.lm.runner import shortlist, storage
+
+    translator = open_translator(exported)
+    limit = translator.facts["max_source_tokens"]
+    encoded = [
+        translator.pipeline.encode(text)
+        for text in material.train(settings.sentences)
+        if text.strip()
+    ]
+    sources = [ids for ids in encoded if len(ids) <= limit]
+    greedy = Search(num_beams=1, max_tokens=translator.facts["max_target_tokens"])
+    said = [found[0].tokens for found in translator.hypotheses(sources, greedy)]
+    special = translator.specials
+    pipeline = translator.pipeline
+    sizes = (max(pipeline.source.values()) + 1, max(pipeline.target) + 1)
+    found = shortlist.learn(
+        sources, said, sizes, settings.each, settings.common, [special.eos, special.unk]
+    )
+    canonical.write_bytes(exported / storage.WORDS, found.save())
+    log.metric("shortlist_sentences", len(sources))
+    return {
+        "sentences": len(sources),
+        "pairs": len(found.words),
+        "common": len(found.common),
+        "settings": settings.model_dump(mode="json"),
+    }

@@ -147,6 +147,7 @@ def tokens(
         params=EncodeParams(corpus="x", tokenizer="x", sequence_length=sequence_length),
         corpus=corpus,
         tokenizer=root / "tokenizer",
+        indexed=none,
         tokens=root / "tokens",
         log=Log(),
     )

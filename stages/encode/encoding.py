@@ -12,7 +12,9 @@ import numpy as np
 
 from stages.core.errors import CheckFailed
 from stages.core.log import Log
+from stages.encode import megatron
 from stages.lm import corpora, tokenizers
+from stages.lm import indexed as indexed_tokens
 from stages.lm.packing import Ints
 from stages.lm.parts import Parts
 from stages.lm.tokens import SPLITS, Encoded, write_manifest, write_split
@@ -25,22 +27,37 @@ BLOCK_BYTES = 4 << 20
 
 
 def encode_corpus(
-    corpus: Path, tokenizer: Path, tokens: Path, sequence_length: int, log: Log
+    corpus: Path,
+    tokenizer: Path,
+    tokens: Path,
+    sequence_length: int,
+    log: Log,
+    indexed: Path | None = None,
 ) -> dict[str, Any]:
-    """Encode and pack every split of a corpus; returns the content of tokens.json."""
+    """Encode and pack every split of a corpus; returns the content of tokens.json.
+
+    `indexed` begins the names of a Megatron-LM token file that is the training split instead.
+    """
     described = corpora.read_corpus(corpus, ["text"], "encode")
     backend = tokenizers.load(tokenizer)
     special = tokenizers.special(tokenizer, backend)
     vocab_size = int(backend.get_vocab_size())
-    total = sum(corpora.split_size(described, split, "bytes") for split in SPLITS)
+    ready = indexed_tokens.read(indexed) if indexed else None
+    encoded = [split for split in SPLITS if ready is None or split != "train"]
+    total = sum(corpora.split_size(described, split, "bytes") for split in encoded)
     done = _Progress(log, total)
     ledgers: dict[str, dict[str, Any]] = {}
     for split in SPLITS:
-        parts = Parts(log, f"encode {split}")
-        blocks = _parts(corpora.groups(corpus, split), backend, parts, done)
-        ledger = write_split(tokens, split, blocks, special, vocab_size, sequence_length)
-        parts.close()
-        _check(ledger, split, corpus, corpora.split_size(described, split), sequence_length)
+        if ready is not None and split == "train":
+            blocks = megatron.documents(ready, backend, special, vocab_size)
+            ledger = write_split(tokens, split, blocks, special, vocab_size, sequence_length)
+            _check(ledger, split, ready.prefix, len(ready), sequence_length)
+        else:
+            parts = Parts(log, f"encode {split}")
+            blocks = _parts(corpora.groups(corpus, split), backend, parts, done)
+            ledger = write_split(tokens, split, blocks, special, vocab_size, sequence_length)
+            parts.close()
+            _check(ledger, split, corpus, corpora.split_size(described, split), sequence_length)
         ledgers[split] = ledger
     return write_manifest(
         tokens,

@@ -20,6 +20,12 @@ class EncodeParams(Params):
     """The refine entry whose texts are encoded (of the kind `text`)."""
     tokenizer: str
     """The tokenizer entry to encode with."""
+    indexed: str = "none"
+    """Raw entry (`raw/<entry>`) with a Megatron-LM token file (`.bin` and `.idx`), made with the
+    same tokenizer, whose documents are the training split; the corpus' texts are then the `valid`
+    and `test` splits alone. Or `none`."""
+    megatron_index: bool = False
+    """Whether `<split>.idx` is written beside `<split>.bin`: Megatron-LM opens the pair."""
     sequence_length: int = Field(128, ge=8, le=65_536)
     """Tokens of a row. Documents are packed whole into rows; only longer ones are cut."""
 
@@ -29,14 +35,21 @@ class EncodeParams(Params):
     reads={
         "corpus": "data/corpora/${item.corpus}",
         "tokenizer": "models/tokenizers/${item.tokenizer}",
+        "indexed": "data/${item.indexed}",
     },
     writes={"tokens": "data/tokens/${key}"},
 )
-def encode(params: EncodeParams, corpus: Path, tokenizer: Path, tokens: Path, log: Log) -> None:
+def encode(
+    params: EncodeParams, corpus: Path, tokenizer: Path, indexed: Path, tokens: Path, log: Log
+) -> None:
     """Tokenise a corpus once and pack it into rows without losing a token."""
     from stages.encode.encoding import encode_corpus
+    from stages.encode.megatron import prefix_of, write_indexes
 
-    manifest = encode_corpus(corpus, tokenizer, tokens, params.sequence_length, log)
+    given = prefix_of(indexed / "files") if params.indexed != "none" else None
+    manifest = encode_corpus(corpus, tokenizer, tokens, params.sequence_length, log, given)
+    if params.megatron_index:
+        write_indexes(tokens, manifest)
     for split, ledger in sorted(manifest["splits"].items()):
         for name in ("documents", "tokens", "rows", "lost_tokens", "waste_fraction"):
             log.metric(f"{split}_{name}", ledger[name])

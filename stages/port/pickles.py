@@ -38,14 +38,20 @@ STORAGES = {name: dtype for dtype, name in TORCH_NAMES.items()}
 PLAIN_TYPES: dict[str, type] = {
     kind.__name__: kind for kind in (bool, int, float, complex, str, list, dict, tuple, set)
 }
-STUBBED_MODULES = ("argparse", "omegaconf", "fairseq", "enum", "typing")
+TORCH_TYPES = ("float32", "float64", "float16", "bfloat16", "half", "float", "double")
+STUBBED_MODULES = ("argparse", "omegaconf", "fairseq", "enum", "typing", "megatron", "deepspeed")
 """Their objects hold settings and meters; each becomes a Record, never the real class."""
 STUBBED_NAMES = {
     ("numpy", "dtype"),
     ("numpy.core.multiarray", "scalar"),
     ("numpy._core.multiarray", "scalar"),
+    ("numpy", "ndarray"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("_codecs", "encode"),  # how old protocols spell bytes
     ("torch", "device"),
     ("torch", "Size"),
+    *(("torch", name) for name in TORCH_TYPES),
 }
 DAMAGE = (
     pickle.UnpicklingError,

@@ -11,6 +11,7 @@ from stages.core import canonical
 from stages.core.declare import FloatParams, Params, stage
 from stages.core.log import Log
 from stages.port.choices import Choice, NoSearch, ProductSearch
+from stages.port.families.choices import FamilySource
 
 
 class Fairseq(Params):
@@ -59,13 +60,13 @@ class PortParams(FloatParams):
     pairs: str = "none"
     """Parallel corpus (`corpora/<entry>`) whose valid split decides between checkpoints and between
     decoding settings; or `none`."""
-    source: Fairseq = Fairseq()
+    source: Fairseq | FamilySource = Field(Fairseq(), discriminator="kind")
     """What the files are; `kind` names the software that wrote them."""
 
     @model_validator(mode="after")
     def _pairs_to_choose_by(self) -> PortParams:
         source = self.source
-        if self.pairs != "none":
+        if self.pairs != "none" or not isinstance(source, Fairseq):
             return self
         for name, chosen in (("combine", source.combine), ("search", source.search.kind)):
             if chosen in ("best", "product"):
@@ -97,4 +98,8 @@ def port(params: PortParams, raw: Path, base: Path, pairs: Path, model: Path, lo
 
             given = pairs if params.pairs != "none" else None
             report = conversion.port_folder(params.source, files, given, model, log)
+        case _:
+            from stages.port.families import reading
+
+            report = reading.port_family(params.source, files, model, log)
     canonical.write_json(model / "verification.json", report)

@@ -85,10 +85,10 @@ def tokenizer(corpus, tmp_path_factory):
     return make_tokenizer(corpus, tmp_path_factory.mktemp("tokenizers") / "eo")
 
 
-def run(corpus, tokenizer, tokens, **options):
+def run(corpus, tokenizer, tokens, indexed=None, **options):
     log = Log()
     params = EncodeParams(corpus="eo", tokenizer="eo", **options)
-    encode(params=params, corpus=corpus, tokenizer=tokenizer, tokens=tokens, log=log)
+    encode(params, corpus, tokenizer, indexed or corpus, tokens, log)
     return log
 
 
@@ -128,7 +128,7 @@ from stages.core.log import Log
 from stages.encode.stage import EncodeParams, encode
 corpus, tokenizer, tokens = map(Path, sys.argv[1:])
 params = EncodeParams(corpus="eo", tokenizer="eo")
-encode(params=params, corpus=corpus, tokenizer=tokenizer, tokens=tokens, log=Log())
+encode(params, corpus, tokenizer, corpus, tokens, Log())
 """
 
 

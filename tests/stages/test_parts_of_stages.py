@@ -89,7 +89,7 @@ def test_encode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     params = EncodeParams(corpus="x", tokenizer="x", sequence_length=32)
 
     def job(log: Log) -> None:
-        encode(params, tmp_path / "made/corpus", tokenizer, tmp_path / "again", log)
+        encode(params, tmp_path / "made/corpus", tokenizer, tmp_path, tmp_path / "again", log)
 
     log = dying(job, tmp_path / "k", [1, 2])
     assert counted(log) == (6 - 3, 3)  # four groups of train, one of valid, one of test

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from stages.core.log import Log
 from stages.lm.tensors import bundle
 from stages.lm.tensors.bridge import tensor_of
 from stages.lm.tensors.nodes import whole
-from stages.port.references import bert, bloom, gpt2, megatron, rwkv
+from stages.port.families import choices, reading
+from stages.port.references import bert, bloom, gpt2, megatron, roberta, rwkv
+from tests.stages import families_material as material
 
 RELEASES = Path(__file__).parent / "releases"
 
@@ -128,3 +131,51 @@ def test_alibi_slopes_are_those_of_the_papers() -> None:
     assert bloom.slopes(16) == [2 ** (-h / 2) for h in range(1, 17)]
     twelve = [*bloom.slopes(8), *(2 ** (-(h + 0.5)) for h in range(4))]
     assert bloom.slopes(12) == pytest.approx(twelve, rel=1e-15)
+
+
+def _recorded(name: str) -> dict[str, Any]:
+    path = RELEASES / "recorded" / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def test_rwkv_repeats_its_authors_code(tmp_path: Path) -> None:
+    """Token by token by the author's package, at once and by steps by ours and transformers'."""
+    recorded = _recorded("rwkv")
+    model = material.drawn(material.rwkv_model(2, 12, 40))
+    path = next(material.rwkv(tmp_path, model).glob("*.pth"))
+    tensors = torch.load(path)
+    ids = torch.tensor([recorded["ids"]])
+    wanted = torch.tensor(recorded["steps"])
+    for summed in (True, False):
+        found = rwkv.Reference(tensors, 2, summed=summed).logits(ids)[0, :, :8]
+        torch.testing.assert_close(found, wanted, atol=3e-5, rtol=1e-5)
+    with torch.inference_mode():
+        found = model(ids).logits[0, :, :8]
+    torch.testing.assert_close(found, wanted, atol=3e-5, rtol=1e-5)
+    reference = rwkv.Reference(tensors, 2)
+    state = reference.start(1)
+    steps = [reference.logits(ids[:, at : at + 1], state)[0, 0, :8] for at in range(ids.shape[1])]
+    torch.testing.assert_close(torch.stack(steps), wanted, atol=3e-5, rtol=1e-5)
+
+
+def test_roberta_repeats_fairseq(tmp_path: Path) -> None:
+    """Logits and ids of fairseq itself, by the reference and by the ported folder."""
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    recorded = _recorded("roberta")
+    files = material.roberta(tmp_path / "files", material.roberta_drawn())
+    ids = torch.tensor(recorded["input_ids"])
+    wanted = torch.tensor(recorded["logits"])
+    tensors = torch.load(files / "model.pt", weights_only=False)["model"]
+    model = roberta.Reference(tensors, 2, 4)
+    found = model.logits(model.states(ids))[:, recorded["positions"], :8]
+    torch.testing.assert_close(found, wanted, atol=3e-5, rtol=1e-5)
+    reading.port_family(choices.Roberta(), files, tmp_path / "model", Log())
+    ported = AutoModelForMaskedLM.from_pretrained(tmp_path / "model", local_files_only=True)
+    with torch.inference_mode():
+        out = ported(ids, attention_mask=ids.ne(1).long()).logits
+    found = out[:, recorded["positions"], :8]
+    torch.testing.assert_close(found, wanted, atol=3e-5, rtol=1e-5)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model", local_files_only=True)
+    assert [tokenizer(text)["input_ids"] for text in recorded["texts"]] == recorded["tokens"]

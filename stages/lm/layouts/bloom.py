@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from stages.lm.layouts.megatron import joined
 from stages.lm.layouts.plan import Plan, Rule
+from stages.lm.layouts.steps import Same
 
 PARTS = (
     "input_layernorm", "self_attention.query_key_value", "self_attention.dense",
@@ -22,7 +23,8 @@ PARTS = (
 class BloomLayout:
     """What the plan of a model follows from: D is `width`.
 
-    `ranks` 0 stands for the release for transformers, whose names begin with `prefix`.
+    `ranks` 0 stands for the release for transformers, whose names begin with `prefix`, and which
+    may hold the tied head a second time (`head`).
     """
 
     layers: int
@@ -30,6 +32,7 @@ class BloomLayout:
     vocab_size: int
     ranks: int = 0
     prefix: str = ""
+    head: bool = False
 
     def plan(self) -> Plan:
         """Return the plan from the release's tensors to transformers' keys."""
@@ -40,6 +43,8 @@ class BloomLayout:
 
     def _rule(self, name: str) -> Rule:
         target = f"transformer.{name}"
+        if self.head and name == "word_embeddings.weight":
+            return Rule([target], [f"{self.prefix}{name}", "lm_head.weight"], [Same(2)])
         if not self.ranks:
             return Rule([target], [f"{self.prefix}{name}"])
         sources, steps = joined(name, self.ranks, self._shape(name))

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.lm.layouts.moves import Blank
+from stages.lm.layouts.moves import Blank, Extend
 from stages.lm.layouts.plan import KEPT, Plan, Rule, copied
-from stages.lm.layouts.steps import Same, Split
+from stages.lm.layouts.steps import Same, Split, Step
 
 PARTS = {
     "attention.output.dense": "self_attn.out_proj",
@@ -21,6 +21,10 @@ PARTS = {
     "output.LayerNorm": "final_layer_norm",
 }
 PROJECTIONS = {"query": "q_proj", "key": "k_proj", "value": "v_proj"}
+UNKNOWN = 3
+"""Row of `<unk>` in fairseq's dictionaries."""
+NEVER = {"F32": 0xC61C4000, "F16": 0xF0E2, "BF16": 0xC61C}
+"""Bits of about -10,000: the bias of a token that is never written."""
 LEFT_OUT = {
     r".*\.(version|_float_tensor)": "a mark of fairseq, no weight",
 }
@@ -31,7 +35,9 @@ class RobertaLayout:
     """What the plan of a model follows from: D is `width`.
 
     `stack` begins the encoder's names and `head` those of the masked-language head; `classes` names
-    a classification head to port instead of it; `others` are further classification heads.
+    a classification head to port instead of it; `others` are further classification heads. Behind
+    the `rows` of the dictionary come `extra` ones for tokens that it lacks: read as `<unk>`, whose
+    row they copy, and never written, their bias being NEVER.
     """
 
     layers: int
@@ -45,6 +51,8 @@ class RobertaLayout:
     masked: bool = True
     classes: str = ""
     others: tuple[str, ...] = ()
+    rows: int = 0
+    extra: int = 0
 
     @property
     def architecture(self) -> str:
@@ -91,15 +99,20 @@ class RobertaLayout:
     def _head_rules(self, words: str) -> list[Rule]:
         table = f"{self.stack}embed_tokens.weight"
         rules: list[Rule] = []
+        more: list[Step] = [Extend(self.rows, self.extra, UNKNOWN)] if self.extra else []
+        never: list[Step] = []
+        if self.extra:
+            never = [Extend(self.rows, self.extra, UNKNOWN, NEVER[self.dtype])]
         if self.masked and self.tied:
-            rules.append(Rule([words], [table, f"{self.head}weight"], [Same(2)]))
+            rules.append(Rule([words], [table, f"{self.head}weight"], [Same(2), *more]))
         else:
-            rules.append(copied(words, table))
+            rules.append(Rule([words], [table], more))
         kept = KEPT if self.classes else ""
         if self.masked:
             if not self.tied:
-                rules.append(copied(f"{kept}lm_head.decoder.weight", f"{self.head}weight"))
-            rules.append(copied(f"{kept}lm_head.bias", f"{self.head}bias"))
+                decoder = f"{kept}lm_head.decoder.weight"
+                rules.append(Rule([decoder], [f"{self.head}weight"], more))
+            rules.append(Rule([f"{kept}lm_head.bias"], [f"{self.head}bias"], never))
             for name in ("dense", "layer_norm"):
                 rules += _pair(f"{kept}lm_head.{name}", f"{self.head}{name}")
         for name in (*self.others, *((self.classes,) if self.classes else ())):

@@ -77,6 +77,11 @@ class Reference:
         name = "cls/seq_relationship/output"
         return pooled @ self._get(f"{name}_weights").T + self._get(f"{name}_bias")
 
+    @torch.inference_mode()
+    def classes(self, pooled: Tensor) -> Tensor:
+        """Return [B, N] of a classifier over N classes (run_classifier.py)."""
+        return pooled @ self._get("output_weights").T + self._get("output_bias")
+
     def _get(self, name: str) -> Tensor:
         return self.tensors[name].to(self.dtype)
 

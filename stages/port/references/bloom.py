@@ -38,6 +38,25 @@ def slopes(heads: int) -> list[float]:
     return first + more[: heads - power]
 
 
+def whole(tensors: Mapping[str, Tensor], ranks: int) -> dict[str, Tensor]:
+    """Return the tensors of all tensor-parallel ranks (`rank:name`) put together.
+
+    Vocabulary, heads and the inner units of the feed-forward are spread over the ranks; the rest
+    is the same on all of them.
+    """
+    found: dict[str, Tensor] = {}
+    for name in {key.split(":", 1)[1] for key in tensors}:
+        parts = [tensors[f"{rank}:{name}"] for rank in range(ranks)]
+        rows = ("word_embeddings.weight", "query_key_value.weight", "query_key_value.bias")
+        if name.endswith((*rows, "dense_h_to_4h.weight", "dense_h_to_4h.bias")):
+            found[name] = torch.cat(parts, dim=0)
+        elif name.endswith(("self_attention.dense.weight", "dense_4h_to_h.weight")):
+            found[name] = torch.cat(parts, dim=1)
+        else:
+            found[name] = parts[0]
+    return found
+
+
 @dataclass(frozen=True)
 class Reference:
     """The model; `variant` is one of VARIANTS or empty."""

@@ -77,6 +77,17 @@ class Reference:
         x = self._scaled(x, get("layer_norm.weight"), get("layer_norm.bias"))
         return x @ get("weight").T + get("bias")
 
+    @torch.inference_mode()
+    def classes(self, states: Tensor, head: str) -> Tensor:
+        """Return [B, N] of a classification head, which reads the first token."""
+
+        def linear(x: Tensor, name: str) -> Tensor:
+            begin = f"classification_heads.{head}.{name}"
+            weight, bias = self.tensors[f"{begin}.weight"], self.tensors[f"{begin}.bias"]
+            return x @ weight.to(self.dtype).T + bias.to(self.dtype)
+
+        return linear(torch.tanh(linear(states[:, 0], "dense")), "out_proj")
+
     def _stack(self, name: str) -> Tensor:
         key = next(f"{one}{name}" for one in STACKS if f"{one}{name}" in self.tensors)
         return self.tensors[key].to(self.dtype)

@@ -1,0 +1,1 @@
+"""Checkpoints of other model families: read, converted by a plan, proved equal."""

@@ -1,0 +1,192 @@
+"""Read BLOOM: the release for transformers, or the training's files of layers and ranks.
+
+config.json, pytorch_model.bin (or shards with index, or safetensors), tokenizer.json
+layer_01-model_00-model_states.pt   embedding and its norm, rank 0
+layer_03-model_00-model_states.pt   first layer, ...
+layer_<n + 4>-model_00-...          the last norm, called `weight` and `bias`
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.core.errors import ArtifactError
+from stages.lm.layouts.bloom import BloomLayout
+from stages.lm.layouts.megatron import rank_name
+from stages.lm.tensors.checkpoint import Checkpoint
+from stages.lm.tensors.entries import Entry, Spec
+from stages.port import archives
+from stages.port.families import given, kinds
+from stages.port.families.release import (
+    Files,
+    Reference,
+    Release,
+    agree,
+    layers_of,
+    listed,
+    read_json,
+    wanted,
+    whole_number,
+)
+from stages.port.references import bloom as reference
+
+if TYPE_CHECKING:
+    import torch
+
+    from stages.port.families.choices import Bloom
+
+TODO = "give config.json with pytorch_model.bin, or the training's layer_*-model_*.pt files"
+LAYER = re.compile(r"layer_(\d+)-model_(\d+)-model_states\.pt")
+RENAMED = {
+    "word_embeddings.norm.weight": "word_embeddings_layernorm.weight",
+    "word_embeddings.norm.bias": "word_embeddings_layernorm.bias",
+    "weight": "ln_f.weight",
+    "bias": "ln_f.bias",
+}
+FIRST_LAYER = 3
+CONTEXT = 2048
+DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+
+
+def read(folder: Path, options: Bloom) -> Release:
+    """Return the release in `folder`."""
+    files = listed(folder)
+    kinds.check_files("bloom", files)
+    config = wanted(files, "bloom", TODO, "config.json")
+    settings = read_json(config)
+    if settings.get("model_type", "bloom") != "bloom":
+        kinds.refuse("bloom", str(settings["model_type"]), "settings")
+    ranks, checkpoint = _opened(files, config.parent)
+    specs = checkpoint.specs
+    kinds.check_tensors("bloom", [name.removeprefix("0:") for name in specs])
+    prefix = "transformer." if any(name.startswith("transformer.") for name in specs) else ""
+    begin = rank_name(0, "") if ranks else prefix
+    layers = layers_of(list(specs), f"{begin}h.", "config.json")
+    told = "n_layer" if "n_layer" in settings else "num_hidden_layers"
+    agree(told, whole_number(settings, told, "config.json"), layers, "config.json")
+    rows, width = _table(specs, f"{begin}word_embeddings.weight")
+    vocab_size = rows * max(ranks, 1)
+    agree("vocab_size", settings.get("vocab_size", vocab_size), vocab_size, "config.json")
+    name = "n_embed" if "n_embed" in settings else "hidden_size"
+    agree(name, whole_number(settings, name, "config.json"), width, "config.json")
+    heads = _heads(settings, width)
+    layout = BloomLayout(layers, width, vocab_size, ranks, prefix, "lm_head.weight" in specs)
+    epsilon = float(settings.get("layer_norm_epsilon", 1e-5))
+    after = bool(settings.get("apply_residual_connection_post_layernorm", False))
+    context = int(settings.get("seq_length") or CONTEXT)
+    tokenizer = given.read(files, vocab_size, context)
+
+    def made(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype, variant: str) -> Reference:
+        if ranks:
+            tensors = reference.whole(tensors, ranks)
+        else:
+            tensors = {name.removeprefix(prefix): tensors[name] for name in tensors}
+        model = reference.Reference(tensors, layers, heads, epsilon, after, dtype, variant)
+        return lambda probe: {"logits": model.logits(probe.ids, probe.real)}
+
+    held = {spec.dtype for spec in specs.values()}
+    return Release(
+        kind="bloom",
+        where=f"{len(specs)} tensors of {max(ranks, 1)} ranks" if ranks else "the released files",
+        checkpoint=checkpoint,
+        layout=layout,
+        config=_configuration(settings, layout, heads, epsilon, after, tokenizer)
+        | {"dtype": DTYPES.get(held.pop(), "float32") if len(held) == 1 else "float32"},
+        files=tokenizer.files if tokenizer else {},
+        reference=made,
+        variants=reference.VARIANTS,
+        vocab_size=vocab_size,
+        max_positions=None,
+        texts=tokenizer.encode if tokenizer else None,
+        settings={"config.json": settings},
+        facts={
+            "ranks": ranks,
+            "alibi_slopes": "2^(-8h/H)" if heads & (heads - 1) == 0 else "interpolated",
+            "trained_tokens": context,
+            "tokenizer_given": tokenizer is not None,
+        },
+    )
+
+
+def _opened(files: Files, folder: Path) -> tuple[int, Checkpoint]:
+    """Return the ranks (0: the release for transformers) and the tensors."""
+    parts: dict[tuple[int, int], Path] = {}
+    for path in files.values():
+        match = LAYER.fullmatch(path.name)
+        if match:
+            parts[int(match[1]), int(match[2])] = path
+    if not parts:
+        return 0, archives.open_folder(folder)
+    ranks = max(rank for _, rank in parts) + 1
+    last = max(layer for layer, _ in parts)
+    entries: dict[str, Entry] = {}
+    for layer in sorted({layer for layer, _ in parts}):
+        for rank in range(ranks):
+            if (layer, rank) not in parts:
+                raise ArtifactError(
+                    f"layer_{layer:02d}-model_{rank:02d}-model_states.pt is missing",
+                    "files of the raw entry",
+                    TODO,
+                )
+            held = archives.archive_entries(parts[layer, rank])
+            inside = 1 < layer < last
+            for name, entry in held.items():
+                own = f"h.{layer - FIRST_LAYER}.{name}" if inside else RENAMED.get(name, name)
+                entries[rank_name(rank, own)] = entry
+    return ranks, Checkpoint(entries)
+
+
+def _table(specs: Mapping[str, Spec], name: str) -> tuple[int, int]:
+    if name not in specs or len(specs[name].shape) != 2:
+        raise ArtifactError(f"1 missing: {name}", "the released files", TODO)
+    rows, width = specs[name].shape
+    return rows, width
+
+
+def _heads(settings: Mapping[str, Any], width: int) -> int:
+    name = "n_head" if "n_head" in settings else "num_attention_heads"
+    heads = whole_number(settings, name, "config.json")
+    if width % heads:
+        raise ArtifactError(
+            f"{heads} heads do not share a width of {width} equally",
+            f"config.json: {name}",
+            "give the settings that belong to the checkpoint",
+        )
+    return heads
+
+
+def _configuration(
+    settings: Mapping[str, Any],
+    layout: BloomLayout,
+    heads: int,
+    epsilon: float,
+    after: bool,
+    tokenizer: given.GivenTokenizer | None,
+) -> dict[str, Any]:
+    """Return config.json; the settings' own special ids count before the tokenizer's."""
+    ids = {
+        "bos_token_id": tokenizer.begin if tokenizer else 1,
+        "eos_token_id": tokenizer.end if tokenizer else 2,
+        "pad_token_id": tokenizer.pad if tokenizer else None,
+    }
+    return {
+        "architectures": ["BloomForCausalLM"],
+        "model_type": "bloom",
+        "vocab_size": layout.vocab_size,
+        "hidden_size": layout.width,
+        "n_layer": layout.layers,
+        "n_head": heads,
+        "layer_norm_epsilon": epsilon,
+        "apply_residual_connection_post_layernorm": after,
+        "hidden_dropout": float(settings.get("hidden_dropout", 0.0)),
+        "attention_dropout": float(settings.get("attention_dropout", 0.0)),
+        "initializer_range": float(settings.get("initializer_range", 0.02)),
+        "pretraining_tp": max(layout.ranks, int(settings.get("pretraining_tp", 1))),
+        "slow_but_exact": False,
+        "tie_word_embeddings": True,
+        "use_cache": True,
+        **{name: settings.get(name, usual) for name, usual in ids.items()},
+    }

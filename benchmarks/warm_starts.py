@@ -40,7 +40,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "translation": {
         "score": "chrf",
         "pairs": 1500,
-        "epochs": {"100": 3, "10": 8},
+        "epochs": {"100": 8, "10": 24},
         "max_length": 64,
         "max_target_length": 64,
         "batch": {"100": 16, "10": 8},
@@ -84,6 +84,7 @@ def run(
             "epochs": settings["epochs"][share],
             "batch_sentences": settings["batch"][share],
             "learning_rate": 3e-3,
+            "dropout": 0.0,
             "seed": seed,
             "task": {
                 "kind": task,

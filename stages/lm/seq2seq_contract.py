@@ -50,11 +50,16 @@ def check(
     sources: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
     special: Specials,
+    felt: float = FELT,
 ) -> list[Line]:
-    """Return the contract's lines for source ids and target ids of different lengths, eos last."""
+    """Return the contract's lines for source ids and target ids of different lengths, eos last.
+
+    `felt` is the least change, in units of the largest value, that counts as one. In double
+    precision it may be far below what an encoder that has hardly learned yet feels.
+    """
     return [
-        _bidirectional(model, sources),
-        _causal(model, sources, targets, special),
+        _bidirectional(model, sources, felt),
+        _causal(model, sources, targets, special, felt),
         _padding(model, sources, targets, special),
         *_search(model, sources, special),
     ]
@@ -75,7 +80,7 @@ def _other(token: int) -> int:
     return token + 1 if token == 4 else 4
 
 
-def _bidirectional(model: Any, sources: Sequence[Sequence[int]]) -> Line:
+def _bidirectional(model: Any, sources: Sequence[Sequence[int]], felt: float) -> Line:
     """The first encoder state feels the last word."""
     encoder = model.get_encoder()
     dull = 0
@@ -84,7 +89,7 @@ def _bidirectional(model: Any, sources: Sequence[Sequence[int]]) -> Line:
         mask = torch.ones_like(changed)
         one = encoder(input_ids=torch.tensor([list(row)]), attention_mask=mask).last_hidden_state
         two = encoder(input_ids=changed, attention_mask=mask).last_hidden_state
-        dull += one.shape[1] != len(row) or _difference(two[:, 0], one[:, 0]) < FELT
+        dull += one.shape[1] != len(row) or _difference(two[:, 0], one[:, 0]) < felt
     return Line("encoder is bidirectional", float(dull), 0.0, len(sources))
 
 
@@ -93,6 +98,7 @@ def _causal(
     sources: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
     special: Specials,
+    felt: float,
 ) -> Line:
     """A later target token changes no earlier logits, and does change its own."""
     worst = 0.0
@@ -104,7 +110,7 @@ def _causal(
         one, two = (_logits(model, ids, mask, each) for each in (prefix, changed))
         if one.shape[1] > 1:
             worst = max(worst, _difference(two[:, :-1], one[:, :-1]))
-        if _difference(two[:, -1], one[:, -1]) < FELT:
+        if _difference(two[:, -1], one[:, -1]) < felt:
             worst = float("inf")
     return Line("decoder is causal", worst, EXACT, len(sources))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from stages.core.declare import Params
 
@@ -39,7 +39,9 @@ class ProductSearch(Params):
 
     kind: Literal["product"] = "product"
     """Tag of this choice."""
-    num_beams: list[int] = Field([5, 8, 11, 15], min_length=1)
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    num_beams: list[Annotated[int, Field(ge=1)]] = Field([5, 8, 11, 15], min_length=1)
     """Widths of the beam."""
     length_penalty: list[float] = Field([0.6, 0.7, 0.8, 0.9, 1.0, 1.1], min_length=1)
     """Powers of the length that a sum of log-probabilities is divided by."""
@@ -50,9 +52,9 @@ class ProductSearch(Params):
 
     @model_validator(mode="after")
     def _one_rule_of_fairseq(self) -> ProductSearch:
-        if self.search == "fairseq" and len(self.early_stopping) > 1:
+        if self.search == "fairseq" and self.early_stopping != [True]:
             raise ValueError(
-                "fairseq's search stops in one way, so early_stopping has nothing to vary; "
-                "give one value, or set search: transformers"
+                "fairseq's search stops in one way, as early_stopping true does; "
+                "give early_stopping: [true], or set search: transformers"
             )
         return self

@@ -107,12 +107,11 @@ def grid(wanted: ProductSearch) -> list[Beam]:
         sorted(set(wanted.length_penalty)),
         sorted(set(wanted.early_stopping), key=str, reverse=True),
     ):
-        early = stop if wanted.search == "transformers" else False
         found.append(
             Beam(
                 num_beams=beams,
                 length_penalty=penalty,
-                early_stopping=early,
+                early_stopping=stop,
                 search=wanted.search,
             )
         )

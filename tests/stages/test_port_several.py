@@ -100,11 +100,11 @@ def test_a_wrong_average_is_caught_by_name(
     three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     faults = {
-        "sum": lambda tensors: sum(tensors),
-        "first": lambda tensors: tensors[0].clone(),
-        "half": lambda tensors: (sum(one.half() for one in tensors) / len(tensors)).float(),
+        "sum": ("_divided", lambda total, count: total),
+        "first": ("_add", lambda total, tensor: total),
+        "half": ("_add", lambda total, tensor: (total.half() + tensor.half()).float()),
     }
-    monkeypatch.setattr(combination, "_mean", faults[fault])
+    monkeypatch.setattr(combination, *faults[fault])
     with pytest.raises(CheckFailed, match="weights are the mean"):
         run(three, tmp_path / "model", combine="average")
 
@@ -126,6 +126,8 @@ def test_checkpoints_of_other_shape_have_no_average(tmp_path: Path) -> None:
         (1, {"combine": "ensemble"}, "combine = ensemble with 1 checkpoint: model1.pt"),
         (2, {"combine": "average", "checkpoints": ["model9.pt", "model1.pt"]},
          "no checkpoint model9.pt; there are model1.pt, model2.pt"),
+        (2, {"combine": "average", "checkpoints": ["model1.pt", "model1.pt"]},
+         "combine = average with 1 checkpoint"),
     ],
 )  # fmt: skip
 def test_too_few_or_unknown_checkpoints_are_named(
@@ -308,8 +310,13 @@ def test_a_search_under_fairseqs_rule_has_no_stop_rules_to_try(
     settings = stored(tmp_path / "model")
     assert isinstance(settings, Beam)
     assert settings.search == "fairseq"
+    assert settings.early_stopping is True
     with pytest.raises(ValueError, match="fairseq's search stops"):
         Fairseq.model_validate({"search": {**grid, "early_stopping": [True, False]}})
+    for odd in ({"num_beams": [0]}, {"num_beams": []}, {"length_penalty": [math.nan]},
+                {"early_stopping": ["sometimes"]}):  # fmt: skip
+        with pytest.raises(ValueError, match="validation error"):
+            Fairseq.model_validate({"search": {**grid, **odd}})
 
 
 def test_recordings_belong_to_the_checkpoint_that_repeats_them(
@@ -320,6 +327,22 @@ def test_recordings_belong_to_the_checkpoint_that_repeats_them(
     assert other["recorded_of"] == "model1.pt"
     assert not other["recorded"]
     assert Recordings.load(tmp_path / "second").of(Greedy()) == {}
+
+
+def test_recordings_of_no_checkpoint_fail_by_name(tmp_path: Path, test_data: Path) -> None:
+    raw = tmp_path / "raw"
+    place = test_data / "checkpoints" / "fairseq-en-eo"
+    (raw / "files").mkdir(parents=True)
+    for path in place.iterdir():
+        if path.name.endswith((".pt", "codes")) or path.name.startswith("dict."):
+            (raw / "files" / path.name).symlink_to(path)
+    rows = [json.loads(line) for line in (place / "fairseq-beam1.jsonl").open(encoding="utf-8")]
+    for row in rows[:4]:
+        row["hyps"][0]["positional_log2"][0] -= 0.5
+    lines = "".join(json.dumps(row) + "\n" for row in rows[:4])
+    (raw / "files" / "fairseq-beam1.jsonl").write_text(lines, encoding="utf-8")
+    with pytest.raises(CheckFailed, match="reference repeats fairseq's beam-1 scores"):
+        run(raw, tmp_path / "model", checkpoint="model1.pt")
 
 
 def test_the_real_ensemble_repeats_fairseq_on_some_sentences(

@@ -9,7 +9,8 @@ together.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,44 @@ from stages.port.fairseq.verification import LIMIT_RECORDED, reference_of
 if TYPE_CHECKING:
     from stages.port.stage import Fairseq
 
+LANGUAGES = ("source_language", "target_language")
+TRAINING = {
+    "dropout", "attention_dropout", "activation_dropout", "encoder_layerdrop", "decoder_layerdrop",
+    "settings_format",
+}  # fmt: skip
+"""What two checkpoints of one shape may differ in."""
 OWNED_ROWS = 8
 """Recorded sentences by whose token scores a checkpoint is known as the recording's."""
 
 
-def names(files: Path, params: Fairseq) -> list[str]:
+@dataclass(frozen=True)
+class Group:
+    """Checkpoints that belong together; one is in memory at a time, unless kept."""
+
+    files: Path
+    params: Fairseq
+    names: list[str]
+    owner: str
+    """The checkpoint of the release that its recordings were made with; empty: none repeats them,
+    so the first is held against them and fails by name."""
+    languages: tuple[str, str]
+
+    def read(self, name: str) -> Source:
+        """Return one checkpoint's release, with the recordings if they are its own."""
+        found = source.read(self.files, self.params, name)
+        shape = found.architecture
+        for field, wanted in zip(LANGUAGES, self.languages, strict=True):
+            if getattr(shape, field) != wanted:
+                raise ArtifactError(
+                    f"{field} is {wanted} in {self.names[0]} and {getattr(shape, field)} in {name}",
+                    "files of the raw entry",
+                    "list checkpoints of one pair of languages under `checkpoints`",
+                )
+        own = name == (self.owner or self.names[0])
+        return found if own else dataclasses.replace(found, recorded={})
+
+
+def group(files: Path, params: Fairseq) -> Group:
     """Return the checkpoints to combine: the listed ones, or all in the order of their numbers."""
     there = release.checkpoints(files)
     chosen = params.checkpoints or there
@@ -40,42 +74,27 @@ def names(files: Path, params: Fairseq) -> list[str]:
             "params.yaml: port.<entry>.source.checkpoints",
             "name checkpoints of the release, or leave the list empty for all of them",
         )
-    if len(chosen) < 2:
+    if len(set(chosen)) < max(2, len(chosen)):
         raise ArtifactError(
-            f"combine = {params.combine} with {len(chosen)} checkpoint: "
+            f"combine = {params.combine} with {len(set(chosen))} checkpoint: "
             f"{', '.join(chosen) or 'none is there'}",
             "files of the raw entry",
-            "give a release of several checkpoints, or set combine: single",
+            "give a release of several checkpoints, each once, or set combine: single",
         )
-    return chosen
+    first = source.read(files, params, chosen[0])
+    languages = (first.architecture.source_language, first.architecture.target_language)
+    return Group(files, params, chosen, owner(files, params, first, chosen[1:]), languages)
 
 
-def read(files: Path, chosen: Sequence[str], params: Fairseq) -> list[Source]:
-    """Return the releases of the checkpoints; those that no search could join are refused."""
-    found = [source.read(files, params, name) for name in chosen]
-    first = found[0]
-    for one in found[1:]:
-        for field in ("source_language", "target_language"):
-            mine, other = (getattr(each.architecture, field) for each in (first, one))
-            if mine != other:
-                raise ArtifactError(
-                    f"{field} is {mine} in {first.checkpoint} and {other} in {one.checkpoint}",
-                    "files of the raw entry",
-                    "list checkpoints of one pair of languages under `checkpoints`",
-                )
-    return settle(found)
-
-
-def settle(releases: Sequence[Source]) -> list[Source]:
-    """Leave the recordings to the checkpoint they were made with, by its own reference.
-
-    Where no checkpoint repeats them the first one keeps them, and fails its checks by name.
-    """
-    owner = next((place for place, one in enumerate(releases) if owns(one)), 0)
-    return [
-        one if place == owner else dataclasses.replace(one, recorded={})
-        for place, one in enumerate(releases)
-    ]
+def owner(files: Path, params: Fairseq, first: Source, others: Sequence[str]) -> str:
+    """Return the checkpoint whose reference repeats the recordings: the first, another or none."""
+    if not first.recorded or owns(first):
+        return first.checkpoint
+    rest = [name for name in release.checkpoints(files) if name not in others]
+    for name in [*others, *rest]:
+        if name != first.checkpoint and owns(source.read(files, params, name)):
+            return name
+    return ""
 
 
 def owns(one: Source) -> bool:
@@ -86,48 +105,71 @@ def owns(one: Source) -> bool:
     return token_scores([reference_of(one)], one, rows)[0] <= LIMIT_RECORDED
 
 
-def average(releases: Sequence[Source]) -> Source:
-    """Return the release whose tensors are the mean of all, as fairseq averages checkpoints."""
-    first = releases[0]
-    for one in releases[1:]:
-        _check_alike(first, one)
-    tensors = {key: _mean([one.tensors[key] for one in releases]) for key in first.tensors}
-    name = "average of " + ", ".join(one.checkpoint for one in releases)
-    return dataclasses.replace(first, checkpoint=name, tensors=tensors, recorded={})
+def average(some: Group) -> tuple[Source, float]:
+    """Return the release whose tensors are the mean of all, as fairseq averages checkpoints.
+
+    Beside it the largest error against the mean in fp64, over the largest weight of its tensor.
+    """
+    first = some.read(some.names[0])
+    sums = {key: tensor.to(_wide(tensor)).clone() for key, tensor in first.tensors.items()}
+    exact = {key: _Exact(tensor) for key, tensor in first.tensors.items() if _real(tensor)}
+    for name in some.names[1:]:
+        other = some.read(name)
+        _check_alike(first, other)
+        for key, tensor in other.tensors.items():
+            sums[key] = _add(sums[key], tensor)
+            if key in exact:
+                exact[key].add(tensor)
+    means = {key: _divided(total, len(some.names)) for key, total in sums.items()}
+    error = max(one.error(means[key], len(some.names)) for key, one in exact.items())
+    name = "average of " + ", ".join(some.names)
+    return dataclasses.replace(first, checkpoint=name, tensors=means, recorded={}), error
 
 
-def mean_error(averaged: Mapping[str, Tensor], releases: Sequence[Source]) -> float:
-    """Return the largest error of averaged weights against their mean taken in fp64, relative."""
-    worst = 0.0
-    for key, tensor in averaged.items():
-        if not tensor.is_floating_point():
-            continue
-        stacked = torch.stack([one.tensors[key].double() for one in releases])
-        wanted = stacked.mean(dim=0)
-        there = wanted.isfinite()  # a marker that holds NaN has no mean
-        if bool(there.any()):
-            scale = float(stacked[:, there].abs().max()) or 1.0
-            worst = max(worst, float((tensor.double() - wanted)[there].abs().max()) / scale)
-    return worst
+class _Exact:
+    """The sum of a tensor over all checkpoints in fp64, and its largest entry in any."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.total, self.largest = tensor.double(), _largest(tensor)
+
+    def add(self, tensor: Tensor) -> None:
+        self.total = self.total + tensor.double()
+        self.largest = max(self.largest, _largest(tensor))
+
+    def error(self, mean: Tensor, count: int) -> float:
+        """Return how far a mean is off; markers that hold NaN have none."""
+        wanted = self.total / count
+        apart = (mean.double() - wanted)[wanted.isfinite()].abs()
+        return float(apart.max()) / (self.largest or 1.0) if apart.numel() else 0.0
 
 
-def _mean(tensors: Sequence[Tensor]) -> Tensor:
-    whole = not tensors[0].is_floating_point()
-    wide = tensors[0].dtype if whole or tensors[0].dtype == torch.float64 else torch.float32
-    total = tensors[0].to(wide).clone()
-    for one in tensors[1:]:
-        total += one.to(wide)
-    if whole:
-        return total.div(len(tensors), rounding_mode="floor").to(wide)
-    return total.div_(len(tensors))
+def _largest(tensor: Tensor) -> float:
+    finite = tensor[tensor.isfinite()].abs()
+    return float(finite.max()) if finite.numel() else 0.0
+
+
+def _real(tensor: Tensor) -> bool:
+    return tensor.is_floating_point()
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    return torch.float32 if _real(tensor) and tensor.dtype != torch.float64 else tensor.dtype
+
+
+def _add(total: Tensor, tensor: Tensor) -> Tensor:
+    return total + tensor.to(total.dtype)
+
+
+def _divided(total: Tensor, count: int) -> Tensor:
+    return total / count if _real(total) else total.div(count, rounding_mode="floor")
 
 
 def _check_alike(first: Source, other: Source) -> None:
     where = f"{first.checkpoint} and {other.checkpoint}"
     todo = "average checkpoints of one run, or set combine: ensemble"
-    if first.architecture != other.architecture:
-        one, two = (dataclasses.asdict(each.architecture) for each in (first, other))
-        name = next(key for key in one if one[key] != two[key])
+    one, two = (dataclasses.asdict(each.architecture) for each in (first, other))
+    name = next((key for key in one if one[key] != two[key] and key not in TRAINING), "")
+    if name:
         raise ArtifactError(f"{name} is {one[name]} in one and {two[name]} in other", where, todo)
     odd = sorted(set(first.tensors) ^ set(other.tensors))
     if odd:

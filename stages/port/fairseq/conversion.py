@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections import Counter
@@ -48,6 +49,11 @@ class Ported:
     accounts: list[layout.Account]
     report: Verification
 
+    def without_memory(self) -> Ported:
+        """Return the same with tensors that have a type and a shape, and no content."""
+        empty = {key: tensor.to("meta") for key, tensor in self.release.tensors.items()}
+        return dataclasses.replace(self, release=dataclasses.replace(self.release, tensors=empty))
+
 
 @dataclass
 class _Work:
@@ -82,26 +88,25 @@ def port_folder(
 
 def _single(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
     release = source.read(work.files, work.params)
-    others = [name for name in checkpoints(work.files) if name != release.checkpoint]
-    if others and release.recorded and not combination.owns(release):
-        every = [release, *(source.read(work.files, work.params, name) for name in others)]
-        owner = next((one.checkpoint for one in every if combination.owns(one)), "")
-        if owner:
-            release = combination.settle(every)[0]
-            made = _port(work, release, model)
-            return [made], {"recorded_of": owner}
-    return [_port(work, release, model)], {}
+    owner = combination.owner(work.files, work.params, release, [])
+    if owner in ("", release.checkpoint):
+        return [_port(work, release, model)], {}
+    made = _port(work, dataclasses.replace(release, recorded={}), model)
+    return [made], {"recorded_of": owner}
 
 
 def _best(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
     """Port and score every checkpoint; the best folder stays."""
     place = work.log.scratch / "candidates"
     shutil.rmtree(place, ignore_errors=True)
-    chosen = combination.read(work.files, combination.names(work.files, work.params), work.params)
-    made = [_port(work, one, place / str(at)) for at, one in enumerate(chosen)]
-    rows = [_scored(work, place / str(at), one.release.checkpoint) for at, one in enumerate(made)]
+    some = combination.group(work.files, work.params)
+    made, rows = [], []
+    for name in some.names:
+        made.append(_port(work, some.read(name), place / name).without_memory())
+        rows.append(_scored(work, place / name, name))
+        work.log.progress(len(rows), len(some.names), "checkpoints")
     order = choosing.ranked([row[work.params.choice.metric] for row in rows])
-    shutil.move(place / str(order[0]), model)
+    shutil.move(place / some.names[order[0]], model)
     shutil.rmtree(place)
     table = [rows[at] | {"chosen": rank == 0} for rank, at in enumerate(order)]
     return [made[order[0]]], {"candidates": _told(work, table)}
@@ -109,23 +114,22 @@ def _best(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
 
 def _average(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
     """Port the mean of all weights."""
-    chosen = combination.read(work.files, combination.names(work.files, work.params), work.params)
-    release = combination.average(chosen)
+    some = combination.group(work.files, work.params)
+    release, error = combination.average(some)
     mean = Verification()
-    error = combination.mean_error(release.tensors, chosen)
     mean.add("weights are the mean", error, LIMIT_MEAN, len(release.tensors))
     require(mean, release.checkpoint)
     made = _port(work, release, model)
     made.report.checks[:0] = mean.checks
-    return [made], {"checkpoints": [one.checkpoint for one in chosen]}
+    return [made], {"checkpoints": some.names}
 
 
 def _ensemble(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
     """Port every checkpoint; the first is the folder, the others stand below it."""
     place = work.log.scratch / "members"
     shutil.rmtree(place, ignore_errors=True)
-    names = combination.names(work.files, work.params)
-    chosen = combination.read(work.files, names, work.params)
+    some = combination.group(work.files, work.params)
+    chosen = [some.read(name) for name in some.names]
     made = []
     for number, one in enumerate(chosen, start=1):
         own = model if number == 1 else place / str(number)
@@ -136,16 +140,16 @@ def _ensemble(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
             for name in MEMBER_FILES:
                 shutil.move(own / name, member / name)
     shutil.rmtree(place, ignore_errors=True)
-    ensembles.write(model, names)
+    ensembles.write(model, some.names)
     params = work.params
-    whole = names == checkpoints(work.files)
+    whole = some.names == checkpoints(work.files)
     report = union.verify(
         chosen, model, params.sentences, params.batch_size, params.seed, recorded=whole
     )
-    require(report, "the ensemble of " + ", ".join(names))
+    require(report, "the ensemble of " + ", ".join(some.names))
     made[0].report.checks += report.checks
     made[0].report.searches += report.searches
-    return made, {"checkpoints": names}
+    return made, {"checkpoints": some.names}
 
 
 def _port(work: _Work, release: source.Source, model: Path) -> Ported:

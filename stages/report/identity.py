@@ -73,7 +73,8 @@ class Model:
     def task(self) -> str:
         """The task by the hub's name."""
         if self.artifact.section == "port":
-            return "translation"
+            stated = self.told.get("task")
+            return str(stated.value) if stated is not None else "translation"
         field = "objective" if self.artifact.section == "pretrain" else "task"
         own = str(self.told[field].value)
         return TASKS.get(own, own)

@@ -147,6 +147,21 @@ def test_megatron_without_arguments_and_the_latest_iteration(tmp_path: Path) -> 
     assert torch.equal(logits(tmp_path / "model").logits, model(IDS).logits)
 
 
+@pytest.mark.parametrize("vocab_size", [0, 331])
+def test_megatron_without_a_tokenizer(tmp_path: Path, vocab_size: int) -> None:
+    """A checkpoint holds none: without the files all rows are words, or as many as are told."""
+    model = material.gpt2_model()
+    files = material.megatron(tmp_path / "gpt", model)
+    (files / "vocab.json").unlink()
+    (files / "merges.txt").unlink()
+    found = run(choices.MegatronGpt2(vocab_size=vocab_size), files, tmp_path / "model")
+    assert not found["tokenizer_given"]
+    assert found["task"] == "text-generation"
+    out = logits(tmp_path / "model").logits
+    assert out.shape[-1] == (vocab_size or 384)
+    assert torch.equal(out[..., :331], model(IDS).logits)
+
+
 def test_rwkv_and_its_two_forms(tmp_path: Path) -> None:
     model = material.rwkv_model()
     files = material.rwkv(tmp_path / "rwkv", model)
@@ -268,6 +283,21 @@ def tokens_of(text: str) -> list[int]:
     """Return GPT-2's ids of single characters."""
     ids = json.loads((material.RELEASES / "gpt2" / "encoder.json").read_text(encoding="utf-8"))
     return [ids[letter] for letter in text]
+
+
+def test_a_roberta_whose_head_is_not_tied(tmp_path: Path) -> None:
+    model = material.roberta_model()
+    files = material.roberta(tmp_path / "roberta", model)
+    tree = torch.load(files / "model.pt", weights_only=False)
+    own = torch.randn(339, 16, generator=torch.Generator().manual_seed(8))
+    tree["model"]["encoder.lm_head.weight"] = own
+    torch.save(tree, files / "model.pt")
+    assert not run(choices.Roberta(), files, tmp_path / "model")["tied"]
+    ported = logits(tmp_path / "model", "AutoModelForMaskedLM")
+    with torch.inference_mode():
+        model.config.tie_word_embeddings = False
+        model.lm_head.decoder.weight = torch.nn.Parameter(own)
+        torch.testing.assert_close(ported.logits, model(IDS).logits, atol=1e-6, rtol=0)
 
 
 def test_robertas_classification_head(tmp_path: Path) -> None:

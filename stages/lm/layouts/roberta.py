@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from stages.lm.layouts.moves import Blank, Extend
 from stages.lm.layouts.plan import KEPT, Plan, Rule, copied
-from stages.lm.layouts.steps import Same, Split, Step
+from stages.lm.layouts.steps import Repeat, Same, Split, Step
 
 PARTS = {
     "attention.output.dense": "self_attn.out_proj",
@@ -112,7 +112,11 @@ class RobertaLayout:
             if not self.tied:
                 decoder = f"{kept}lm_head.decoder.weight"
                 rules.append(Rule([decoder], [f"{self.head}weight"], more))
-            rules.append(Rule([f"{kept}lm_head.bias"], [f"{self.head}bias"], never))
+            biases = [f"{kept}lm_head.bias"]
+            if not self.tied:  # transformers ties its two biases only with the matrices
+                biases.append(f"{kept}lm_head.decoder.bias")
+                never = [*never, Repeat(2)]
+            rules.append(Rule(biases, [f"{self.head}bias"], never))
             for name in ("dense", "layer_norm"):
                 rules += _pair(f"{kept}lm_head.{name}", f"{self.head}{name}")
         for name in (*self.others, *((self.classes,) if self.classes else ())):

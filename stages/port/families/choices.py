@@ -60,6 +60,9 @@ class MegatronGpt2(Family):
     """Tag of this choice."""
     checkpoint: str = ""
     """Folder of the iteration to port, such as `iter_0150000`; empty: the only or latest one."""
+    vocab_size: int = Field(0, ge=0)
+    """Words of a checkpoint that comes without vocab.json and merges.txt, rows behind them being
+    padding; 0: all its rows. The files decide where they are given."""
     heads: int = Field(0, ge=0)
     """Attention heads of a checkpoint that holds no arguments; 0: as its arguments say."""
 

@@ -18,6 +18,15 @@ from stages.port.checks import Verification, require
 from stages.port.families import agreement, recurrence
 from stages.port.families.release import Release, SourceTensors
 
+TASKS = {
+    "AutoModelForCausalLM": "text-generation",
+    "AutoModelForPreTraining": "fill-mask",
+    "AutoModelForMaskedLM": "fill-mask",
+    "AutoModelForSequenceClassification": "text-classification",
+    "AutoModel": "feature-extraction",
+}
+"""Task of a ported model by the hub's name, which the model's card states."""
+
 
 def port_release(release: Release, folder: Path, log: Log, seed: int) -> dict[str, Any]:
     """Write the ported model to `folder` and return its verification, all checks passed."""
@@ -39,14 +48,21 @@ def port_release(release: Release, folder: Path, log: Log, seed: int) -> dict[st
     log.table("verification", report.rows())
     return {
         "passed": True,
+        "task": TASKS[agreement.auto_class(release)],
         "kind": release.kind,
         "checkpoint": release.where,
         "source_dtypes": sorted({one.dtype for one in release.checkpoint.specs.values()}),
         **facts,
         "checks": report.rows(),
+        "actions": _counted("action", [row.action for row in rows]),
+        "reasons": _counted("reason", [row.reason for row in rows if row.reason]),
         "tensors": [row.row() for row in rows],
         "left_out": dict(release.left_out),
     }
+
+
+def _counted(name: str, values: list[str]) -> list[dict[str, Any]]:
+    return [{name: one, "tensors": count} for one, count in sorted(Counter(values).items())]
 
 
 def _slug(action: str) -> str:

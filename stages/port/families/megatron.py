@@ -27,6 +27,7 @@ from stages.port.families.release import (
     agree,
     layers_of,
     listed,
+    named,
     wanted,
     whole_number,
 )
@@ -80,11 +81,8 @@ def read(folder: Path, options: MegatronGpt2) -> Release:
     if stated is not None:
         agree("tensor_model_parallel_size", stated, len(ranks), where)
     _refuse_others(args, where)
-    pairs = BytePairs.read(
-        wanted(files, "megatron-gpt2", TODO, "vocab.json", "encoder.json", "-vocab.json"),
-        wanted(files, "megatron-gpt2", TODO, "merges.txt", "vocab.bpe", "-merges.txt"),
-    )
-    layout = _layout(ranks, options, len(pairs.ids), where)
+    pairs = _pairs(files)
+    layout = _layout(ranks, options, len(pairs.ids) if pairs else options.vocab_size, where)
     activation = _activation(args)
     epsilon = float(args.get("layernorm_epsilon", args.get("norm_epsilon", 1e-5)))
     positions = _shape(ranks[0], "embedding/position_embeddings.weight", where)[0]
@@ -98,7 +96,7 @@ def read(folder: Path, options: MegatronGpt2) -> Release:
         "n_head": layout.heads,
         "n_inner": layout.inner,
     }
-    end = pairs.ids.get(END)
+    end = pairs.ids.get(END) if pairs else None
     checkpoint = Checkpoint(_entries(ranks))
     return Release(
         kind="megatron-gpt2",
@@ -106,23 +104,36 @@ def read(folder: Path, options: MegatronGpt2) -> Release:
         checkpoint=checkpoint,
         layout=layout,
         config=gpt2.configuration(counts, activation, epsilon, end) | {"dtype": _dtype(checkpoint)},
-        files=pairs.files(positions),
+        files=pairs.files(positions) if pairs else {},
         reference=_reference(layout, activation, epsilon),
         variants=reference.VARIANTS,
         vocab_size=layout.vocab_size,
         max_positions=positions,
-        texts=pairs.encode,
+        texts=pairs.encode if pairs else None,
         generation=gpt2.generation(end),
         facts={
             "checkpoint_version": layout.version,
             "ranks": layout.ranks,
             "padded_rows_cut": layout.padded - layout.vocab_size,
             "activation": activation,
+            "tokenizer_given": pairs is not None,
         },
         left_out={
             "optimizer, lr_scheduler, rng_state": "state of the training run",
             "args, iteration, checkpoint_version": "settings, read into config.json",
         },
+    )
+
+
+def _pairs(files: Files) -> BytePairs | None:
+    """Return the byte pairs, which no checkpoint of Megatron holds, or None: both files or none."""
+    vocabulary = ("vocab.json", "encoder.json", "-vocab.json")
+    merges = ("merges.txt", "vocab.bpe", "-merges.txt")
+    if named(files, *vocabulary) is None and named(files, *merges) is None:
+        return None
+    return BytePairs.read(
+        wanted(files, "megatron-gpt2", TODO, *vocabulary),
+        wanted(files, "megatron-gpt2", TODO, *merges),
     )
 
 
@@ -265,6 +276,7 @@ def _layout(
     padded = rows * len(ranks)
     if args.get("padded_vocab_size") is not None:
         agree("padded_vocab_size", args["padded_vocab_size"], padded, where)
+    vocab_size = vocab_size or padded
     if vocab_size > padded:
         raise ArtifactError(
             f"the vocabulary holds {vocab_size} tokens and the embedding {padded} rows",

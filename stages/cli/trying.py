@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from stages.cli.inspection import Add
-from stages.core import canonical, kernels, references, registry, workspace
+from stages.core import canonical, kernels, references, registry, workspace, yamlfile
 from stages.core.errors import ArtifactError, DevenoError, ParamsError, UnknownEntryError
+from stages.lm.decoding import settings
+from stages.lm.decoding.settings import Settings
 
 BATCH = 64
-Answer = Callable[[list[str]], list[Any]]
+WRITERS = ("CausalLM", "LMHead", "EncoderDecoder", "ConditionalGeneration")
+"""Kinds of models whose outputs are decoded."""
+Answer = Callable[[list[str], int], list[Any]]
+"""Texts and how many went before them -> one result each."""
 
 
 def add_verbs(add: Add) -> None:
@@ -24,6 +29,11 @@ def add_verbs(add: Add) -> None:
     verb.add_argument("texts", nargs="*", metavar="TEXT")
     verb.add_argument("--file", type=Path, help="one text per line")
     verb.add_argument("--out", type=Path, help="write JSON lines here")
+    verb.add_argument(
+        "--decoding",
+        metavar="BLOCK",
+        help="how to choose outputs: a kind, or YAML such as '{kind: sampling, top_p: 0.9}'",
+    )
 
 
 def attempt(options: argparse.Namespace) -> int:
@@ -40,11 +50,11 @@ def attempt(options: argparse.Namespace) -> int:
     if options.out is not None and options.out.is_dir():
         raise ArtifactError(f"{options.out} is a folder", "--out", "name a file to write")
     kernels.pin(entry.threads)
-    answer = answerer(folder)
+    answer = answerer(folder, _decoding(options.decoding))
     rows: list[dict[str, Any]] = []
     for start in range(0, len(texts), BATCH):
         batch = texts[start : start + BATCH]
-        for (_, text), result in zip(batch, _answers(answer, batch), strict=True):
+        for (_, text), result in zip(batch, _answers(answer, batch, start), strict=True):
             if options.out is None:
                 between = "\n" if rows else ""
                 print(between + _shown(text, result), flush=True)
@@ -59,14 +69,14 @@ Placed = tuple[str, str]
 """Where a text came from, for errors, and the text."""
 
 
-def _answers(answer: Answer, batch: list[Placed]) -> list[Any]:
+def _answers(answer: Answer, batch: list[Placed], before: int) -> list[Any]:
     """Return the answers of a batch; an error names the text that could not be answered."""
     try:
-        return answer([text for _, text in batch])
+        return answer([text for _, text in batch], before)
     except DevenoError:
         for place, text in batch:
             try:
-                answer([text])
+                answer([text], before)
             except DevenoError as error:
                 raise type(error)(error.what, f"{place}: {error.where}", error.todo) from None
         raise
@@ -155,8 +165,19 @@ def _decoded(data: bytes, place: str) -> str:
         ) from None
 
 
-def answerer(folder: Path) -> Answer:
-    """Return the function that fits the model in a folder, as its config says what it is."""
+def _decoding(text: str | None) -> Settings | None:
+    """Return the settings of --decoding, a kind alone or a block of YAML."""
+    if text is None:
+        return None
+    value = {"kind": text.strip()} if ":" not in text else yamlfile.parse(text, "--decoding")
+    return settings.parse(value, "--decoding")
+
+
+def answerer(folder: Path, decoding: Settings | None = None) -> Answer:
+    """Return the function that fits the model in a folder, as its config says what it is.
+
+    `decoding` stands in for what is stored with a model that writes texts.
+    """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = str((config.get("architectures") or [""])[0])
@@ -166,6 +187,13 @@ def answerer(folder: Path) -> Answer:
             str(folder / "config.json"),
             "run the entry that makes this model again",
         ) from None
+    writes = any(word in kind for word in WRITERS) and not (folder / "model.onnx").exists()
+    if decoding is not None and not writes:
+        raise ParamsError(
+            f"a {kind} writes no text, so there is nothing to decode",
+            "--decoding",
+            "leave --decoding out, or name a language model or a translator",
+        )
     if "TokenClassification" in kind:
         return _tagger(folder)
     if (folder / "model.onnx").exists():
@@ -177,11 +205,11 @@ def answerer(folder: Path) -> Answer:
     if "MaskedLM" in kind:
         return _filler(folder)
     if "CausalLM" in kind or "LMHead" in kind:
-        return _completer(folder)
+        return _completer(folder, decoding)
     if "EncoderDecoder" in kind:
-        return _writer(folder)
+        return _writer(folder, decoding)
     if "ConditionalGeneration" in kind:
-        return _translator(folder)
+        return _translator(folder, decoding)
     raise ArtifactError(
         f"a model of kind {kind!r} cannot be tried",
         str(folder / "config.json"),
@@ -196,7 +224,7 @@ def _tagger(folder: Path) -> Answer:
     exported = (folder / onnx.FILE).exists()
     tagger = onnx.OnnxTagger(folder) if exported else classify.load(folder)
 
-    def answer(texts: list[str]) -> list[Any]:
+    def answer(texts: list[str], _: int) -> list[Any]:
         split = [split_words(text) for text in texts]
         tagged = tagger.tag(split)
         return [
@@ -211,27 +239,72 @@ def _tagger(folder: Path) -> Answer:
 def _filler(folder: Path) -> Answer:
     from stages.lm import classify
 
-    return lambda texts: classify.fill_mask(folder, texts)
+    return lambda texts, _: classify.fill_mask(folder, texts)
 
 
-def _completer(folder: Path) -> Answer:
-    from stages.lm import classify
+def _completer(folder: Path, decoding: Settings | None) -> Answer:
+    from stages.lm import completer
 
-    return lambda texts: classify.complete(folder, texts)
+    chosen = decoding or completer.usual(folder)
+    model = completer.Completer.load(folder, draft=_draft(folder, chosen))
+
+    def answer(texts: list[str], before: int) -> list[Any]:
+        return [_told(outputs) for outputs in model.complete(texts, chosen, before=before)]
+
+    return answer
 
 
-def _translator(folder: Path) -> Answer:
+def _translator(folder: Path, decoding: Settings | None) -> Answer:
     from stages.lm.translator import Translator
 
-    translator = Translator.load(folder)
-    return lambda texts: list(translator.translate(texts, num_beams=5))
+    chosen = decoding or settings.stored(folder) or settings.Beam()
+    translator = Translator.load(folder, draft=_draft(folder, chosen))
+
+    def answer(texts: list[str], before: int) -> list[Any]:
+        return [_told(outputs) for outputs in translator.outputs(texts, chosen, before=before)]
+
+    return answer
 
 
-def _writer(folder: Path) -> Answer:
+def _draft(folder: Path, decoding: Settings) -> Path | None:
+    """Return the folder of the draft that assisted decoding asks for."""
+    if not isinstance(decoding, settings.Assisted):
+        return None
+    models = next(parent for parent in folder.parents if parent.name == "models")
+    place = models / decoding.draft
+    if not (place / "config.json").is_file():
+        raise ArtifactError(
+            f"the draft models/{decoding.draft} has not been made",
+            "decoding.draft",
+            "name a model that has been made, such as pretrained/small",
+        )
+    return place
+
+
+def _told(outputs: Sequence[Any]) -> Any:
+    """Return one output as its text; of several, or where a phrase is missing, what is known."""
+    if len(outputs) == 1 and outputs[0].constraints_met:
+        return outputs[0].text
+    return [
+        {
+            "text": one.text,
+            "score_nats": round(one.score_nats, 4),
+            "constraints_met": one.constraints_met,
+        }
+        for one in outputs
+    ]
+
+
+def _writer(folder: Path, decoding: Settings | None) -> Answer:
     from stages.lm.writer import Writer
 
     writer = Writer.load(folder)
-    return lambda texts: list(writer.write(texts))
+    chosen = decoding or writer.settings
+
+    def answer(texts: list[str], before: int) -> list[Any]:
+        return [_told(outputs) for outputs in writer.outputs(texts, chosen, before=before)]
+
+    return answer
 
 
 def _shown(text: str, result: Any) -> str:

@@ -16,7 +16,9 @@ import torch
 
 from stages.evaluate.encoding import Encoding, chunks, num_bytes, unigram_nats
 from stages.evaluate.language import Losses
-from stages.lm import models
+from stages.lm import models, phrases
+from stages.lm.decoding.decoder import Decoder
+from stages.lm.decoding.settings import Settings
 from stages.lm.device import prepare
 
 
@@ -34,6 +36,7 @@ class CausalModel:
 
     def __init__(self, folder: Path, threads: int, batch_size: int) -> None:
         prepare(threads)
+        self.folder = folder
         self.encoding = Encoding(folder)
         self.model = models.load(folder, "causal").eval()
         self.batch_size = batch_size
@@ -66,28 +69,28 @@ class CausalModel:
         """Return how often each token occurs in the texts."""
         return self.encoding.counts(texts)
 
-    def continue_greedily(self, prompts: Sequence[str], max_tokens: int) -> list[str]:
-        """Return the most probable continuation of each prompt, token by token."""
-        found = []
-        for ids in self.encoding.ids(prompts):
-            context = [self.encoding.start, *ids][-(self.window - max_tokens) :]
-            found.append(self.encoding.tokenizer.decode(self._continued(context, max_tokens)))
-        return found
+    def complete(
+        self, prompts: Sequence[str], decoding: Settings, max_tokens: int, before: int = 0
+    ) -> list[str]:
+        """Return a continuation of each prompt, of at most `max_tokens` where decoding says none.
 
-    def _continued(self, context: list[int], max_tokens: int) -> list[int]:
-        """Extend one sequence; the whole of it is read again for each token.
-
-        Reading again costs a small model little and needs no cache that padding could disturb.
+        `before` counts the prompts that went before, which decides what a sampler draws.
         """
-        ids = list(context)
-        with torch.inference_mode():
-            for _ in range(max_tokens):
-                states = models.hidden_states(self.model, models.from_lists([ids]))
-                token = int(models.head_logits(self.model, states[-1:])[0].argmax())
-                if token == self.encoding.end:
-                    break
-                ids.append(token)
-        return ids[len(context) :]
+        encoding, longest = self.encoding, decoding.max_tokens or max_tokens
+        chosen = decoding.model_copy(update={"max_tokens": longest})
+        room = max(1, self.window - longest)
+        rows = [[encoding.start, *ids][-room:] for ids in encoding.ids(prompts)]
+        self.model.set_attn_implementation("sdpa")
+        try:
+            decoder = Decoder(self.model, cut=phrases.of_tokenizer(encoding.tokenizer))
+            found = decoder.decode(rows, chosen, self.batch_size, first_place=before)
+        finally:
+            models.without_padding(self.model)
+        ends = set(decoder.marks.eos)
+        return [
+            encoding.tokenizer.decode([one for one in outputs[0].tokens if one not in ends])
+            for outputs in found
+        ]
 
     def _windows(self, document: int, ids: Sequence[int]) -> list[Window]:
         whole = [self.encoding.start, *ids]

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from stages.evaluate.causal import CausalModel
+from stages.evaluate.encoding import chunks
 from stages.evaluate.material import rows_digest
 from stages.evaluate.scoreboard import Measure, Scoreboard
-from stages.evaluate.stage import LanguageModelling
+from stages.evaluate.stage import LanguageModelling, Stored
+from stages.lm.decoding.settings import Greedy, block, stored, trait
 from stages.lm.metrics import parses_python
 from stages.lm.resample import ratio
 
@@ -36,15 +38,18 @@ def score_completions(
         return
     # Without the line's end: tokens of code hold it together with the indent that follows.
     texts = [prompt["head"].rstrip("\n") for prompt in prompts]
+    chosen = task.decoding
+    decoding = (stored(model.folder) or Greedy()) if isinstance(chosen, Stored) else chosen
     found: list[str] = []
-    for text in texts:
-        found += model.continue_greedily([text], task.completion_tokens)
+    for part in chunks(texts, board.params.batch_size):
+        found += model.complete(part, decoding, task.completion_tokens, len(found))
         board.log.progress(len(found), len(texts), "completions")
+    board.extra["decoding"] = {"completions": block(decoding)}
     whole = [head + cut_completion(tail) for head, tail in zip(texts, found, strict=True)]
     passed = [parses_python(text) for text in whole]
     traits = {
         "prompt": "signature",
-        "search": "greedy",
+        "decoding": trait(decoding),
         "tokens": task.completion_tokens,
         "cut": "first-column",
         "prompt_end": "colon",

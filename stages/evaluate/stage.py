@@ -12,6 +12,12 @@ from stages.core.log import Log
 from stages.lm.decoding.settings import Decoding, Greedy, Settings
 
 
+class Stored(Params):
+    """What the model's own decoding.json says; without one a beam of five, or greedy completion."""
+
+    kind: Literal["stored"] = "stored"
+
+
 class LanguageModelling(Params):
     """Loss on held-out text; masked or causal, as the model is."""
 
@@ -27,7 +33,9 @@ class LanguageModelling(Params):
     completions: int = Field(0, ge=0)
     """Functions of held-out Python files to complete and parse (causal models); 0 means none."""
     completion_tokens: int = Field(96, gt=0)
-    """Tokens generated at most for one completion."""
+    """Tokens generated at most for one completion, where `decoding` sets no max_tokens."""
+    decoding: Stored | Settings = Field(Greedy(), discriminator="kind")
+    """How functions are completed; of several outputs the first counts."""
 
 
 class TokenClassification(Params):
@@ -38,12 +46,6 @@ class TokenClassification(Params):
     """Sentences scored at most, drawn by a hash of their id; 0 means all."""
     suffix_characters: int = Field(5, gt=0)
     """Longest word ending that the suffix-rule baseline learns."""
-
-
-class Stored(Params):
-    """What the model's own decoding.json says; where it has none, beam search of five."""
-
-    kind: Literal["stored"] = "stored"
 
 
 class Translation(Params):

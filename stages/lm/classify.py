@@ -17,7 +17,7 @@ from stages.lm import device, models
 from stages.lm.models import Pieces
 from stages.lm.words import Encoder, Window, words
 
-__all__ = ["Filler", "Tagger", "complete", "fill_mask", "load", "words"]
+__all__ = ["Filler", "Tagger", "fill_mask", "load", "words"]
 
 SCORE_DIGITS = 4
 """Digits of a probability that are shown and written."""
@@ -132,30 +132,6 @@ def fill_mask(
     """Return the best fillings of the mask in each text."""
     device.prepare(threads)
     return Filler(models.load(folder, "mlm"), models.open_tokenizer(folder)).fill(texts, top_k)
-
-
-def complete(
-    folder: Path, texts: Sequence[str], max_new_tokens: int = 40, threads: int = 1
-) -> list[str]:
-    """Return each text with its most likely continuation (greedy)."""
-    device.prepare(threads)
-    model, tokenizer = models.load(folder, "causal").eval(), models.open_tokenizer(folder)
-    model.set_attn_implementation("sdpa")
-    found = []
-    for text in texts:
-        ids = [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
-        _check_fits(model, ids)
-        room = models.longest(model.config) - len(ids)
-        with torch.inference_mode():
-            out = model.generate(
-                input_ids=torch.tensor([ids]),
-                attention_mask=torch.ones(1, len(ids), dtype=torch.long),
-                max_new_tokens=max(1, min(max_new_tokens, room)),
-                do_sample=False,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        found.append(tokenizer.decode(out[0, 1:], skip_special_tokens=True))
-    return found
 
 
 def _check_fits(model: Any, ids: Sequence[int]) -> None:

@@ -211,10 +211,15 @@ class PiecePipeline:
         return self.words.join(text.split()) if self.words.moses else text
 
 
+def text_files(folder: Path) -> tuple[str, ...]:
+    """Return the names of the files that say how a folder's model cuts texts."""
+    return PIECE_FILES if (folder / PIECE_FILES[0]).is_file() else BPE_FILES
+
+
 def load_pipeline(folder: Path) -> BpePipeline | PiecePipeline:
     """Load the text side of a ported folder (no torch)."""
     pieces = (folder / PIECE_FILES[0]).is_file()
-    wanted = ("config.json", *(PIECE_FILES if pieces else BPE_FILES), "tokenizer_config.json")
+    wanted = ("config.json", *text_files(folder), "tokenizer_config.json")
     missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
         raise ArtifactError(

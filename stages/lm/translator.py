@@ -9,10 +9,11 @@ from typing import Any, Literal
 import torch
 
 from stages.core.errors import ArtifactError
-from stages.lm import ensembles, weights
+from stages.lm import ensembles, phrases, weights
 from stages.lm.decoding.decoder import Decoder
 from stages.lm.decoding.ensemble import EnsembleDecoder
 from stages.lm.decoding.marks import Marks
+from stages.lm.decoding.outputs import Output
 from stages.lm.decoding.settings import Beam, Greedy, Settings
 from stages.lm.ensembles import EnsembleStepper, Members
 from stages.lm.generate import (
@@ -25,7 +26,8 @@ from stages.lm.generate import (
     pad_batch,
 )
 from stages.lm.halving import in_batches
-from stages.lm.pipelines import Pipeline, load_pipeline
+from stages.lm.phrases import Cut, same_tokenizer
+from stages.lm.pipelines import Pipeline, load_pipeline, text_files
 
 EXTRA_TOKENS = 2
 """transformers' max_length counts start and end token, fairseq's longest output neither."""
@@ -45,14 +47,21 @@ class Translator:
     """
 
     def __init__(
-        self, model: Any, pipeline: Pipeline, specials: Specials, others: Sequence[Any] = ()
+        self,
+        model: Any,
+        pipeline: Pipeline,
+        specials: Specials,
+        others: Sequence[Any] = (),
+        cut: Cut | None = None,
+        draft: Any = None,
     ) -> None:
         self.model, self.pipeline, self.specials = model, pipeline, specials
         self.others = list(others)
+        self.cut, self.draft = cut, draft
 
     @classmethod
-    def load(cls, folder: Path, members: Members = "all") -> Translator:
-        """Load a folder that stage `port` or `export` wrote; nothing in it is executed."""
+    def load(cls, folder: Path, members: Members = "all", draft: Path | None = None) -> Translator:
+        """Load a folder that stage `port` or `export` wrote, and a draft's; nothing is executed."""
         if (folder / EXPORTED).is_file():
             from stages.lm.exported import open_translator
 
@@ -68,7 +77,12 @@ class Translator:
             start=config.decoder_start_token_id,
         )
         _check_start(pipeline, specials, folder)
-        return cls(model, pipeline, specials, others)
+        proposing = None
+        if draft is not None:
+            same_tokenizer(folder, draft, text_files(folder))
+            proposing = _load_model(draft)
+        cut = phrases.of_pipeline(pipeline, folder)
+        return cls(model, pipeline, specials, others, cut, proposing)
 
     def stepper(self, *, use_cache: bool = True) -> Stepper:
         """Return what a search asks for the next token: the model, or the ensemble's members."""
@@ -140,7 +154,13 @@ class Translator:
     def decoded(
         self, texts: Sequence[str], settings: Settings, batch_size: int = 32, before: int = 0
     ) -> list[str]:
-        """Return one translation per text under these settings; a blank text stays blank.
+        """Return one translation per text under these settings; a blank text stays blank."""
+        return [one[0].text for one in self.outputs(texts, settings, batch_size, before)]
+
+    def outputs(
+        self, texts: Sequence[str], settings: Settings, batch_size: int = 32, before: int = 0
+    ) -> list[list[Output]]:
+        """Return the translations of every text, the best (or first drawn) first.
 
         `before` counts the texts that went before, for what an error calls the first one and for
         what a sampler draws.
@@ -158,16 +178,22 @@ class Translator:
                 no_repeat_ngram_size=beam.no_repeat_ngram_size,
             )
             found = self.hypotheses(sources, search, batch_size)
+            found = [one[: beam.num_return_sequences] for one in found]
         else:
             found = self._decoder().decode(sources, settings, batch_size, first_place=before)
-        translations = [""] * len(texts)
+        translations = [[Output("")] for _ in texts]
         for index, hypotheses in zip(rows, found, strict=True):
-            translations[index] = self.pipeline.decode(hypotheses[0].tokens)
+            translations[index] = [
+                Output(self.pipeline.decode(one.tokens), one.score_nats, one.constraints_met)
+                for one in hypotheses
+            ]
         return translations
 
     def _decoder(self) -> Decoder:
         marks = Marks.of(self.model, self.specials.unk)
-        return EnsembleDecoder(self.model, marks, others=self.others)
+        return EnsembleDecoder(
+            self.model, marks, others=self.others, cut=self.cut, draft=self.draft
+        )
 
     def _generate(
         self, sources: Sequence[Sequence[int]], num_beams: int, batch_size: int

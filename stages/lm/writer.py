@@ -9,6 +9,7 @@ from typing import Any
 from stages.lm import models, seq2seq
 from stages.lm.decoding.decoder import Decoder
 from stages.lm.decoding.marks import Marks
+from stages.lm.decoding.outputs import Output
 from stages.lm.decoding.settings import Beam, Settings, stored
 from stages.lm.seq2seq import Texts
 
@@ -46,14 +47,23 @@ class Writer:
     def decoded(
         self, texts: Sequence[str], settings: Settings, batch_size: int = 32, before: int = 0
     ) -> list[str]:
-        """Return one text per text under these settings.
+        """Return one text per text under these settings; a blank one stays blank."""
+        return [one[0].text for one in self.outputs(texts, settings, batch_size, before)]
+
+    def outputs(
+        self, texts: Sequence[str], settings: Settings, batch_size: int = 32, before: int = 0
+    ) -> list[list[Output]]:
+        """Return what is written for every text, the best (or first drawn) first.
 
         `before` counts the texts that went before: it is part of what sampling draws from.
         """
         rows = [index for index, text in enumerate(texts) if text.strip()]
         sources = [self.texts.encode(texts[index]) for index in rows]
         found = self._decoder.decode(sources, settings, batch_size, first_place=before)
-        written = [""] * len(texts)
+        written = [[Output("")] for _ in texts]
         for index, outputs in zip(rows, found, strict=True):
-            written[index] = self.texts.decode(outputs[0].tokens)
+            written[index] = [
+                Output(self.texts.decode(one.tokens), one.score_nats, one.constraints_met)
+                for one in outputs
+            ]
         return written

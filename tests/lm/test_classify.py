@@ -11,6 +11,8 @@ from transformers import GPT2Config, RobertaConfig
 from stages.core.errors import ArtifactError, DevenoError, ParamsError
 from stages.core.log import Log
 from stages.lm import classify, models, tokenizers
+from stages.lm.completer import Completer
+from stages.lm.decoding.settings import Greedy
 from stages.tokenizer.stage import TokenizerParams, tokenizer
 from tests import training
 
@@ -95,11 +97,11 @@ def test_a_text_longer_than_the_model_is_refused(masked: Path, causal: Path):
     with pytest.raises(ArtifactError, match="the model reads 24"):
         classify.fill_mask(masked, ["<mask>" + " la" * 40])
     with pytest.raises(ArtifactError, match="the model reads 24"):
-        classify.complete(causal, ["la " * 40])
+        Completer.load(causal).complete(["la " * 40])
 
 
 def test_a_completion_is_the_greedy_one_token_by_token(causal: Path):
-    (found,) = classify.complete(causal, ["la "], max_new_tokens=5)
+    ((found,),) = Completer.load(causal).complete(["la "], Greedy(max_tokens=5))
     model, backend = models.load(causal, "causal").eval(), models.open_tokenizer(causal)
     ids = [backend.bos_token_id, *backend("la ", add_special_tokens=False)["input_ids"]]
     with torch.inference_mode():
@@ -108,15 +110,15 @@ def test_a_completion_is_the_greedy_one_token_by_token(causal: Path):
             ids.append(int(models.head_logits(model, states[-1:])[0].argmax()))
             if ids[-1] == backend.eos_token_id:
                 break
-    assert found == backend.decode(ids[1:], skip_special_tokens=True)
-    assert found.startswith("la ")
+    assert found.text == backend.decode(ids[1:], skip_special_tokens=True)
+    assert found.text.startswith("la ")
 
 
 def test_a_completion_never_outgrows_the_model(causal: Path):
     """24 positions: a 25th would be an index error in the table of positions."""
-    (found,) = classify.complete(causal, ["la suno brilas"], max_new_tokens=400)
-    assert found.startswith("la suno brilas")
-    assert len(found) > len("la suno brilas")
+    ((found,),) = Completer.load(causal).complete(["la suno brilas"], Greedy(max_tokens=400))
+    assert found.text.startswith("la suno brilas")
+    assert len(found.text) > len("la suno brilas")
 
 
 def test_the_wrong_kind_of_model_is_refused(causal: Path):

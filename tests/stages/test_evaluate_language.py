@@ -12,6 +12,7 @@ import pytest
 from stages.core.errors import ArtifactError
 from stages.core.log import Log
 from stages.evaluate.stage import EvaluateParams, evaluate
+from stages.lm.decoding.settings import Greedy, Sampling
 from stages.lm.metrics import parses_python
 from tests.stages import evaluate_material as material
 
@@ -247,9 +248,7 @@ def test_the_parse_share_moves_with_what_is_generated(
 ):
     from stages.evaluate.causal import CausalModel
 
-    monkeypatch.setattr(
-        CausalModel, "continue_greedily", lambda self, heads, n: [answer] * len(heads)
-    )
+    monkeypatch.setattr(CausalModel, "complete", lambda self, heads, *rest: [answer] * len(heads))
     rows = [{"id": str(place), "text": CODE} for place in range(3)]
     material.write_corpus(tmp_path / "code", "text", {"train": rows, "test": rows})
     folders_here = folders / "causal"
@@ -274,8 +273,14 @@ def test_greedy_completion_is_that_of_transformers(folders):
     whole = plain.generate(
         torch.tensor([context]), max_new_tokens=5, do_sample=False, pad_token_id=1
     )[0].tolist()
-    assert model._continued(context, 5) == whole[len(context) :]
-    assert len(model.continue_greedily([TEST[0]["text"]], 5)) == 1
+    text = model.encoding.tokenizer.decode(context[1:])
+    assert model.encoding.ids([text])[0] == context[1:]
+    wanted = [token for token in whole[len(context) :] if token != model.encoding.end]
+    assert model.complete([text] * 2, Greedy(), 5) == [model.encoding.tokenizer.decode(wanted)] * 2
+    before = model.losses([text]).nats
+    drawn = [model.complete([text], Sampling(seed=seed), 8)[0] for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert model.losses([text]).nats == pytest.approx(before)
 
 
 def test_an_unlabelled_corpus_is_needed(folders, tmp_path):

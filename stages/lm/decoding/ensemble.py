@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stages.core.errors import ParamsError
+from stages.lm.decoding.constraints import Cut
 from stages.lm.decoding.decoder import Decoder
 from stages.lm.decoding.marks import Marks
 from stages.lm.ensembles import EnsembleStepper
@@ -14,8 +15,16 @@ from stages.lm.ensembles import EnsembleStepper
 class EnsembleDecoder(Decoder):
     """A decoder whose steps are the mean of several models; without `others` a plain one."""
 
-    def __init__(self, model: Any, marks: Marks, *, others: Sequence[Any] = ()) -> None:
-        super().__init__(model, marks)
+    def __init__(
+        self,
+        model: Any,
+        marks: Marks,
+        *,
+        others: Sequence[Any] = (),
+        cut: Cut | None = None,
+        draft: Any = None,
+    ) -> None:
+        super().__init__(model, marks, cut=cut, draft=draft)
         self.others = list(others)
 
     def stepper(self, model: Any = None, *, wants_states: bool = False) -> Any:

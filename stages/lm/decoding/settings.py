@@ -31,6 +31,8 @@ class Lengths(Params):
 
     model_config = ConfigDict(allow_inf_nan=False)
 
+    kind: str
+    """Which way of decoding this is."""
     max_tokens: int = Field(0, ge=0)
     """Longest output in tokens, the closing token not counted; 0: as long as the model can."""
     min_tokens: int = Field(0, ge=0)

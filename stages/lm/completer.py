@@ -38,8 +38,8 @@ class Completer:
         device.prepare(threads)
         proposing = None
         if draft is not None:
-            proposing = models.load(draft, "causal").eval()
             phrases.same_tokenizer(folder, draft, ("tokenizer.json",))
+            proposing = models.load(draft, "causal").eval()
         return cls(models.load(folder, "causal"), models.open_tokenizer(folder), proposing)
 
     @property

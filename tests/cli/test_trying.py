@@ -101,6 +101,53 @@ def test_a_causal_model_goes_on(tried):
     assert out.startswith("la suno")
 
 
+def test_outputs_are_chosen_as_decoding_says(tried, place):
+    plain = tried("pretrain@code", "la suno")[1]
+    assert tried("pretrain@code", "la suno", "--decoding", "{kind: greedy, max_tokens: 40}") == (
+        0, plain, "",
+    )  # fmt: skip
+    block = "{kind: sampling, seed: 3, temperature: 2, num_return_sequences: 2, max_tokens: 9}"
+    code, drawn, _ = tried("pretrain@code", "la suno", "la suno", "--decoding", block)
+    assert code == 0
+    first, second = (rows.splitlines() for rows in drawn.rstrip("\n").split("\n\n"))
+    assert (len(first), first[0]) == (3, "la suno")
+    assert len({*first[1:], *second[1:]}) == 4
+    assert tried("pretrain@code", "la suno", "la suno", "--decoding", block)[1] == drawn
+    one = "{kind: constrained, phrases: [hundo], num_beams: 2, max_tokens: 9}"
+    code, held, _ = tried("pretrain@code", "la suno", "--decoding", one)
+    assert (code, " hundo" in held) == (0, True)
+    draft = "{kind: assisted, draft: pretrained/code, max_tokens: 40}"
+    assert tried("pretrain@code", "la suno", "--decoding", draft) == (0, plain, "")
+    stored = place / "models/pretrained/code/decoding.json"
+    stored.write_text('{"kind": "constrained", "phrases": ["hundo"], "max_tokens": 9}')
+    try:
+        assert " hundo" in tried("pretrain@code", "la suno")[1]
+    finally:
+        stored.unlink()
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["code", "bim"], ("kind: 'bim' is no way to decode", "--decoding", "greedy, beam")),
+        (["code", "{kind: beam"], ("--decoding is not YAML", "--decoding: line", "mend")),
+        (["code", "{kind: beam, num_beams: 0}"], ("num_beams", "--decoding.num_beams", "kept")),
+        (["code", "{kind: assisted, draft: pretrained/no}"],
+         ("the draft models/pretrained/no has not been made", "decoding.draft", "name a model")),
+        (["code", "{kind: assisted, draft: pretrained/lm}"],
+         ("another tokenizer.json than the model", "decoding.draft", "the same tokenizer")),
+        (["code", "{kind: constrained, phrases: [x y z a b], max_tokens: 2}"],
+         ("an output 2 at most", "decoding.max_tokens", "raise max_tokens")),
+        (["pos", "greedy"], ("writes no text", "--decoding", "leave --decoding out")),
+    ],
+)  # fmt: skip
+def test_a_decoding_that_cannot_be_is_told(tried, words, parts):
+    entry, block = words
+    code, out, err = tried("pretrain@code" if entry == "code" else entry, "x", "--decoding", block)
+    assert (code, out) == (2, "")
+    holds(three_lines(err), *parts)
+
+
 def test_a_translation_is_shown_as_it_is():
     assert trying._shown("The dog.", "La hundo.") == "La hundo."
 

@@ -36,7 +36,7 @@ class Lengths(Params):
     max_tokens: int = Field(0, ge=0)
     """Longest output in tokens, the closing token not counted; 0: as long as the model can."""
     min_tokens: int = Field(0, ge=0)
-    """Shortest output in tokens, the closing token not counted."""
+    """Shortest output in tokens, the closing token not counted; under fairseq's rule at least 1."""
     no_repeat_ngram_size: int = Field(0, ge=0)
     """No n-gram of this size occurs twice in an output; 0 allows all."""
 

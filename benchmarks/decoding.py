@@ -236,7 +236,7 @@ def translator(models: Models) -> dict[str, Any]:
     for at, row in enumerate(rows):
         new = [word for word in row["reference"].rstrip(".!?").split()
                if len(word) > 4 and word.isalpha() and word not in plain[at]]  # fmt: skip
-        if new and model.decoder.cut is not None and _known(model.decoder.cut, new[0]):
+        if new and model.cut is not None and _known(model.cut, new[0]):
             kept.append(at)
             terms.append(new[0])
     kept, terms = kept[:60], terms[:60]

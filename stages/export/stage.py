@@ -57,9 +57,19 @@ class ExportParams(FloatParams):
 
     model: str
     """The model: `<folder>/<entry>` under models/, such as `finetuned/pos`."""
-    format: Literal["onnx", "onnx-translator", "ctranslate2", "runner"] = "onnx"
-    """Format of the exported model; the last three are of translators: two ONNX graphs with a
-    cache, a CTranslate2 directory, weights for our own compiled runner."""
+    format: Literal["onnx", "onnx-translator", "ctranslate2", "runner", "original", "delta"] = (
+        "onnx"
+    )
+    """Format of the exported model. Of translators: two ONNX graphs with a cache, a CTranslate2
+    directory, weights for our own compiled runner; of the LLaMA family: the layout of its own
+    software; of any: its difference from `base`."""
+    base: str = "none"
+    """Of a delta: the model it is against (`<folder>/<entry>` under models/)."""
+    encoding: Literal["bits", "sum"] = "bits"
+    """Of a delta: bits by exclusive or, which lead back exactly in every type; or target minus base
+    in floats, as others publish, which need not."""
+    ranks: int = Field(1, ge=1, le=99)
+    """Of the original layout: how many files share the tensors (a ported model keeps its own)."""
     corpus: str = "none"
     """Parallel corpus under data/, such as `corpora/pairs`, that a translator is proved on (its
     valid split) and a shortlist learns from (its train split); none: fixed sentences."""
@@ -85,15 +95,32 @@ class ExportParams(FloatParams):
 
 @stage(
     version=1,
-    reads={"model": "models/${item.model}", "corpus": "data/${item.corpus}"},
+    reads={
+        "model": "models/${item.model}",
+        "corpus": "data/${item.corpus}",
+        "base": "models/${item.base}",
+    },
     writes={"exported": "models/exported/${key}"},
 )
-def export(params: ExportParams, model: Path, corpus: Path, exported: Path, log: Log) -> None:
-    """Export a model, quantize it if asked, and prove it close over many shapes or texts."""
-    from stages.export import folder, translator
+def export(
+    params: ExportParams, model: Path, corpus: Path, base: Path, exported: Path, log: Log
+) -> None:
+    """Export a model, as a graph, in another layout or as a delta, and prove it close or equal."""
+    match params.format:
+        case "onnx":
+            from stages.export import folder
 
-    if params.format == "onnx":
-        facts = folder.export_folder(params, model, exported, log)
-    else:
-        facts = translator.export_translator(params, model, corpus, exported, log)
+            facts = folder.export_folder(params, model, exported, log)
+        case "original":
+            from stages.export import original
+
+            facts = original.export_folder(params, model, exported, log)
+        case "delta":
+            from stages.export import difference
+
+            facts = difference.export_folder(params, model, base, exported, log)
+        case _:
+            from stages.export import translator
+
+            facts = translator.export_translator(params, model, corpus, exported, log)
     canonical.write_json(exported / "export.json", facts)

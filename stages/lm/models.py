@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.core.errors import ArtifactError, ParamsError
-from stages.lm import weights
+from stages.lm.tensors import checkpoint
 
 ATTENTION = "deveno-pieces"
 """Name under which the attention of this module is known to transformers."""
@@ -170,7 +170,7 @@ def without_padding(model: Any) -> Any:
 def create(config: Any, head: Head, seed: int) -> Any:
     """Return a model with new weights, a function of its configuration and the seed."""
     torch.manual_seed(seed)
-    model = _auto_class(head).from_config(config, attn_implementation="sdpa")
+    model = auto_class(head).from_config(config, attn_implementation="sdpa")
     return without_padding(model.float())
 
 
@@ -185,17 +185,18 @@ def load(folder: Path, head: Head, labels: Sequence[str] | None = None, seed: in
             "id2label": dict(enumerate(labels)),
             "label2id": {label: number for number, label in enumerate(labels)},
         }
-    for name in ("config.json", "model.safetensors"):
+    held = checkpoint.INDEX if (folder / checkpoint.INDEX).is_file() else checkpoint.SINGLE
+    for name in ("config.json", held):
         if not (folder / name).is_file():
             raise ArtifactError(
                 f"the model has no {name}", str(folder), "run the entry that makes this model again"
             )
-    weights.check(folder / "model.safetensors")
+    checkpoint.open_safetensors(folder).close()  # every file is validated, and the index
     torch.manual_seed(seed)
     try:
         with warnings.catch_warnings(), quiet():
             warnings.simplefilter("ignore")
-            model, info = _auto_class(head).from_pretrained(
+            model, info = auto_class(head).from_pretrained(
                 folder,
                 use_safetensors=True,
                 local_files_only=True,
@@ -243,7 +244,8 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
 
 
-def _auto_class(head: Head) -> Any:
+def auto_class(head: Head) -> Any:
+    """Return the class of transformers that opens models with this head."""
     import transformers
 
     return {

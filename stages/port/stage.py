@@ -11,7 +11,9 @@ from stages.core import canonical
 from stages.core.declare import FloatParams, Params, stage
 from stages.core.log import Log
 from stages.port.choices import Choice, NoSearch, ProductSearch
+from stages.port.delta.settings import Delta
 from stages.port.families.choices import FamilySource
+from stages.port.llama.settings import Llama
 
 
 class Fairseq(Params):
@@ -60,7 +62,7 @@ class PortParams(FloatParams):
     pairs: str = "none"
     """Parallel corpus (`corpora/<entry>`) whose valid split decides between checkpoints and between
     decoding settings; or `none`."""
-    source: Fairseq | FamilySource = Field(Fairseq(), discriminator="kind")
+    source: Fairseq | Llama | Delta | FamilySource = Field(Fairseq(), discriminator="kind")
     """What the files are; `kind` names the software that wrote them."""
 
     @model_validator(mode="after")
@@ -98,6 +100,14 @@ def port(params: PortParams, raw: Path, base: Path, pairs: Path, model: Path, lo
 
             given = pairs if params.pairs != "none" else None
             report = conversion.port_folder(params.source, files, given, model, log)
+        case Llama():
+            from stages.port.llama import conversion as llama_conversion
+
+            report = llama_conversion.port_folder(params.source, files, model, log)
+        case Delta():
+            from stages.port.delta import conversion as delta_conversion
+
+            report = delta_conversion.port_folder(params.source, files, base, model, log)
         case _:
             from stages.port.families import reading
 

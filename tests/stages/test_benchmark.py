@@ -42,9 +42,9 @@ def models(tmp_path_factory):
     for name, labels in (("pos", 5), ("other", 6)):
         config = RobertaConfig(**sizes, num_labels=labels)
         RobertaForTokenClassification(config).save_pretrained(folder / name)
-    export(
-        ExportParams(model="finetuned/pos"), folder / "pos", folder / "none", folder / "onnx", Log()
-    )
+    none = folder / "none"
+    params = ExportParams(model="finetuned/pos")
+    export(params, folder / "pos", none, none, folder / "onnx", Log())
     (folder / "int8").mkdir()
     shutil.copyfile(folder / "onnx/config.json", folder / "int8/config.json")
     plain = onnx.load(folder / "onnx/model.onnx")

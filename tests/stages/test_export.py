@@ -40,6 +40,7 @@ def run(models, tmp_path, model="tagger", name="out", **changes):
         ExportParams(model=f"x/{model}", **changes),
         models / model,
         tmp_path / "none",
+        tmp_path / "none",
         tmp_path / name,
         log,
     )
@@ -96,7 +97,7 @@ def test_two_processes_write_the_same_bytes(models, tmp_path):
             "from pathlib import Path; from stages.core.log import Log;"
             "from stages.export.stage import *;"
             "export(ExportParams(model='x', quantize=DynamicInt8()),"
-            f" Path({str(models / 'tagger')!r}), Path('none'), Path({str(out)!r}), Log())"
+            f" Path({str(models / 'tagger')!r}), *2 * [Path('none')], Path({str(out)!r}), Log())"
         )
         environment = {"PYTHONHASHSEED": seed, "PATH": "", "OMP_NUM_THREADS": "1"}
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)

@@ -45,7 +45,8 @@ def run(ported: Path, out: Path, corpus: Path | None = None, **params: Any) -> t
     log = Log()
     named = {} if corpus is None else {"corpus": "corpora/pairs"}
     settings = ExportParams.model_validate({"model": "ported/x", **named, **params})
-    export(settings, ported, corpus or out.parent / "none", out, log)
+    none = out.parent / "none"
+    export(settings, ported, corpus or none, none, out, log)
     return json.loads((out / "export.json").read_text(encoding="utf-8")), log
 
 
@@ -76,7 +77,7 @@ def test_int8_of_every_format_has_the_same_bytes_in_any_process(
         "from pathlib import Path; from stages.core.log import Log;"
         "from stages.export.stage import *;"
         f"[export(ExportParams(model='ported/x', format=form, quantize=DynamicInt8()),"
-        f" Path({str(ported)!r}), Path('none'), Path({str(tmp_path)!r}) / 'b' / form, Log())"
+        f" Path({str(ported)!r}), *2 * [Path('none')], Path({str(tmp_path)!r}) / 'b' / form, Log())"
         f" for form in {FORMATS}]"
     )
     environment = {"PYTHONHASHSEED": "7", "PATH": "", "OMP_NUM_THREADS": "1"}

@@ -7,7 +7,8 @@ unless a step says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from stages.core.errors import ArtifactError
 from stages.lm.layouts.plan import KEPT, Built, Plan
 from stages.lm.tensors import writer
 from stages.lm.tensors.checkpoint import Checkpoint, open_safetensors, safetensors_entries
-from stages.lm.tensors.nodes import Stored
+from stages.lm.tensors.nodes import Node, Stored, checksum_of
 
 KEPT_FILE = "kept.safetensors"
 """Tensors of the source that the target layout has no place for."""
+RANKED = re.compile(r"(\d\d):")
+"""Begins the name of a tensor of one rank, where a layout has several."""
 RECORD = "conversion.json"
 """Where a stage writes the record of a conversion."""
 
@@ -50,17 +53,15 @@ def convert(
     folder: Path,
     where: str,
     shard_bytes: int = writer.SHARD_BYTES,
-    other: Checkpoint | None = None,
+    other: Mapping[str, Node] | None = None,
 ) -> list[Converted]:
     """Write a checkpoint's tensors in the plan's layout into `folder`; return the account.
 
-    Names that begin with `KEPT` go to `KEPT_FILE`. `other` is the base of a delta. Raises
+    Names that begin with `KEPT` go to `KEPT_FILE`. `other` are the tensors of a delta's base.
     ArtifactError when a tensor is missing, has no place or another shape than the plan says, when
     a file is damaged, and when a tensor does not read back as it was written.
     """
-    plan.check(checkpoint.specs, where, other.specs if other else None)
-    sources = checkpoint.nodes()
-    built = plan.build(sources, where, other.nodes() if other else None)
+    sources, built = _checked(plan, checkpoint, where, other or {})
     targets = [target for one in built for target in _targets(one)]
     inside = [one for one in targets if not one.name.startswith(KEPT)]
     beside = [
@@ -72,6 +73,49 @@ def convert(
     if beside:
         kept = writer.write_file(beside, folder / KEPT_FILE)
         written |= {KEPT + name: checksum for name, checksum in kept.items()}
+    return _account(plan, checkpoint, sources, built, written, where)
+
+
+def convert_ranks(
+    plan: Plan, checkpoint: Checkpoint, folder: Path, where: str, file_name: str
+) -> list[Converted]:
+    """Write each rank's tensors (`00:name`) to a file of its own; return the account.
+
+    `file_name` is filled with `rank`; names without a rank are those of rank 0. Raises as
+    `convert` does.
+    """
+    sources, built = _checked(plan, checkpoint, where, {})
+    by_rank: dict[int, list[writer.Target]] = {}
+    for one in built:
+        for name, node in one.nodes.items():
+            ranked = RANKED.match(name)
+            rank = int(ranked[1]) if ranked else 0
+            plain = name[ranked.end() :] if ranked else name
+            by_rank.setdefault(rank, []).append(writer.Target(plain, node, one.inner))
+    ranks = len(by_rank)
+    written: dict[str, str] = {}
+    for rank, targets in sorted(by_rank.items()):
+        sums = writer.write_file(targets, folder / file_name.format(rank=rank))
+        written |= {f"{rank:02d}:{name}" if ranks > 1 else name: sums[name] for name in sums}
+    return _account(plan, checkpoint, sources, built, written, where)
+
+
+def _checked(
+    plan: Plan, checkpoint: Checkpoint, where: str, other: Mapping[str, Node]
+) -> tuple[dict[str, Stored], list[Built]]:
+    plan.check(checkpoint.specs, where, {name: node.spec for name, node in other.items()})
+    sources = checkpoint.nodes()
+    return sources, plan.build(sources, where, other)
+
+
+def _account(
+    plan: Plan,
+    checkpoint: Checkpoint,
+    sources: Mapping[str, Stored],
+    built: Sequence[Built],
+    written: Mapping[str, str],
+    where: str,
+) -> list[Converted]:
     rows = [
         Converted(
             one.rule.action,
@@ -112,6 +156,15 @@ def record(rows: Sequence[Converted]) -> dict[str, Any]:
         "actions": actions,
         "tensors": [row.row() for row in rows],
     }
+
+
+def checksums(plan: Plan, folder: Path) -> dict[str, str]:
+    """Return the checksums of what a plan makes of a converted folder; nothing is written."""
+    found: dict[str, str] = {}
+    with open_converted(folder) as checkpoint:
+        for built in plan.build(checkpoint.nodes(), str(folder)):
+            found |= {name: checksum_of(node) for name, node in built.nodes.items()}
+    return found
 
 
 def open_converted(folder: Path) -> Checkpoint:

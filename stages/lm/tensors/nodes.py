@@ -242,6 +242,14 @@ def whole(node: Node) -> Bits:
     return flat
 
 
+def checksum_of(node: Node) -> str:
+    """Return the checksum of all elements in C order (xxh3, 128 bits, hexadecimal)."""
+    checksum = xxhash.xxh3_128()
+    for begin, end in ranges(node.spec):
+        checksum.update(node.read(begin, end).view(np.uint8).data)
+    return checksum.hexdigest()
+
+
 def ranges(spec: Spec) -> list[tuple[int, int]]:
     """Return the ranges of elements in which a tensor is moved: whole rows where they fit."""
     row = _product(spec.shape[1:])

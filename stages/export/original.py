@@ -1,0 +1,114 @@
+"""A model of ours in the layout that its own software reads: the way back of a port.
+
+LLaMA-family models become a release: `consolidated.NN.safetensors` and params.json. A ported model
+remembers how it came (original.json), so that every tensor has its old bytes; another one is
+written in as many ranks as asked for. Weights go out as safetensors only: no pickle is written.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.core import canonical
+from stages.core.errors import ArtifactError, ParamsError
+from stages.core.log import Log
+from stages.lm.layouts import conversion, llama
+
+if TYPE_CHECKING:
+    from stages.export.stage import ExportParams
+
+ORIGINAL = "original.json"
+FAMILIES = ("llama", "mistral", "qwen2")
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def export_folder(params: ExportParams, model: Path, exported: Path, log: Log) -> dict[str, Any]:
+    """Fill `exported` with a release and return the facts of export.json."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    if config.get("model_type") not in FAMILIES:
+        raise ParamsError(
+            f"format = original, and a {config.get('model_type')} model has none that we write",
+            "params.yaml: export.<entry>.format",
+            f"use it for {', '.join(FAMILIES)}",
+        )
+    exported.mkdir(parents=True)
+    with conversion.open_converted(model) as checkpoint:
+        shape, settings = _shape(params, model, config, checkpoint.specs)
+        plan = llama.plan(shape).inverse()
+        rows = conversion.convert_ranks(
+            plan, checkpoint, exported, model.name, "consolidated.{rank:02d}.safetensors"
+        )
+    canonical.write_json(exported / "params.json", settings)
+    canonical.write_json(exported / conversion.RECORD, conversion.record(rows))
+    for name in TOKENIZER:
+        if (model / name).is_file():
+            shutil.copyfile(model / name, exported / name)
+    size = sum(path.stat().st_size for path in exported.glob("*.safetensors"))
+    log.metric("size_bytes", size)
+    return {
+        "format": params.format,
+        "layout": "llama",
+        "source": params.model,
+        "shape": shape.record(),
+        "size_bytes": size,
+        "tensors": sum(len(row.targets) for row in rows),
+    }
+
+
+def _shape(
+    params: ExportParams, model: Path, config: dict[str, Any], specs: dict[str, Any]
+) -> tuple[llama.Shape, dict[str, Any]]:
+    """Return the layout's shape and params.json: the recorded ones of a port, else new ones."""
+    path = model / ORIGINAL
+    if path.is_file():
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+        return llama.Shape(**recorded["shape"]), recorded["params"]
+    shape = llama.shape_of_config(config, specs, params.ranks)
+    for name in ("key_value_heads", "feed_forward", "vocabulary", "width"):
+        if getattr(shape, name) % shape.ranks:
+            raise ParamsError(
+                f"ranks = {shape.ranks} do not share {name} {getattr(shape, name)}",
+                "params.yaml: export.<entry>.ranks",
+                "use a divisor of it, such as 1",
+            )
+    return shape, _settings(config, shape)
+
+
+def _settings(config: dict[str, Any], shape: llama.Shape) -> dict[str, Any]:
+    rotary = config.get("rope_parameters") or {}
+    kind = rotary.get("rope_type", "default")
+    settings: dict[str, Any] = {
+        "dim": shape.width,
+        "n_layers": shape.layers,
+        "n_heads": shape.heads,
+        "n_kv_heads": shape.key_value_heads,
+        "head_dim": shape.head_size,
+        "hidden_dim": shape.feed_forward,
+        "norm_eps": config["rms_norm_eps"],
+        "vocab_size": shape.vocabulary,
+        "rope_theta": rotary.get("rope_theta", config.get("rope_theta", 10000.0)),
+        "max_position_embeddings": config["max_position_embeddings"],
+    }
+    window = config.get("sliding_window")
+    if config["model_type"] == "mistral" and window:
+        settings["sliding_window"] = window
+    stretched = {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    fits = rotary.get("original_max_position_embeddings", 8192) == 8192
+    if kind == "llama3" and fits and all(rotary.get(k) == v for k, v in stretched.items()):
+        settings |= {"use_scaled_rope": True, "rope_scaling_factor": rotary["factor"]}
+    elif kind != "default":
+        raise ArtifactError(
+            f"rope_type {kind} has no place in params.json",
+            "config.json",
+            "export models with plain rotary positions, or stretched as LLaMA 3.1 does",
+        )
+    if config.get("hidden_act", "silu") != "silu":
+        raise ArtifactError(
+            f"hidden_act {config['hidden_act']} has no place in params.json",
+            "config.json",
+            "export models whose gate is silu",
+        )
+    return settings

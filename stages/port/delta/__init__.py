@@ -1,0 +1,1 @@
+"""Delta weights: a model as its difference from a base."""

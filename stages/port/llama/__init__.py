@@ -1,0 +1,1 @@
+"""Checkpoints in the layout of Meta's LLaMA release."""

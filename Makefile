@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable fairseq-release
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ nightly-power: setup  ## how often a night cries wolf, and whether it sees 5 % (
 
 rebuild-all: setup  ## make every recipe in a fresh clone, and all of it again from raw in another
 	$(BIN)/python benchmarks/rebuild_all.py
+
+fairseq-release: setup  ## the recipe of a real fairseq release held against fairseq: same texts, same BLEU (6 minutes)
+	$(BIN)/python benchmarks/fairseq_release.py
 
 resume: setup  ## kill trainings at 20 random points and compare every byte
 	$(BIN)/python benchmarks/resume.py

@@ -28,6 +28,9 @@ EXACT = 1e-5
 FELT = 1e-4
 """A change that must be felt is at least this large, in units of the largest value."""
 
+STEPS = 24
+"""Tokens of the compared searches, where the model takes as many."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -144,7 +147,8 @@ def _search(model: Any, sources: Sequence[Sequence[int]], special: Specials) -> 
         calls += 1
 
     hook = model.get_encoder().register_forward_hook(count)
-    settings = Search(num_beams=1, max_tokens=24, min_tokens=0)
+    longest = model.generation_config.max_length or STEPS + 2  # start and end token count there
+    settings = Search(num_beams=1, max_tokens=max(1, min(STEPS, longest - 2)), min_tokens=0)
     greedy = beam_search(TransformersStepper(model), ids, mask, settings, special)
     hook.remove()
     best = [found[0] for found in greedy]
@@ -154,7 +158,10 @@ def _search(model: Any, sources: Sequence[Sequence[int]], special: Specials) -> 
         for one, nats in zip(best, forced, strict=True)
     )
     plain = model.generate(
-        input_ids=ids, attention_mask=mask, generation_config=_plainly(settings, special)
+        input_ids=ids,
+        attention_mask=mask,
+        generation_config=_plainly(settings, special),
+        suppress_tokens=[special.pad],  # which our search never chooses
     )
     # Only fairseq's rule closes an output that has reached its longest; what comes before is equal.
     wrong = sum(

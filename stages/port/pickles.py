@@ -36,21 +36,28 @@ LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 STORAGES = {name: dtype for dtype, name in TORCH_NAMES.items()}
 PLAIN_TYPES: dict[str, type] = {
-    kind.__name__: kind for kind in (bool, int, float, complex, str, list, dict, tuple, set)
+    "long": int,
+    "unicode": str,
+    **{kind.__name__: kind for kind in (bool, int, float, complex, str, list, dict, tuple, set)},
 }
-TORCH_TYPES = ("float32", "float64", "float16", "bfloat16", "half", "float", "double")
-STUBBED_MODULES = ("argparse", "omegaconf", "fairseq", "enum", "typing", "megatron", "deepspeed")
+"""What a pickle may name of the builtins; protocol 2 names two of them as Python 2 did."""
+TORCH_TYPES = (
+    "float16", "bfloat16", "float32", "float64", "half", "float", "double", "int8", "int32",
+    "int64", "bool",
+)  # fmt: skip
+STUBBED_MODULES = ("omegaconf", "fairseq", "enum", "typing", "megatron", "deepspeed")
 """Their objects hold settings and meters; each becomes a Record, never the real class."""
 STUBBED_NAMES = {
+    ("argparse", "Namespace"),
     ("numpy", "dtype"),
     ("numpy.core.multiarray", "scalar"),
     ("numpy._core.multiarray", "scalar"),
     ("numpy", "ndarray"),
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
-    ("_codecs", "encode"),  # how old protocols spell bytes
     ("torch", "device"),
     ("torch", "Size"),
+    ("pathlib", "PosixPath"),
     *(("torch", name) for name in TORCH_TYPES),
 }
 DAMAGE = (
@@ -186,8 +193,9 @@ class _Unpickler(pickle.Unpickler):
         known = REBUILDERS.get((module, name))
         if known is not None:
             return known
-        if module.split(".")[0] in STUBBED_MODULES or (module, name) in STUBBED_NAMES:
-            return type(name.split(".")[-1], (Record,), {"type_name": f"{module}.{name}"})
+        stubbed = module.split(".")[0] in STUBBED_MODULES and "." not in name
+        if stubbed or (module, name) in STUBBED_NAMES:
+            return type(name, (Record,), {"type_name": f"{module}.{name}"})
         raise _Refused(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> Any:
@@ -226,7 +234,20 @@ class _ParameterBuilder:
         return data
 
 
+class _Encoder:
+    """Bytes as protocol 2 spells them (in numpy's scalars): text whose characters are bytes."""
+
+    __slots__ = ()
+
+    def __call__(self, text: str, encoding: str = "latin1") -> bytes:
+        """Return the bytes; no other encoding is spelled so."""
+        if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+            raise ValueError(f"bytes spelled as {encoding}")
+        return text.encode("latin1")
+
+
 REBUILDERS: dict[tuple[str, str], Any] = {
+    ("_codecs", "encode"): _Encoder(),
     ("collections", "OrderedDict"): OrderedDict,
     ("collections", "defaultdict"): defaultdict,
     ("torch._utils", "_rebuild_tensor"): _TensorBuilder(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,16 @@ SYMBOLS = {
     "eo": ["o", "j@@", "a", "n@@", "on", "ajn", ".", "Y", "o@@", "madeupword0000"],
 }
 JOINED = [*SYMBOLS["en"], "on", "ajn"]
+LEARNED = {"encoder_learned_pos": True, "decoder_learned_pos": True}
+PRE = {"encoder_normalize_before": True, "decoder_normalize_before": True}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "fsmt": {},
+    "marian": {**LEARNED, "max_target_positions": 48},
+    "pegasus": PRE,
+    "bart": {**LEARNED, "layernorm_embedding": True, "activation_fn": "gelu"},
+    "mbart": {**PRE, "layernorm_embedding": True, "encoder_learned_pos": True},
+}
+"""transformers class -> settings that only this class can hold."""
 
 
 def weights(shape: dict[str, Any], source: int, target: int, seed: int = 1) -> dict[str, Tensor]:
@@ -71,10 +82,29 @@ def weights(shape: dict[str, Any], source: int, target: int, seed: int = 1) -> d
                 state[f"{start}{norm}.bias"] = draw(width)
             state[f"{start}fc1.weight"], state[f"{start}fc1.bias"] = draw(ffn, width), draw(ffn)
             state[f"{start}fc2.weight"], state[f"{start}fc2.bias"] = draw(width, ffn), draw(width)
+    state |= _around(shape, draw)
     if shape["share_all_embeddings"]:
         state["decoder.embed_tokens.weight"] = state["encoder.embed_tokens.weight"]
     if shape["share_all_embeddings"] or shape["share_decoder_input_output_embed"]:
         state["decoder.output_projection.weight"] = state["decoder.embed_tokens.weight"]
+    return state
+
+
+def _around(shape: dict[str, Any], draw: Callable[..., Tensor]) -> dict[str, Tensor]:
+    """Return what stands around the layers: learned positions and norms."""
+    state: dict[str, Tensor] = {}
+    width = shape["encoder_embed_dim"]
+    longest = {"encoder": "max_source_positions", "decoder": "max_target_positions"}
+    for side in ("encoder", "decoder"):
+        if shape.get(f"{side}_learned_pos"):
+            table = draw(shape.get(longest[side], 1024) + 2, width)
+            table[1] = 0
+            state[f"{side}.embed_positions.weight"] = table
+        norms = [name for name in ("layernorm_embedding",) if shape.get(name)]
+        norms += ["layer_norm"] if shape.get(f"{side}_normalize_before") else []
+        for norm in norms:
+            state[f"{side}.{norm}.weight"] = draw(width, around=1.0)
+            state[f"{side}.{norm}.bias"] = draw(width)
     return state
 
 
@@ -104,7 +134,7 @@ def old_layout(state: dict[str, Tensor]) -> dict[str, Tensor]:
             found[f"{start}.in_proj_{kind}"] = torch.cat(parts)
         elif "k_proj" in key or "v_proj" in key:
             continue
-        elif "layer_norm" in key:
+        elif "layer_norm" in key and ".layers." in key:
             start, name, kind = key.rsplit(".", 2)
             found[f"{start}.layer_norms.{norms[side].index(name)}.{kind}"] = value
         elif key == "decoder.output_projection.weight":
@@ -116,7 +146,13 @@ def old_layout(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def release(
-    folder: Path, *, layout: str = "new", tying: str = "decoder", half: bool = False, **changed: Any
+    folder: Path,
+    *,
+    layout: str = "new",
+    tying: str = "decoder",
+    half: bool = False,
+    symbols: dict[str, list[str]] | None = None,
+    **changed: Any,
 ) -> Path:
     """Write a release below folder/files and return `folder`; `changed` are settings."""
     shape = {
@@ -129,10 +165,11 @@ def release(
     files.mkdir(parents=True)
     sizes = []
     for language in ("en", "eo"):
-        symbols = JOINED if tying == "all" else SYMBOLS[language]
-        lines = "".join(f"{symbol} {99 - at}\n" for at, symbol in enumerate(symbols))
+        given = (symbols or SYMBOLS)[language]
+        words = JOINED if tying == "all" and symbols is None else given
+        lines = "".join(f"{word} {999 - at}\n" for at, word in enumerate(words))
         (files / f"dict.{language}.txt").write_text(lines, encoding="utf-8")
-        sizes.append(len(symbols) + 4)
+        sizes.append(len(words) + 4)
     (files / "bpecodes").write_text("\n".join(MERGES) + "\n", encoding="utf-8")
     state = weights(shape, *sizes)
     state = old_layout(state) if layout == "old" else with_fast_path(state)
@@ -153,5 +190,5 @@ def save(path: Path, state: dict[str, Tensor], shape: dict[str, Any], layout: st
         torch.save(tree, path, _use_new_zipfile_serialization=False)
         return
     task = {"_name": "translation", "source_lang": "en", "target_lang": "eo"}
-    tree["cfg"] = {"model": namespace, "task": task, "bpe": None, "tokenizer": {"_name": "moses"}}
+    tree["cfg"] = {"model": namespace, "task": task, "bpe": None, "tokenizer": None}
     torch.save(tree, path)

@@ -17,6 +17,7 @@ from stages.lm.pipelines import SPECIALS, vocabulary_key
 
 OVERWRITE = "#fairseq:overwrite"
 SUBWORD_NMT = "#version:"
+TAG = re.compile(r"<.*>|\[.*\]|__.*__")
 COUNT = re.compile(r"[+-]?\d+")
 Lines = list[tuple[str, int]]
 """Symbol and count of every line."""
@@ -77,9 +78,9 @@ def _exchanged(rows: Lines) -> tuple[int, int] | None:
 
     That is by falling count and equal counts by token (`Dictionary.finalize`); older releases left
     equal counts as they came, so a file in neither order proves nothing and is taken as it is.
-    Fillers with count 0 and what was appended by hand stay out of it.
+    Tags such as `<mask>` or `__eo__`, which people append, stay out of it.
     """
-    kept = [(symbol, count) for symbol, count in rows if count > 0]
+    kept = [(symbol, count) for symbol, count in rows if TAG.fullmatch(symbol) is None]
     wanted = sorted(range(len(kept)), key=lambda at: (-kept[at][1], kept[at][0]))
     moved = [at for at, place in enumerate(wanted) if at != place]
     if moved and all(wanted[wanted[at]] == at for at in moved):

@@ -70,12 +70,7 @@ def run(
     from stages.core.log import Log
     from stages.finetune.stage import FinetuneParams, finetune
 
-    record = folder / f"{task}-{share}-{start}-{seed}.json"
-    if record.is_file():
-        found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-        return found
     settings = TASKS[task]
-    started = time.process_time()
     params = FinetuneParams.model_validate(
         {
             "base": "pretrained/x",
@@ -98,7 +93,13 @@ def run(
             },
         }
     )
-    model = folder / f"{task}-{share}-{start}-{seed}"
+    name = f"{task}-{share}-{start}-{seed}"
+    kept = canonical.digest({"size": SIZE, "params": params.model_dump(mode="json")})[:10]
+    record, model = folder / f"{name}-{kept}.json", folder / f"{name}-{kept}"
+    if record.is_file():  # of these very settings
+        found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        return found
+    started = time.process_time()
     finetune(params, base, base, corpus, model, Log(scratch=folder / f".{model.name}"))
     row = {
         "start": start,

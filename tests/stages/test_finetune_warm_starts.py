@@ -60,9 +60,11 @@ def test_a_run_is_scored_on_unseen_pairs_and_kept(tmp_path: Path, monkeypatch: p
     given = ("translation", "100", "shared", 1, base, corpus, tmp_path)
     row = warm_starts.run(*given)
     assert {"start", "seed", "chrf", "bleu", "loss_nats", "cpu_seconds"} == set(row)
-    kept = tmp_path / "translation-100-shared-1.json"
+    (kept,) = tmp_path.glob("translation-100-shared-1-*.json")
     kept.write_text(json.dumps(row | {"chrf": 77.0}))
     assert warm_starts.run(*given)["chrf"] == 77.0, "a finished run is not made again"
+    monkeypatch.setitem(settings, "max_length", 20)
+    assert warm_starts.run(*given)["chrf"] != 77.0, "but one of other settings is"
     record = {"tasks": {"translation": {"shares": {"100": {"rows": [
         {"start": name, "chrf": warm_starts.told([1.0, 2.0, 3.0])}
         for name in warm_starts.NAMES.values()]}}}}}  # fmt: skip

@@ -19,6 +19,8 @@ from stages.finetune import pairs, writing
 from stages.finetune.composition import compose, set_specials
 from stages.finetune.stage import FinetuneParams
 from stages.lm import models, objectives, seq2seq
+from stages.lm.decoding.settings import Beam
+from stages.lm.writer import Writer
 from tests.stages import evaluate_material
 from tests.stages import writing_material as material
 
@@ -196,10 +198,20 @@ def test_stopped_and_resumed_is_byte_identical(
     assert digests(tmp_path / "m") == digests(shared)
 
 
+def one_for_all(folder: Path) -> None:
+    """Make `</s>` begin, end and padding of a tokenizer at once, as GPT-2's token is."""
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    for role in ("cls_token", "sep_token", "mask_token"):
+        config.pop(role, None)
+    path.write_text(json.dumps(config | dict.fromkeys(("bos_token", "pad_token"), "</s>")))
+
+
 def test_a_gpt2_decoder_with_its_own_tokenizer_is_written_beside(
     base: Path, corpus: Path, tmp_path: Path
 ):
     gpt = evaluate_material.write_gpt(tmp_path / "g", ["ba be bo do da"] * 4)
+    one_for_all(gpt)
     params = material.params({"warm_start": "bert2gpt2"}, decoder="pretrained/g", epochs=1)
     log = material.run(params, base, corpus, tmp_path / "m", gpt)
     assert (tmp_path / "m/target_tokenizer/tokenizer.json").is_file()
@@ -208,6 +220,14 @@ def test_a_gpt2_decoder_with_its_own_tokenizer_is_written_beside(
     target = models.open_tokenizer(gpt)
     assert texts.decode([*target("do da")["input_ids"], 2]) == "do da"
     assert log.metrics["valid_loss_nats"] > 0
+    config = json.loads((tmp_path / "m/config.json").read_text())
+    names = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
+    assert [config[name] for name in names] == [2, 2, 2]
+    writer = Writer.load(tmp_path / "m")
+    short = Beam(num_beams=3, max_tokens=6)
+    assert writer.decoded(["ba be", "do"], short) == [
+        *writer.decoded(["ba be"], short), *writer.decoded(["do"], short)
+    ]  # fmt: skip
 
 
 def test_a_summariser_is_scored_by_rouge(base: Path, corpus: Path, tmp_path: Path):

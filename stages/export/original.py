@@ -2,7 +2,8 @@
 
 LLaMA-family models become a release: `consolidated.NN.safetensors` and params.json. A ported model
 remembers how it came (original.json), so that every tensor has its old bytes; another one is
-written in as many ranks as asked for. Weights go out as safetensors only: no pickle is written.
+written in as many ranks as asked for. BERT and GPT-2 become TensorFlow checkpoints, other families
+their own names (`stages.lm.layouts.originals`). No pickle is written.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from stages.core import canonical
 from stages.core.errors import ArtifactError, ParamsError
 from stages.core.log import Log
-from stages.lm.layouts import conversion, llama
+from stages.lm.layouts import conversion, llama, originals
 
 if TYPE_CHECKING:
     from stages.export.stage import ExportParams
@@ -28,11 +29,13 @@ TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json
 def export_folder(params: ExportParams, model: Path, exported: Path, log: Log) -> dict[str, Any]:
     """Fill `exported` with a release and return the facts of export.json."""
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    if originals.known(model, config.get("model_type")):
+        return _of_family(params, model, exported, log)
     if config.get("model_type") not in FAMILIES:
         raise ParamsError(
             f"format = original, and a {config.get('model_type')} model has none that we write",
             "params.yaml: export.<entry>.format",
-            f"use it for {', '.join(FAMILIES)}",
+            f"use it for {', '.join((*FAMILIES, *originals.MODEL_TYPES))}",
         )
     exported.mkdir(parents=True)
     with conversion.open_converted(model) as checkpoint:
@@ -55,6 +58,23 @@ def export_folder(params: ExportParams, model: Path, exported: Path, log: Log) -
         "shape": shape.record(),
         "size_bytes": size,
         "tensors": sum(len(row.targets) for row in rows),
+    }
+
+
+def _of_family(params: ExportParams, model: Path, exported: Path, log: Log) -> dict[str, Any]:
+    """Write a model of another family as its own software has it."""
+    record = originals.record_of(model)
+    files = originals.write_back(model, exported)
+    size = sum(path.stat().st_size for path in exported.iterdir())
+    log.metric("size_bytes", size)
+    return {
+        "format": params.format,
+        "layout": record["layout"],
+        "source": params.model,
+        "shape": record["shape"],
+        "size_bytes": size,
+        "tensors": sum(len(rule.sources) for rule in originals.plan_of(record).rules),
+        "files": files,
     }
 
 

@@ -61,8 +61,8 @@ class ExportParams(FloatParams):
         "onnx"
     )
     """Format of the exported model. Of translators: two ONNX graphs with a cache, a CTranslate2
-    directory, weights for our own compiled runner; of the LLaMA family: the layout of its own
-    software; of any: its difference from `base`."""
+    directory, weights for our own compiled runner; of the LLaMA family, BERT, GPT-2, BLOOM, RWKV
+    and what was ported: the layout of its own software; of any: its difference from `base`."""
     base: str = "none"
     """Of a delta: the model it is against (`<folder>/<entry>` under models/)."""
     encoding: Literal["bits", "sum"] = "bits"

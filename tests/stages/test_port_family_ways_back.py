@@ -13,6 +13,7 @@ from safetensors.torch import save
 
 from stages.core.errors import ArtifactError
 from stages.core.log import Log
+from stages.export.stage import ExportParams, export
 from stages.lm.layouts import originals
 from stages.lm.tensors import bundle
 from stages.lm.tensors.checkpoint import open_safetensors
@@ -36,7 +37,12 @@ def test_tensorflow_checkpoints_go_back_to_the_same_files(tmp_path: Path, name: 
     source = {"bert": choices.Bert(), "gpt2": choices.Gpt2()}[name]
     files = material.release(name, tmp_path / name)
     run(source, files, tmp_path / "model")
-    made = originals.write_back(tmp_path / "model", tmp_path / "back")
+    log = Log()
+    params = ExportParams(model="ported/x", format="original")
+    export(params, tmp_path / "model", tmp_path, tmp_path, tmp_path / "back", log)
+    facts = json.loads((tmp_path / "back" / "export.json").read_text(encoding="utf-8"))
+    made = facts["files"]
+    assert facts["layout"] == name
     with bundle.opened(bundle.read(files / prefix)) as before:
         before.entries.pop("global_step", None)  # state of the training run
         with bundle.opened(bundle.read(tmp_path / "back" / prefix)) as after:

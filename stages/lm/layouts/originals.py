@@ -37,6 +37,8 @@ LAYOUTS: dict[str, type[Any]] = {
     "roberta": RobertaLayout,
     "rwkv": RwkvLayout,
 }
+MODEL_TYPES = ("bert", "bloom", "gpt2", "rwkv")
+"""What `model_type` of config.json has an original layout, ported or not."""
 BUNDLES = {"bert": "bert_model.ckpt", "gpt2": "model.ckpt"}
 """Layouts whose container is TensorFlow's checkpoint, and what its files are called."""
 FILES = {
@@ -69,6 +71,14 @@ def read(folder: Path) -> dict[str, Any]:
             "name a model of `ported/` whose source.kind has an original layout",
         )
     return found
+
+
+def known(folder: Path, model_type: Any) -> bool:
+    """Tell whether a folder's model goes out by one of these layouts."""
+    if (folder / RECORD).is_file():
+        told = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return isinstance(told, dict) and told.get("layout") in LAYOUTS
+    return model_type in MODEL_TYPES
 
 
 def record_of(folder: Path) -> dict[str, Any]:

@@ -7,13 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
 from stages.core import canonical
 from stages.core.log import Log
 from stages.lm.layouts import conversion, originals
 from stages.lm.layouts.conversion import Converted
-from stages.lm.tensors.nodes import Node, ranges
 from stages.port.checks import Verification, require
 from stages.port.families import agreement, recurrence
 from stages.port.families.release import Release, SourceTensors
@@ -90,17 +87,7 @@ def _check_way_back(
 ) -> None:
     """Every source tensor is made again of the ported ones, to equal bytes."""
     stated = {name: one for row in rows if row.targets for name, one in row.sources.items()}
-    with conversion.open_converted(folder) as ported:
-        back = release.layout.plan().inverse().build(ported.nodes(), "the ported folder")
-        found = {name: _checksum(node) for one in back for name, node in one.nodes.items()}
+    found = conversion.checksums(release.layout.plan().inverse(), folder)
     wrong = sorted(name for name in stated if found.get(name) != stated[name])
     hint = ", ".join(wrong[:3])
     report.add("tensors lead back to equal bytes", float(len(wrong)), 0.0, len(stated), hint)
-
-
-def _checksum(node: Node) -> str:
-    """Return the checksum of a tensor's elements in C order, as the converter takes it."""
-    checksum = xxhash.xxh3_128()
-    for begin, end in ranges(node.spec):
-        checksum.update(node.read(begin, end).view("u1").data)
-    return checksum.hexdigest()

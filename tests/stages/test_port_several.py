@@ -120,6 +120,25 @@ def test_checkpoints_of_other_shape_have_no_average(tmp_path: Path) -> None:
     assert found["passed"]
 
 
+def test_a_class_whose_vocabulary_is_filled_up_makes_ensembles_too(tmp_path: Path) -> None:
+    raw = release(tmp_path / "raw", 1)
+    shape = {**SHAPE, "encoder_normalize_before": True, "decoder_normalize_before": True}
+    for number in (1, 2):
+        state = material.weights(shape, 16, 14, seed=SEEDS[number])
+        for side in ("encoder", "decoder"):
+            state[f"{side}.layer_norm.weight"] = torch.full((16,), 0.9)
+            state[f"{side}.layer_norm.bias"] = torch.full((16,), 0.1)
+        material.save(raw / "files" / f"model{number}.pt", state, shape)
+    found = run(raw, tmp_path / "model", combine="ensemble")
+    assert found["passed"]
+    assert found["family"] != "fsmt"
+    together, alone = (
+        Translator.load(tmp_path / "model"),
+        Translator.load(tmp_path / "model", "first"),
+    )
+    assert together.decoded(TEXTS, Beam(num_beams=2)) != alone.decoded(TEXTS, Beam(num_beams=2))
+
+
 @pytest.mark.parametrize(
     ("count", "params", "told"),
     [

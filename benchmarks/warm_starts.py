@@ -62,16 +62,12 @@ T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t for a two-sided 95 % interval, by number of seeds."""
 
 
-def run(
-    task: str, share: str, start: str, seed: int, base: Path, corpus: Path, folder: Path
-) -> dict[str, Any]:
-    """Fine-tune once and score on unseen pairs; a finished run is read, not made."""
-    from stages.core import canonical
-    from stages.core.log import Log
-    from stages.finetune.stage import FinetuneParams, finetune
+def settings_of(task: str, share: str, start: str, seed: int) -> Any:
+    """Return a run's parameters of `finetune`."""
+    from stages.finetune.stage import FinetuneParams
 
     settings = TASKS[task]
-    params = FinetuneParams.model_validate(
+    return FinetuneParams.model_validate(
         {
             "base": "pretrained/x",
             "data": "x",
@@ -93,9 +89,27 @@ def run(
             },
         }
     )
-    name = f"{task}-{share}-{start}-{seed}"
-    kept = canonical.digest({"size": SIZE, "params": params.model_dump(mode="json")})[:10]
-    record, model = folder / f"{name}-{kept}.json", folder / f"{name}-{kept}"
+
+
+def name_of(task: str, share: str, start: str, seed: int) -> str:
+    """Return a run's name, which other settings would change."""
+    from stages.core import canonical
+
+    params = settings_of(task, share, start, seed).model_dump(mode="json")
+    kept = canonical.digest({"size": SIZE, "params": params})[:10]
+    return f"{task}-{share}-{start}-{seed}-{kept}"
+
+
+def run(
+    task: str, share: str, start: str, seed: int, base: Path, corpus: Path, folder: Path
+) -> dict[str, Any]:
+    """Fine-tune once and score on unseen pairs; a finished run is read, not made."""
+    from stages.core.log import Log
+    from stages.finetune.stage import finetune
+
+    params = settings_of(task, share, start, seed)
+    name = name_of(task, share, start, seed)
+    record, model = folder / f"{name}.json", folder / name
     if record.is_file():  # of these very settings
         found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
         return found
@@ -107,7 +121,7 @@ def run(
         **judge(task, model, corpus),
         "cpu_seconds": round(time.process_time() - started, 1),
     }
-    canonical.write_json(record, row)
+    record.write_text(json.dumps(row), encoding="utf-8")
     return row
 
 

@@ -186,6 +186,12 @@ def test_the_writer_decodes_by_every_rule_alike(summariser: Path):
     assert "ka" in forced[0]
 
 
+def test_deveno_try_asks_it_too(summariser: Path):
+    from stages.cli.trying import answerer
+
+    assert answerer(summariser)(["ba be bo"], 0) == Writer.load(summariser).write(["ba be bo"])
+
+
 def test_a_translator_of_this_kind_is_scored_by_translation(summariser: Path, tmp_path: Path):
     rows = [{"id": "1", "source_text": "ba be", "target_text": "ba be"}]
     corpus = evaluate_material.write_corpus(tmp_path / "c", "parallel", {"test": rows})

@@ -105,7 +105,7 @@ class Decoder:
 
     def limit(self, settings: Settings, prompt: int) -> int:
         """Return the longest output after a prompt of this many tokens."""
-        room = longest(self.model, 0 if self.reads_sources else prompt)
+        room = longest(self.model, 0 if self.reads_sources else prompt, settings.max_tokens)
         readable = longest(self.model, 0) if not self.reads_sources else sources(self.model)
         if room < 1 or not 0 < prompt <= readable:
             raise ArtifactError(
@@ -113,7 +113,7 @@ class Decoder:
                 "the text",
                 "shorten it" if prompt else "give at least one token, such as the first of a text",
             )
-        return min(room, settings.max_tokens or room)
+        return room
 
     def _batches(
         self, rows: Sequence[Sequence[int]], settings: Settings, size: int

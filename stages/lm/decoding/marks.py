@@ -68,22 +68,31 @@ def _several(value: int | list[int] | None) -> tuple[int, ...]:
     return (int(value),) if isinstance(value, int) else tuple(int(one) for one in value)
 
 
-def longest(model: Any, prompt: int) -> int:
-    """Return how many tokens fit after a prompt of this many, the closing one not counted.
+def longest(model: Any, prompt: int, asked: int = 0) -> int:
+    """Return the longest output after a prompt of this many tokens, the closing one not counted.
 
-    An encoder-decoder's output starts with one token that is none of the output.
+    `asked` is what settings want (0: nothing), and the model's positions are the end of it. An
+    encoder-decoder that is asked for nothing writes what its `max_length` says, in which the start
+    token and the closing one are counted.
     """
     config = model.config
-    most = model.generation_config.max_length
-    positions = _positions(getattr(config, "decoder", None) or config)
-    if config.is_encoder_decoder:
-        return max(1, min(positions or UNLIMITED, int(most or UNLIMITED)) - 2)
-    return max(0, (positions or prompt + UNLIMITED) - prompt)
+    positions = _positions(_side(config, "decoder"))
+    if not config.is_encoder_decoder:
+        room = max(0, (positions or prompt + max(asked, UNLIMITED)) - prompt)
+        return min(room, asked or room)
+    usual = int(model.generation_config.max_length or UNLIMITED) - 2
+    wanted = asked or usual
+    return max(1, min(wanted, positions - 2) if positions else wanted)
 
 
 def sources(model: Any) -> int:
     """Return how many tokens an encoder reads."""
-    return _positions(getattr(model.config, "encoder", None) or model.config) or 1 << 30
+    return _positions(_side(model.config, "encoder")) or 1 << 30
+
+
+def _side(config: Any, name: str) -> Any:
+    """Return a side's own configuration where a model is composed of two."""
+    return getattr(config, name) if config.model_type == "encoder-decoder" else config
 
 
 UNLIMITED = 512

@@ -75,6 +75,54 @@ def test_outputs_are_generates_whatever_the_batch_cache_or_padding(kind: str) ->
     assert len(lengths) > 1
 
 
+@pytest.mark.parametrize("kind", ["llama", "bart"])
+def test_what_a_models_own_settings_say_is_kept(kind: str) -> None:
+    """Several closing tokens, a forced first one, forbidden ones: as generate keeps them."""
+    model = tiny.model(kind)
+    rows = tiny.inputs(model)
+    usual = decode(Decoder(model), rows, kind="greedy")
+    often = [token for (output,) in usual for token in output[1:-1]]
+    said = model.generation_config
+    said.eos_token_id = [tiny.EOS, max(set(often), key=often.count)]
+    said.suppress_tokens = [often[0]]
+    if kind == "bart":
+        said.forced_bos_token_id = 5
+    marks = Marks.of(model)
+    for value, options in (
+        ({"kind": "greedy"}, {"num_beams": 1}),
+        ({"kind": "beam", "search": "transformers", **BEAMS[2]}, BEAMS[2]),
+    ):
+        wanted = generated(model, rows, **options)
+        found = decode(Decoder(model), rows, **value)
+        ends = set(marks.eos)
+        cut = [
+            [row[: next((at for at, one in enumerate(row) if one in ends), len(row)) + 1]
+             for row in outputs]
+            for outputs in wanted
+        ]  # fmt: skip
+        assert found == cut
+        assert found != usual
+        assert not any(often[0] in one for outputs in found for one in outputs)
+        if kind == "bart":
+            assert all(one[0] == 5 for outputs in found for one in outputs)
+
+
+def test_lengths_end_with_the_positions_and_not_before() -> None:
+    for kind in ("bart", "fsmt"):
+        model = tiny.model(kind)
+        decoder = Decoder(model)
+        model.generation_config.max_length = 30
+        assert decoder.limit(settings.Greedy(), 5) == 28
+        assert decoder.limit(settings.Greedy(max_tokens=40), 5) == 40
+        assert decoder.limit(settings.Greedy(max_tokens=400), 5) == 62
+    decoder = Decoder(tiny.model("gpt2"))
+    assert decoder.limit(settings.Greedy(), 5) == 59
+    assert decoder.limit(settings.Greedy(max_tokens=7), 5) == 7
+    assert decoder.limit(settings.Greedy(max_tokens=70), 5) == 59
+    full = decode(decoder, [[5] * 60], kind="greedy", min_tokens=4, max_tokens=70)
+    assert len(full[0][0]) == 4
+
+
 def test_positions_that_count_padding_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny.model("gpt2")
     rows = tiny.inputs(model)

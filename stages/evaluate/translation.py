@@ -14,7 +14,7 @@ from typing import Any
 from stages.evaluate.material import open_corpus, rows_digest
 from stages.evaluate.scoreboard import EXACT_DIGITS, Measure, Scoreboard, Systems
 from stages.evaluate.stage import Stored, Summarisation, Translation
-from stages.lm.decoding.settings import Beam, Settings, block, stored, trait
+from stages.lm.decoding.settings import Beam, Constrained, Settings, block, stored, trait
 from stages.lm.ensembles import Members
 from stages.lm.metrics import CorpusScore
 from stages.lm.parts import Parts
@@ -115,21 +115,34 @@ def written(
     found: dict[str, list[str]] = {way.label: [] for way in ways}
     for way in ways:
 
-        def work(first: int, way: Way = way) -> list[str]:
+        def work(first: int, way: Way = way) -> list[tuple[str, bool]]:
             part = sources[first : first + CHUNK]
-            return translator.decoded(part, way.settings, board.params.batch_size, first)
+            outputs = translator.outputs(part, way.settings, board.params.batch_size, first)
+            return [(one[0].text, one[0].constraints_met) for one in outputs]
 
-        texts = found[way.label]
+        rows: list[tuple[str, bool]] = []
         parts = Parts(board.log, f"{folder.parent.name} {folder.name} {way.label}")
         for number, start in enumerate(range(0, len(sources), CHUNK)):
-            texts += parts.make(number, partial(work, start), _packed, json.loads)
-            board.log.progress(len(texts), len(sources), f"sentences, {way.label}")
+            rows += parts.make(number, partial(work, start), _packed, json.loads)
+            board.log.progress(len(rows), len(sources), f"sentences, {way.label}")
         parts.close()
+        found[way.label] = [text for text, _ in rows]
+        if isinstance(way.settings, Constrained):
+            _tell_constraints(f"{way.label}:{folder.parent.name}/{folder.name}", rows, board)
     return found
 
 
-def _packed(texts: Iterable[str]) -> bytes:
-    return json.dumps(list(texts)).encode("ascii")
+def _tell_constraints(name: str, rows: Sequence[tuple[str, bool]], board: Scoreboard) -> None:
+    """Say how many outputs hold every phrase that was asked for."""
+    met = sum(held for _, held in rows)
+    told = board.extra.setdefault("constraints", {})
+    told[name] = {"met": met, "sentences": len(rows)}
+    if met < len(rows):
+        board.note(f"{len(rows) - met} of {len(rows)} outputs of {name} miss a phrase.")
+
+
+def _packed(rows: Iterable[tuple[str, bool]]) -> bytes:
+    return json.dumps(list(rows)).encode("ascii")
 
 
 def _recorded(

@@ -14,6 +14,7 @@ from stages.evaluate import translation
 from stages.evaluate.stage import EvaluateParams, Translation, evaluate
 from stages.lm import recordings
 from stages.lm.decoding import settings
+from stages.lm.decoding.outputs import Output
 from tests.stages import evaluate_material as material
 
 PAIRS = [
@@ -34,9 +35,11 @@ class Parrot:
     def __init__(self, pairs):
         self.answers = dict(pairs)
 
-    def decoded(self, texts, settings, batch_size, before=0):
+    def outputs(self, texts, settings, batch_size, before=0):
         cut = None if getattr(settings, "num_beams", 1) > 1 else -2
-        return [" ".join(self.answers[text].split()[:cut]) for text in texts]
+        said = [" ".join(self.answers[text].split()[:cut]) for text in texts]
+        phrases = getattr(settings, "phrases", [])
+        return [[Output(one, 0.0, all(phrase in one for phrase in phrases))] for one in said]
 
 
 @pytest.fixture
@@ -145,6 +148,21 @@ def record(folder, changed=(), near=(), count=None):
         for place, row in enumerate(PAIRS[:count])
     ]
     recordings.write(folder, rows)
+
+
+def test_outputs_that_miss_a_phrase_are_told(run):
+    block = {"kind": "constrained", "phrases": ["beautiful"]}
+    scores, log, _ = run(decoding=block, beside=[{**block, "phrases": ["hundo"]}])
+    count = len(PAIRS)
+    told = {name.split(":")[0]: row for name, row in scores["constraints"].items()}
+    assert told["constrained"] == {"met": count, "sentences": count}
+    assert told["constrained10"] == {"met": 0, "sentences": count}
+    assert [note for note in scores["notes"] if f"{count} of {count} outputs of" in note]
+    signatures = {row["signature"] for row in scores["scores"] if "baseline" not in row}
+    traits = {part for one in signatures for part in one.split("|") if part.startswith("decoding:")}
+    assert len(traits) == 2
+    assert all(one.startswith("decoding:constrained(") for one in traits)
+    assert scores["decoding"]["constrained"]["phrases"] == ["beautiful"]
 
 
 def test_translations_are_held_against_what_the_original_recorded(run, tmp_path):

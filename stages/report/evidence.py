@@ -25,7 +25,8 @@ UNITS = {"nats": " (nats)", "bits/byte": " (bits/byte)", "points": " (of 100 poi
 def details(model: Model) -> str:
     """Return what the model is, as its own files tell."""
     config, told = model.configuration, model.told
-    rows = [_word("model type", config["model_type"])]
+    kind = config.get("model_type")
+    rows = [_word("model type", kind)] if kind is not None else []
     architectures = config.get("architectures")
     if architectures is not None:
         rows.append(_word("architecture", architectures[0]))
@@ -42,9 +43,11 @@ def _exported(told: Node) -> list[list[str]]:
     rows = [
         _word("format", told["format"]),
         _word("weights", told["quantize"]["kind"]),
-        ["ONNX operator set", number(told["opset"]), source(told["opset"])],
-        ["graph", number(size, "bytes"), source(size)],
+        ["size", number(size, "bytes"), source(size)],
     ]
+    opset = told.get("opset")
+    if opset is not None:
+        rows.append(["ONNX operator set", number(opset), source(opset)])
     if plain_size is not None:
         rows.append(["graph with float weights", number(plain_size, "bytes"), source(plain_size)])
     return rows

@@ -145,8 +145,24 @@ class Model:
 
     @property
     def weights(self) -> str:
-        """The file that holds the weights."""
-        return "model.onnx" if self.artifact.section == "export" else "model.safetensors"
+        """The file that holds the weights, or most of them."""
+        if self.artifact.section != "export":
+            usual = "model.safetensors"
+            return self._largest() if self.artifact.find(f"{usual}.index.json") else usual
+        return "model.onnx" if self.told["format"].value == "onnx" else self._largest()
+
+    def _largest(self) -> str:
+        """Return the largest file: of several shards or graphs the first of that size."""
+        files = [path for path in sorted(self.artifact.folder.iterdir()) if path.is_file()]
+        return max(files, key=lambda path: path.stat().st_size).name
+
+    @property
+    def kind(self) -> str:
+        """The architecture by its configuration; an export without one has its model's."""
+        found = self.configuration.get("model_type")
+        if found is None and self.base is not None:
+            return Model(self.base, self.sources).kind
+        return str(found.value) if found is not None else "unknown"
 
     @property
     def quantized(self) -> bool:
@@ -204,8 +220,11 @@ def _relation(model: Model) -> str | None:
 
 
 def _tags(model: Model) -> list[str]:
-    kind = str(model.configuration["model_type"].value)
-    found = ["deveno", kind, {"port": "fairseq", "export": "onnx"}.get(model.artifact.section, "")]
+    found = [
+        "deveno",
+        model.kind,
+        {"port": "fairseq", "export": "onnx"}.get(model.artifact.section, ""),
+    ]
     found += ["int8" if model.quantized else "", "synthetic" if model.synthetic else ""]
     return [tag for tag in found if tag]
 

@@ -94,10 +94,9 @@ def _sentence(row: Any) -> str:
 def usage(model: Model) -> str:
     """Return code that opens the folder with what everybody has, and our own command."""
     text = example(model)
-    kind = str(model.configuration["model_type"].value)
-    template = SNIPPETS.get(kind) or SNIPPETS.get(model.task, "")
+    template = SNIPPETS.get(model.kind) or SNIPPETS.get(model.task, "")
     if model.artifact.section == "export":
-        template = ONNX
+        template = ONNX if model.told["format"].value == "onnx" else ""
     filled = template.format(
         folder=json.dumps(model.artifact.place),
         example=json.dumps(text, ensure_ascii=False),

@@ -12,6 +12,7 @@ import yaml
 from huggingface_hub import ModelCard
 from ruamel.yaml import YAML
 
+from stages.core import canonical
 from stages.core.errors import ArtifactError
 from stages.report.frontmatter import frontmatter
 from stages.report.handwriting import REQUIRED, handwriting
@@ -322,3 +323,25 @@ def test_any_value_survives_both_yaml_versions(value):
     body = text.removeprefix("---\n").removesuffix("---\n")
     assert yaml.safe_load(body) == told
     assert YAML(typ="safe").load(body) == told
+
+
+def test_an_export_without_a_graph_is_cited_by_its_largest_file(world):
+    folder = world.root / "models/exported/en-eo-ct2"
+    told = {
+        "task": "translation", "source": "ported/en-eo", "format": "ctranslate2",
+        "quantize": {"kind": "none"}, "size_bytes": 4011, "parity": [
+            {"case": "beam 5", "positions": 2429, "pass": True}],
+    }  # fmt: skip
+    canonical.write_json(folder / "export.json", told)
+    canonical.write_json(folder / "config.json", {"layer_norm_epsilon": None})
+    canonical.write_text(folder / "model.bin", "weights" * 900)
+    world.entries["export"]["en-eo-ct2"] = {
+        "model": "ported/en-eo", "format": "ctranslate2", "quantize": {"kind": "none"}
+    }  # fmt: skip
+    made = cards(world)["exported/en-eo-ct2"]
+    digest = canonical.file_digest(folder / "model.bin")
+    assert f"`model.bin`, `sha256:{digest}`" in made.text
+    assert made.data.tags[:2] == ["deveno", "fsmt"]
+    assert "onnxruntime" not in made.text
+    assert "ONNX operator set" not in made.text
+    assert unfaithful(made, world.root) == []

@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable fairseq-release
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable fairseq-release port-stream
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ chaos: setup  ## kill everything a run consists of, 100 times, and compare bytes
 
 removable: setup  ## let MLflow die in five ways in the middle of a run, and count what comes afterwards
 	$(BIN)/python -m benchmarks.removable
+
+port-stream: setup  ## port a checkpoint as a stream against loading it whole: time and memory (10 minutes)
+	$(BIN)/python benchmarks/port_stream.py
 
 overhead: setup  ## what truth costs: nothing to do, registering 2 GB, a logged metric (20 minutes; needs a fresh workspace)
 	$(BIN)/python benchmarks/truth.py

@@ -12,6 +12,7 @@ transformers' own, in any float type: tensors are cast when they are read.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,8 +29,10 @@ from stages.lm.tensors.bridge import tensor_of
 from stages.lm.tensors.checkpoint import open_safetensors
 from stages.lm.tensors.nodes import Node
 
-CHUNK_BYTES = 32 << 20
+CHUNK_BYTES = 16 << 20
 """Weights of a projection that are in memory at once, if it is larger."""
+MMAP_THRESHOLD, BLOCK_BYTES = -3, 1 << 20
+"""glibc's name for a malloc option (malloc.h), and its value here."""
 
 
 class Offloaded:
@@ -37,6 +40,7 @@ class Offloaded:
 
     def __init__(self, folder: Path, head: Head, dtype: torch.dtype = torch.float32) -> None:
         """Open a model folder; ArtifactError when its files and its configuration disagree."""
+        _give_back_large_blocks()
         self._checkpoint = open_safetensors(folder)
         self._dtype = dtype
         self._asked: set[str] = set()
@@ -159,6 +163,17 @@ def states_of(model: Any, blocks: nn.ModuleList) -> Iterator[list[Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _give_back_large_blocks() -> None:
+    """Make the C library return a freed tensor to the system at once.
+
+    glibc raises the size from which it does so to that of the largest block ever freed, up to
+    32 MiB; what passes through below that stays with the process, as much as the whole model.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(MMAP_THRESHOLD, BLOCK_BYTES)
 
 
 def _without_weights(folder: Path, head: Head, dtype: torch.dtype) -> Any:

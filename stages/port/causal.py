@@ -18,6 +18,7 @@ from torch import Tensor
 from stages.lm.models import Head
 from stages.lm.offload import Offloaded, states_of
 from stages.lm.tensors.bridge import tensor_of
+from stages.lm.tensors.entries import Spec
 from stages.lm.tensors.nodes import Node, whole
 from stages.port.checks import Verification
 
@@ -38,6 +39,18 @@ class SourceTensors(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         node = self._nodes[name]
         return tensor_of(node.spec, whole(node))
+
+    def rows(self, name: str, begin: int, end: int) -> Tensor:
+        """Return rows `begin` to `end` of a matrix; nothing else of it is read."""
+        node = self._nodes[name]
+        rows, width = node.spec.shape
+        last = min(end, rows)
+        bits = node.read(begin * width, last * width)
+        return tensor_of(Spec(node.spec.dtype, (last - begin, width)), bits)
+
+    def size(self, name: str) -> int:
+        """Return how many rows a matrix has."""
+        return self._nodes[name].spec.shape[0]
 
     def __contains__(self, name: object) -> bool:
         return name in self._nodes

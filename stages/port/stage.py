@@ -14,6 +14,7 @@ from stages.port.choices import Choice, NoSearch, ProductSearch
 from stages.port.delta.settings import Delta
 from stages.port.families.choices import FamilySource
 from stages.port.llama.settings import Llama
+from stages.port.resaved.settings import Transformers
 
 
 class Fairseq(Params):
@@ -62,7 +63,9 @@ class PortParams(FloatParams):
     pairs: str = "none"
     """Parallel corpus (`corpora/<entry>`) whose valid split decides between checkpoints and between
     decoding settings; or `none`."""
-    source: Fairseq | Llama | Delta | FamilySource = Field(Fairseq(), discriminator="kind")
+    source: Fairseq | Llama | Delta | Transformers | FamilySource = Field(
+        Fairseq(), discriminator="kind"
+    )
     """What the files are; `kind` names the software that wrote them."""
 
     @model_validator(mode="after")
@@ -108,6 +111,10 @@ def port(params: PortParams, raw: Path, base: Path, pairs: Path, model: Path, lo
             from stages.port.delta import conversion as delta_conversion
 
             report = delta_conversion.port_folder(params.source, files, base, model, log)
+        case Transformers():
+            from stages.port.resaved import conversion as resaving
+
+            report = resaving.port_folder(params.source, files, model, log)
         case _:
             from stages.port.families import reading
 

@@ -1,0 +1,1 @@
+"""Checkpoints that are in transformers' layout already, whole or in shards."""

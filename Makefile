@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable fairseq-release port-stream
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable fairseq-release port-stream bench-decoding
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -79,6 +79,9 @@ overhead: setup  ## what truth costs: nothing to do, registering 2 GB, a logged 
 
 bench-warm-starts: setup  ## a table of warm starts on translation and summarisation (25 CPU minutes)
 	$(BIN)/python benchmarks/warm_starts.py
+
+bench-decoding: setup  ## what ways of decoding cost and give (15 minutes; needs models/ported/en-eo and DEVENO_TEST_DATA)
+	$(BIN)/python -m benchmarks.decoding
 
 sync: setup  ## render dvc.yaml, environment.yaml and the README tables
 	$(BIN)/deveno sync

@@ -297,10 +297,12 @@ def main() -> int:
     if unknown:
         print(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
         return 2
-    result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
     models = Models()
     for name in wanted:
-        result[name] = {**SECTIONS[name](models), "load_average": round(os.getloadavg()[0], 1)}
+        found = {**SECTIONS[name](models), "load_average": round(os.getloadavg()[0], 1)}
+        # Read anew: another run may have measured another section meanwhile.
+        result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
+        result[name] = found
         canonical.write_json(RESULT, result)
         print(name, json.dumps(result[name]), flush=True)
     return 0

@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable fairseq-release port-stream bench-decoding
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable fairseq-release port-stream bench-decoding fairseq-shapes
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -94,3 +94,6 @@ lock: setup  ## write requirements.lock from what is installed
 
 clean:  ## remove the environment and everything runs leave behind
 	rm -rf $(VENV) .deveno scratch *.egg-info
+
+fairseq-shapes: setup  ## port what benchmarks/fairseq_oracle.py made with real fairseq (SHAPES=its folder)
+	$(BIN)/python benchmarks/fairseq_shapes.py $(SHAPES)

@@ -158,10 +158,7 @@ def _search(model: Any, sources: Sequence[Sequence[int]], special: Specials) -> 
         for one, nats in zip(best, forced, strict=True)
     )
     plain = model.generate(
-        input_ids=ids,
-        attention_mask=mask,
-        generation_config=_plainly(settings, special),
-        suppress_tokens=[special.pad],  # which our search never chooses
+        input_ids=ids, attention_mask=mask, generation_config=_plainly(settings, special)
     )
     # Only fairseq's rule closes an output that has reached its longest; what comes before is equal.
     wrong = sum(
@@ -193,4 +190,5 @@ def _plainly(settings: Search, special: Specials) -> Any:
         decoder_start_token_id=special.start,
         eos_token_id=special.eos,
         pad_token_id=special.pad,
+        suppress_tokens=[special.pad],  # which our search never chooses
     )

@@ -126,13 +126,16 @@ def run(
 
 
 def judge(task: str, folder: Path, corpus: Path) -> dict[str, float]:
-    """Return the scores of greedy outputs for unseen pairs, and the loss of their targets."""
+    """Return the scores of greedy outputs for unseen pairs, and the loss of their targets.
+
+    `elsewhere` is the task's score of the same outputs against the targets of the next pair: what
+    an output earns without saying anything of its source; `distinct` is the share of outputs that
+    differ from all others before them.
+    """
     import torch
 
     from stages.finetune import pairs
-    from stages.lm import models, objectives, rouge, seq2seq
-    from stages.lm.metrics import CorpusScore
-    from stages.lm.resample import ratio
+    from stages.lm import models, objectives, seq2seq
 
     settings = TASKS[task]
     model, tokenizer = seq2seq.load(folder), models.open_tokenizer(folder)
@@ -142,16 +145,9 @@ def judge(task: str, folder: Path, corpus: Path) -> dict[str, float]:
     special = seq2seq.specials(model)
     outputs = seq2seq.greedy(model, ids.sources, special, limits.target - 1)
     said = [tokenizer.decode(row, skip_special_tokens=True).strip() for row in outputs]
-    found: dict[str, float] = {}
-    if task == "translation":
-        for name in ("chrf", "bleu"):
-            metric = CorpusScore(name)
-            rows = metric.statistics(said, [texts[0] for texts in gold.targets])
-            found[name] = float(metric(rows.sum(axis=0, keepdims=True))[0])
-    else:
-        for kind in rouge.KINDS[:3]:
-            counts = rouge.f_points(gold.targets, said, kind)
-            found[kind] = float(ratio(counts.sum(axis=0, keepdims=True))[0])
+    found = scored(task, said, gold.targets)
+    found["elsewhere"] = scored(task, said, [*gold.targets[1:], gold.targets[0]])[settings["score"]]
+    found["distinct"] = len(set(said)) / len(said)
     nats, asked = 0.0, 0
     with torch.inference_mode():
         for at in range(0, len(ids), 25):
@@ -161,6 +157,25 @@ def judge(task: str, folder: Path, corpus: Path) -> dict[str, float]:
             asked += len(question.answers)
     found["loss_nats"] = nats / asked
     return {name: round(value, 5) for name, value in found.items()}
+
+
+def scored(task: str, said: Sequence[str], targets: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Return the scores of outputs."""
+    from stages.lm import rouge
+    from stages.lm.metrics import CorpusScore
+    from stages.lm.resample import ratio
+
+    found: dict[str, float] = {}
+    if task == "translation":
+        for name in ("chrf", "bleu"):
+            metric = CorpusScore(name)
+            rows = metric.statistics(said, [texts[0] for texts in targets])
+            found[name] = float(metric(rows.sum(axis=0, keepdims=True))[0])
+    else:
+        for kind in rouge.KINDS[:3]:
+            counts = rouge.f_points(targets, said, kind)
+            found[kind] = float(ratio(counts.sum(axis=0, keepdims=True))[0])
+    return found
 
 
 def told(values: Sequence[float]) -> dict[str, Any]:

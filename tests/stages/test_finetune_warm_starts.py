@@ -59,7 +59,16 @@ def test_a_run_is_scored_on_unseen_pairs_and_kept(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(warm_starts.TASKS, "translation", settings)
     given = ("translation", "100", "shared", 1, base, corpus, tmp_path)
     row = warm_starts.run(*given)
-    assert {"start", "seed", "chrf", "bleu", "loss_nats", "cpu_seconds"} == set(row)
+    assert {
+        "start",
+        "seed",
+        "chrf",
+        "bleu",
+        "loss_nats",
+        "elsewhere",
+        "distinct",
+        "cpu_seconds",
+    } == set(row)
     (kept,) = tmp_path.glob("translation-100-shared-1-*.json")
     kept.write_text(json.dumps(row | {"chrf": 77.0}))
     assert warm_starts.run(*given)["chrf"] == 77.0, "a finished run is not made again"

@@ -81,7 +81,7 @@ def traces(models: Models) -> dict[str, Any]:
     rows = tiny.inputs(model, lengths=tuple(range(1, 51)))
     found: dict[str, Any] = {"prompt_lengths": 50}
     for bucket in (1, 8, 16):
-        decoder = StaticDecoder(model, capacity=64, bucket=bucket, backend="eager")
+        decoder = StaticDecoder(model, capacity=80, bucket=bucket, backend="eager")
         decoder.decode(rows, 2)
         found[f"traces_of_prompts_bucket_{bucket}"] = decoder.traces - 1
         print("traces", bucket, decoder.traces - 1, flush=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import ParamsError
 from stages.core.log import Log
+from stages.export.original import task_of
 from stages.lm.layouts import delta
 
 if TYPE_CHECKING:
@@ -37,8 +38,18 @@ def export_folder(
     size = sum(path.stat().st_size for path in exported.glob("*.safetensors"))
     log.metric("size_bytes", size)
     log.metric("elements_that_differ", sum(facts.get("elements_that_differ", {}).values()))
+    lost = facts.get("elements_that_differ", {})
     return {
         "format": params.format,
+        "task": task_of(model),
+        "quantize": {"kind": "none"},
+        "parity": [
+            {
+                "case": "tensors that come back to the last bit",
+                "positions": len(facts["target"]) - len(lost),
+                "pass": params.encoding == "sum" or not lost,
+            }
+        ],
         "encoding": params.encoding,
         "source": params.model,
         "base": params.base,

@@ -14,14 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core import canonical
-from stages.core.errors import ArtifactError, ParamsError
+from stages.core.errors import ArtifactError, CheckFailed, ParamsError
 from stages.core.log import Log
 from stages.lm.layouts import conversion, llama, originals
+from stages.lm.layouts.plan import some
+from stages.lm.tensors.checkpoint import Checkpoint, safetensors_entries
+from stages.lm.tensors.nodes import checksum_of
 
 if TYPE_CHECKING:
     from stages.export.stage import ExportParams
 
 ORIGINAL = "original.json"
+TASKS = {
+    "ForCausalLM": "causal", "LMHeadModel": "causal", "ForMaskedLM": "fill-mask",
+    "ForTokenClassification": "token-classification", "ForConditionalGeneration": "translation",
+}  # fmt: skip
 FAMILIES = ("llama", "mistral", "qwen2")
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
@@ -44,6 +51,7 @@ def export_folder(params: ExportParams, model: Path, exported: Path, log: Log) -
         rows = conversion.convert_ranks(
             plan, checkpoint, exported, model.name, "consolidated.{rank:02d}.safetensors"
         )
+    _prove(shape, rows, exported)
     canonical.write_json(exported / "params.json", settings)
     canonical.write_json(exported / conversion.RECORD, conversion.record(rows))
     for name in TOKENIZER:
@@ -53,6 +61,15 @@ def export_folder(params: ExportParams, model: Path, exported: Path, log: Log) -
     log.metric("size_bytes", size)
     return {
         "format": params.format,
+        "task": task_of(model),
+        "quantize": {"kind": "none"},
+        "parity": [
+            {
+                "case": "tensors that come back to the last bit",
+                "positions": sum(len(row.sources) for row in rows),
+                "pass": True,
+            }
+        ],
         "layout": "llama",
         "source": params.model,
         "shape": shape.record(),
@@ -76,6 +93,34 @@ def _of_family(params: ExportParams, model: Path, exported: Path, log: Log) -> d
         "tensors": sum(len(rule.sources) for rule in originals.plan_of(record).rules),
         "files": files,
     }
+
+
+def task_of(model: Path) -> str:
+    """Return what a model answers, in our words, by the class that its config.json names."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    name = str((config.get("architectures") or [""])[0])
+    return next((task for end, task in TASKS.items() if name.endswith(end)), "features")
+
+
+def _prove(shape: llama.Shape, rows: list[conversion.Converted], exported: Path) -> None:
+    """Read the release as a port would: every tensor must come back with its bytes."""
+    entries = {}
+    for rank in range(shape.ranks):
+        path = exported / f"consolidated.{rank:02d}.safetensors"
+        for name, entry in safetensors_entries(path).items():
+            entries[llama.rank_name(rank, name, shape.ranks)] = entry
+    wanted = {name: value for row in rows for name, value in row.sources.items()}
+    found: dict[str, str] = {}
+    with Checkpoint(entries) as release:
+        for built in llama.plan(shape).build(release.nodes(), exported.name):
+            found |= {name: checksum_of(node) for name, node in built.nodes.items()}
+    wrong = sorted(name for name in wanted if found.get(name) != wanted[name])
+    if wrong:
+        raise CheckFailed(
+            f"{len(wrong)} tensors do not come back: {some(wrong)}",
+            "export.<entry>.format",
+            "nothing was published; please report this model",
+        )
 
 
 def _shape(

@@ -167,6 +167,21 @@ def checksums(plan: Plan, folder: Path) -> dict[str, str]:
     return found
 
 
+def actions(rows: Sequence[Converted]) -> dict[str, Any]:
+    """Return what page and card say: how many source tensors each action and reason had."""
+    by_action: dict[str, int] = {}
+    by_reason: dict[str, int] = {}
+    for row in rows:
+        kind = row.action.split(" ")[0].rstrip(",") if row.targets else row.action
+        by_action[kind] = by_action.get(kind, 0) + len(row.sources)
+        if row.reason:
+            by_reason[row.reason] = by_reason.get(row.reason, 0) + len(row.sources)
+    return {
+        "actions": [{"action": key, "tensors": by_action[key]} for key in sorted(by_action)],
+        "reasons": [{"reason": key, "tensors": by_reason[key]} for key in sorted(by_reason)],
+    }
+
+
 def open_converted(folder: Path) -> Checkpoint:
     """Open a converted folder for the way back: kept tensors under their `KEPT` names."""
     entries = dict(open_safetensors(folder).entries)

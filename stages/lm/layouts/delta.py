@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 
 from stages.core import canonical
-from stages.core.errors import ArtifactError
+from stages.core.errors import ArtifactError, CheckFailed
 from stages.lm.layouts import conversion
 from stages.lm.layouts.plan import Plan, Rule, some
 from stages.lm.layouts.steps import Add, Exclusive, Step, floats
@@ -68,8 +68,13 @@ def make(
             "target": {name: value for row in rows for name, value in row.sources.items()},
             "tokenizer_sha256": tokenizer_hash(target),
         }
+    lost = differing(folder, base, target, encoding)
     if encoding == "sum":
-        facts["elements_that_differ"] = differing(folder, base, target)
+        facts["elements_that_differ"] = lost
+    elif lost:
+        raise CheckFailed(
+            f"{some(sorted(lost))} do not come back", str(target), "please report this model"
+        )
     canonical.write_json(folder / RECORD, facts)
     return facts
 
@@ -88,15 +93,15 @@ def _check_floats(specs: Mapping[str, Spec], encoding: Encoding, where: Path) ->
         )
 
 
-def differing(delta: Path, base: Path, target: Path) -> dict[str, int]:
-    """Return, for every tensor of a `sum`, how many elements do not come back; those with any."""
+def differing(delta: Path, base: Path, target: Path, encoding: Encoding) -> dict[str, int]:
+    """Return, for every tensor, how many elements do not come back; those with any."""
     found: dict[str, int] = {}
     with (
         open_safetensors(delta) as change,
         open_safetensors(base) as old,
         open_safetensors(target) as tuned,
     ):
-        plan = Plan([Rule([name], [name], [Add(name)]) for name in tuned.specs])
+        plan = Plan([Rule([name], [name], [_step(name, encoding, 1)]) for name in tuned.specs])
         for built in plan.build(change.nodes(), delta.name, old.nodes()):
             for name, node in built.nodes.items():
                 wanted = tuned.node(name)

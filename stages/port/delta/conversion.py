@@ -19,6 +19,7 @@ from stages.lm.tensors.entries import Spec
 from stages.lm.tensors.nodes import Node, ranges
 from stages.port import archives
 from stages.port.checks import Verification, require
+from stages.port.resaved.conversion import task_of
 
 if TYPE_CHECKING:
     from stages.port.delta.settings import Delta
@@ -58,7 +59,13 @@ def port_folder(params: Delta, files: Path, base: Path, model: Path, log: Log) -
         _check_recorded(report, facts, rows)
     require(report, "the delta")
     log.metric("source_tensors", len(rows))
-    return {"encoding": encoding, "recorded": facts is not None, "checks": report.rows()}
+    return {
+        "task": task_of(model),
+        "encoding": encoding,
+        "recorded": facts is not None,
+        **conversion.actions(rows),
+        "checks": report.rows(),
+    }
 
 
 def _folder(files: Path) -> Path:

@@ -58,7 +58,9 @@ def port_folder(params: Llama, files: Path, model: Path, log: Log) -> dict[str, 
     log.metric("source_tensors", len(given.checkpoint.entries))
     log.metric("size_bytes", size)
     return {
-        "source": given.files,
+        "task": "text-generation",
+        "checkpoint": ", ".join(given.files),
+        **conversion.actions(rows),
         "checks": report.rows(),
         "generation": generated,
         "tokenizer": [path.name for path in given.tokenizer],

@@ -36,6 +36,17 @@ HEADS: dict[str, Head] = {
     "ForCausalLM": "causal", "LMHeadModel": "causal", "ForMaskedLM": "mlm",
     "ForTokenClassification": "token-classification",
 }  # fmt: skip
+HUB_TASKS: dict[Head, str] = {
+    "causal": "text-generation", "mlm": "fill-mask", "token-classification": "token-classification",
+}  # fmt: skip
+
+
+def task_of(model: Path) -> str:
+    """Return the hub's name of what a model answers; features where its class says nothing."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    name = str((config.get("architectures") or [""])[0])
+    head = next((head for end, head in HEADS.items() if name.endswith(end)), None)
+    return "feature-extraction" if head is None else HUB_TASKS[head]
 
 
 def port_folder(params: Transformers, files: Path, model: Path, log: Log) -> dict[str, Any]:
@@ -63,7 +74,12 @@ def port_folder(params: Transformers, files: Path, model: Path, log: Log) -> dic
     _check_answers(report, params, model, head, whole)
     require(report, folder.name)
     log.metric("source_tensors", len(rows))
-    return {"checks": report.rows(), "head": head, "loaded_whole_too": whole}
+    return {
+        "task": HUB_TASKS[head],
+        **conversion.actions(rows),
+        "checks": report.rows(),
+        "loaded_whole_too": whole,
+    }
 
 
 def _config(files: Path) -> Path:

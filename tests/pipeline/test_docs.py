@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from stages.cli import command as cli
+from stages.core import recipes, yamlfile
 from stages.core.errors import DevenoError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +53,8 @@ def test_every_kind_of_command_is_told_what_it_must_say():
         assert any(row.startswith(start) for row in rows), f"{start} is not on the page"
 
 
-PAGES = (PAGE, ROOT / "README.md")
+PORTING = ROOT / "docs" / "porting.md"
+PAGES = (PAGE, PORTING, ROOT / "README.md")
 INLINE = re.compile(r"(?<!`)`((?:deveno|dvc) [^`]+)`(?!`)")
 FENCED = re.compile(r"^(?:\$ )?((?:deveno|dvc) [^#\n]*)", re.MULTILINE)
 
@@ -116,6 +118,24 @@ def test_every_command_that_a_page_mentions_exists(page, dvc_parser):
 def test_a_planted_command_that_does_not_exist_is_found(row, dvc_parser):
     text = f"Prose with `{row}` in it.\n```console\n$ {row}\n```\n"
     assert [wrong(one, dvc_parser) is None for one in mentioned(text)] == [False, False]
+
+
+def entries(text: str) -> list[str]:
+    """Return the blocks of a page that stand for sections of params.yaml."""
+    return re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_every_entry_on_the_page_about_ports_is_one_that_the_stages_take():
+    blocks = entries(PORTING.read_text("utf-8"))
+    assert len(blocks) > 4
+    for block in blocks:
+        recipes.complete(yamlfile.parse(block, "docs/porting.md"), "docs/porting.md")
+
+
+def test_a_planted_entry_that_no_stage_takes_is_found():
+    page = "```yaml\nport:\n  mine: {raw: release, source: {kind: fairsec}}\n```\n"
+    with pytest.raises(DevenoError, match="fairsec"):
+        recipes.complete(yamlfile.parse(entries(page)[0], "page"), "page")
 
 
 @pytest.mark.tools

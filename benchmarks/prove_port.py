@@ -24,7 +24,8 @@ class Ports(prove_again.Again):
         found = self.measured("fairseq_release", "fairseq_release")
         told = [
             f"{row['entry']}: {row['as_fairseq_sentences']} of {row['sentences']} sentences,"
-            f" near ties {len(row['near_ties'])}, BLEU {row['bleu']!r} (fairseq {row['bleu_fairseq']!r}),"
+            f" near ties {len(row['near_ties'])},"
+            f" BLEU {row['bleu']!r} (fairseq {row['bleu_fairseq']!r}),"
             f" chrF {row['chrf']!r} ({row['chrf_fairseq']!r})"
             for row in found["rows"]
         ]
@@ -92,7 +93,7 @@ class Ports(prove_again.Again):
         )  # fmt: skip
 
     def line_9(self) -> Line:
-        """Warm starts: counts of the paper, tied on disk and in our loader, ROUGE as its reference."""
+        """Warm starts: counts of the paper, tied on disk and in our loader, ROUGE as told."""
         return self.tests(
             "tests/stages/test_finetune_warm_starts.py", "tests/lm/test_rouge.py",
             "tests/stages/test_evaluate_summarisation.py",

@@ -41,9 +41,9 @@ def model() -> Any:
     return made
 
 
-def broken(model: Any) -> set[str]:
+def broken(model: Any, felt: float = seq2seq_contract.FELT) -> set[str]:
     """Return the names of the contract's lines that do not hold."""
-    lines = seq2seq_contract.check(model, SOURCES, TARGETS, Specials())
+    lines = seq2seq_contract.check(model, SOURCES, TARGETS, Specials(), felt)
     return {line.name for line in lines if not line.passed}
 
 
@@ -101,3 +101,29 @@ def test_a_deaf_encoder_breaks_bidirectionality(model: Any) -> None:
         for layer in model.model.encoder.layers:
             layer.self_attn.out_proj.weight.zero_()
     assert broken(model) == {"encoder is bidirectional"}
+
+
+def test_an_encoder_that_reads_forwards_only_is_caught_under_the_threshold_of_ports(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fp32 of equal inputs is equal bits, so the least change that counts may be near nothing."""
+    from transformers.models.fsmt import modeling_fsmt
+
+    from stages.port.fairseq.verification import FELT
+
+    forward = modeling_fsmt.Attention.forward
+
+    def forwards_only(self: Any, query: Any, key: Any, *rest: Any, **given: Any) -> Any:
+        if (
+            self.encoder_decoder_attention
+            or query.shape != key.shape
+            or given.get("attn_mask") is not None
+        ):
+            return forward(self, query, key, *rest, **given)
+        length = query.shape[0]
+        given["attn_mask"] = torch.full((length, length), float("-inf")).triu(1)
+        return forward(self, query, key, *rest, **given)
+
+    assert broken(model, FELT) == set()
+    monkeypatch.setattr(modeling_fsmt.Attention, "forward", forwards_only)
+    assert "encoder is bidirectional" in broken(model, FELT)

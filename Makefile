@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port fairseq-release fairseq-shapes port-stream bench-warm-starts bench-translate bench-decoding
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port fairseq-release fairseq-shapes port-stream bench-warm-starts bench-translate bench-decoding bench-translate
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -85,6 +85,8 @@ bench-warm-starts: setup  ## a table of warm starts on translation and summarisa
 
 bench-decoding: setup  ## what ways of decoding cost and give (15 minutes; needs models/ported/en-eo and DEVENO_TEST_DATA)
 	$(BIN)/python -m benchmarks.decoding
+bench-translate: setup  ## tokens per second of every export of a translator beside generate, CTranslate2 and fairseq
+	$(BIN)/python -m benchmarks.translate
 
 sync: setup  ## render dvc.yaml, environment.yaml and the README tables
 	$(BIN)/deveno sync

@@ -178,6 +178,8 @@ def answerer(folder: Path, decoding: Settings | None = None) -> Answer:
 
     `decoding` stands in for what is stored with a model that writes texts.
     """
+    if (folder / "translator.json").is_file():
+        return _translator(folder, decoding)  # exported: its config may be another runtime's
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = str((config.get("architectures") or [""])[0])

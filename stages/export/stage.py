@@ -40,14 +40,17 @@ class NoShortlist(Params):
 class LexicalShortlist(Params):
     """Only words that the source makes likely are looked at, and the most frequent ones.
 
-    Learned from the model's own translations of the corpus' train split.
+    Learned from the model's own translations (the five best) of the corpus' train split.
     """
 
     kind: Literal["lexical"] = "lexical"
-    each: int = Field(30, ge=1)
+    each: int = Field(60, ge=1)
     """Target tokens per source token."""
-    common: int = Field(150, ge=1)
+    common: int = Field(200, ge=1)
     """Most frequent target tokens, part of every list."""
+    rare: int = Field(25, ge=0)
+    """Translations in which a source token must have been met; beside a rarer one all words are
+    looked at. Each sentence gives up to five."""
     sentences: int = Field(20_000, ge=1)
     """Sentences translated at most to learn from."""
 

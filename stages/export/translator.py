@@ -179,13 +179,23 @@ def _learn(
         if text.strip()
     ]
     sources = [ids for ids in encoded if len(ids) <= limit]
-    greedy = Search(num_beams=1, max_tokens=translator.facts["max_target_tokens"])
-    said = [found[0].tokens for found in translator.hypotheses(sources, greedy)]
+    search = Search(num_beams=5, max_tokens=translator.facts["max_target_tokens"])
+    pairs = [
+        (source, one.tokens)
+        for source, found in zip(sources, translator.hypotheses(sources, search), strict=True)
+        for one in found
+    ]
     special = translator.specials
     pipeline = translator.pipeline
     sizes = (max(pipeline.source.values()) + 1, max(pipeline.target) + 1)
     found = shortlist.learn(
-        sources, said, sizes, settings.each, settings.common, [special.eos, special.unk]
+        [source for source, _ in pairs],
+        [said for _, said in pairs],
+        sizes,
+        settings.each,
+        settings.common,
+        [special.eos, special.unk],
+        settings.rare,
     )
     canonical.write_bytes(exported / storage.WORDS, found.save())
     log.metric("shortlist_sentences", len(sources))

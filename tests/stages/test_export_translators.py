@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from stages.cli.trying import answerer
 from stages.core.errors import CheckFailed, DevenoError
 from stages.core.log import Log
 from stages.export import translations
@@ -60,6 +61,7 @@ def test_a_float_export_translates_as_the_model(form: str, ported: Path, tmp_pat
     for settings in (Greedy(), Beam(num_beams=3, length_penalty=0.6)):
         limited = settings.model_copy(update={"max_tokens": 40})
         assert exported.decoded(TEXTS, limited) == model.decoded(TEXTS, limited)
+    assert answerer(tmp_path / "out")(TEXTS[:2]) == model.translate(TEXTS[:2], 5)
     with pytest.raises(DevenoError, match="search but fairseq's"):
         exported.decoded(TEXTS, Sampling())
     with pytest.raises(DevenoError, match="source tokens, the model takes at most"):
@@ -165,13 +167,13 @@ def pairs(ported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_shortlist_keeps_what_is_said_and_a_starved_one_is_caught(
     ported: Path, pairs: Path, tmp_path: Path
 ) -> None:
-    wide = {"kind": "lexical", "each": 30, "common": 100}
+    wide = {"kind": "lexical", "each": 60, "common": 100, "rare": 0}
     facts, log = run(ported, tmp_path / "out", pairs, format="runner", shortlist=wide)
     assert facts["shortlist"]["sentences"] == log.metrics["shortlist_sentences"] == 80
     assert facts["parity"][0]["points_limit"] == 0.2
     listed = Translator.load(tmp_path / "out")
     assert listed.runner.shortlist.words.size
-    starved = {"kind": "lexical", "each": 1, "common": 5}
+    starved = {"kind": "lexical", "each": 1, "common": 5, "rare": 0}
     with pytest.raises(CheckFailed, match="chrF falls from"):
         run(ported, tmp_path / "starved", pairs, format="runner", shortlist=starved)
 

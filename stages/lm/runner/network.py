@@ -22,8 +22,8 @@ from stages.lm.runner.rows import (
     LOWEST,
     add_normalise,
     copy,
-    dot,
     embed,
+    key_scores,
     mix,
     quantise,
     softmax,
@@ -297,16 +297,21 @@ def attend_past(
     for place in range(count):
         start = block + (place * beams + ancestry[place]) * 8 * inner
         put_place(desk.places + 8 * place, start)
-        for number in range(heads):
-            shift = number * head * 4
-            value = dot(query + shift, start + shift, head // LANES)
-            put_float(desk.scores + 4 * (number * width + place), value)
+    for place in range(count, width):
+        put_place(desk.places + 8 * place, own)
+    for number in range(heads):
+        shift = number * head * 4
+        key_scores(
+            query + shift, desk.places, width // LANES, shift, head // LANES,
+            desk.scores + 4 * number * width,
+        )  # fmt: skip
     padded_softmax(desk.scores, heads, count, width)
     for number in range(heads):
         for part in range(head // LANES):
             shift = (number * head + part * LANES) * 4
             mix(
-                desk.places, count, desk.scores + number * width * 4, 4 * inner + shift,
+                desk.places, (count + 3) // 4, desk.scores + number * width * 4,
+                4 * inner + shift,
                 desk.context + row * 4 * inner + shift,
             )  # fmt: skip
 

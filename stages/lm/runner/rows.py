@@ -12,6 +12,7 @@ from numba import types
 
 from stages.lm.runner.vectors import (
     F32,
+    FAST,
     FLOATS,
     I8,
     INTS,
@@ -134,25 +135,61 @@ def _exponential_sum(emit: Emitter, row: Any, blocks: Any, peak: Any) -> Any:
     return emit.total(build.fadd(build.fadd(first, second), build.fadd(third, fourth)))
 
 
-def _dot(emit: Emitter, left: Any, right: Any, vectors: Any) -> Any:
-    build = emit.builder
-    total = emit.variable(emit.constant(0.0))
-    with emit.loop(vectors) as number:
-        at = emit.times(number, _WIDTH)
-        product = emit.load(emit.add(left, at)), emit.load(emit.add(right, at))
-        build.store(emit.multiply_add(*product, build.load(total)), total)
-    return emit.total(build.load(total))
+def _halved(emit: Emitter, left: Any, right: Any, size: int) -> Any:
+    """Return the sums of neighbouring runs of `size` lanes of two vectors, left's and right's."""
+    places: list[list[int]] = [[], []]
+    for start in (0, LANES):
+        for run in range(0, LANES, 2 * size):
+            for half in range(2):
+                at = start + run + half * size
+                places[half] += range(at, at + size)
+    parts = [emit.builder.shuffle_vector(left, right, ir.Constant(INTS, order)) for order in places]
+    return emit.builder.fadd(*parts, flags=FAST)
 
 
-def _mix(emit: Emitter, places: Any, count: Any, shares: Any, shift: Any, result: Any) -> None:
+def _scores(
+    emit: Emitter, query: Any, places: Any, blocks: Any, shift: Any, vectors: Any, result: Any
+) -> None:
+    """Write query . key for sixteen keys at a time, found by their addresses."""
     build = emit.builder
-    total = emit.variable(emit.constant(0.0))
-    with emit.loop(count) as number:
-        place = emit.load(emit.add(places, emit.times(number, 8)), ir.IntType(64))
-        share = emit.splat(emit.load(emit.add(shares, emit.times(number, 4)), F32))
-        value = emit.load(emit.add(place, shift))
-        build.store(emit.multiply_add(share, value, build.load(total)), total)
-    emit.store(build.load(total), result)
+    with emit.loop(blocks) as block:
+        at = emit.add(places, emit.times(block, 8 * LANES))
+        keys = [
+            emit.add(emit.load(emit.add(at, 8 * lane), ir.IntType(64)), shift)
+            for lane in range(LANES)
+        ]
+        sums = [emit.variable(emit.constant(0.0)) for _ in range(LANES)]
+        for place in sums:
+            build.store(emit.constant(0.0), place)
+        with emit.loop(vectors) as number:
+            step = emit.times(number, _WIDTH)
+            own = emit.load(emit.add(query, step))
+            for key, place in zip(keys, sums, strict=True):
+                value = emit.multiply_add(own, emit.load(emit.add(key, step)), build.load(place))
+                build.store(value, place)
+        # Sixteen sums across lanes at once: every level halves runs of lanes and vectors, which
+        # leaves the sums in the order of reversed bits.
+        rows = [build.load(sums[int(f"{lane:04b}"[::-1], 2)]) for lane in range(LANES)]
+        for size in (8, 4, 2, 1):
+            rows = [
+                _halved(emit, rows[one], rows[one + len(rows) // 2], size)
+                for one in range(len(rows) // 2)
+            ]
+        emit.store(rows[0], emit.add(result, emit.times(block, _WIDTH)))
+
+
+def _mix(emit: Emitter, places: Any, fours: Any, shares: Any, shift: Any, result: Any) -> None:
+    """Write a weighted sum of rows, four at a time so that additions need not wait."""
+    build = emit.builder
+    totals = [emit.variable(emit.constant(0.0)) for _ in range(4)]
+    with emit.loop(fours) as number:
+        for part, total in enumerate(totals):
+            place = emit.load(emit.add(places, emit.times(number, 32), 8 * part), ir.IntType(64))
+            share = emit.load(emit.add(shares, emit.times(number, 16), 4 * part), F32)
+            value = emit.load(emit.add(place, shift))
+            build.store(emit.multiply_add(emit.splat(share), value, build.load(total)), total)
+    first, second, third, fourth = (build.load(total) for total in totals)
+    emit.store(build.fadd(build.fadd(first, second), build.fadd(third, fourth)), result)
 
 
 def _copy(emit: Emitter, source: Any, target: Any, vectors: Any) -> None:
@@ -182,10 +219,10 @@ maxima = compiled("maxima", "iii", _maxima, types.float32)
 """(row, blocks, found): the largest of each block of 64, and of all."""
 exponential_sum = compiled("exponential_sum", "iif", _exponential_sum, types.float32)
 """(row, blocks, largest): sum of exp(x - largest)."""
-dot = compiled("dot", "iii", _dot, types.float32, inline=True)
-"""(left, right, vectors): the inner product."""
+key_scores = compiled("key_scores", "iiiiii", _scores)
+"""(query, addresses of rows, blocks of 16, byte of the key, vectors, result): inner products."""
 mix = compiled("mix", "iiiii", _mix)
-"""(addresses of rows, count, shares, byte of the vector, result): 16 lanes of a weighted sum."""
+"""(addresses of rows, fours, shares, byte of the vector, result): 16 lanes of a weighted sum."""
 copy = compiled("copy", "iii", _copy)
 """(source, target, vectors): copy a row."""
 embed = compiled("embed", "iifii", _embed)

@@ -29,9 +29,15 @@ class Shortlist:
     """Where each source token's begin; one more for the end."""
     common: Ids
     """Target tokens of every sentence."""
+    rare: NDArray[np.int8]
+    """1 for source tokens that were met too seldom: what they need is not known."""
+    size: int
+    """Words of the target vocabulary."""
 
     def of(self, source: Sequence[int]) -> Ids:
-        """Return the target tokens of one sentence, in order."""
+        """Return the target tokens of one sentence, in order; all of them beside a rare token."""
+        if self.rare[list(source)].any():
+            return np.arange(self.size, dtype=np.int32)
         parts = [self.words[self.starts[one] : self.starts[one + 1]] for one in set(source)]
         return np.unique(np.concatenate([self.common, *parts]))
 
@@ -39,7 +45,13 @@ class Shortlist:
         """Return the bytes of a safetensors file."""
         from safetensors.numpy import save
 
-        arrays = {"common": self.common, "starts": self.starts, "words": self.words}
+        arrays = {
+            "common": self.common,
+            "rare": self.rare,
+            "size": np.array([self.size]),
+            "starts": self.starts,
+            "words": self.words,
+        }
         return save(arrays, metadata={"format": "pt"})
 
     @classmethod
@@ -51,16 +63,18 @@ class Shortlist:
 
         weights.check(path)
         arrays = load_file(path)
-        return cls(arrays["words"], arrays["starts"], arrays["common"])
+        size = int(arrays["size"][0])
+        return cls(arrays["words"], arrays["starts"], arrays["common"], arrays["rare"], size)
 
 
 def learn(
     sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], sizes: tuple[int, int],
-    each: int, common: int, always: Sequence[int],
+    each: int, common: int, always: Sequence[int], rare: int = 0,
 ) -> Shortlist:  # fmt: skip
     """Return a shortlist of `each` words per source token and the `common` most frequent ones.
 
-    `sizes` are those of the vocabularies; `always` are in every list (`</s>`, `<unk>`).
+    `sizes` are those of the vocabularies; `always` are in every list (`</s>`, `<unk>`); source
+    tokens of fewer than `rare` pairs count as rare.
     """
     left, right, pair_of, group = _pairs(sources, targets, sizes[1])
     shares = np.ones(len(left))
@@ -75,6 +89,8 @@ def learn(
     rank = np.arange(len(left)) - np.searchsorted(left, left)
     keep = rank < each
     starts = np.searchsorted(left[keep], np.arange(sizes[0] + 1))
+    own = np.concatenate([np.unique(np.asarray(one)) for one in sources])
+    met = np.bincount(own, minlength=sizes[0])
     said = np.bincount(np.concatenate([np.asarray(one) for one in targets]), minlength=sizes[1])
     frequent = np.lexsort((np.arange(sizes[1]), -said))[:common]
     frequent = frequent[said[frequent] > 0]
@@ -82,6 +98,8 @@ def learn(
         right[keep].astype(np.int32),
         starts.astype(np.int64),
         np.unique([*frequent.tolist(), *always]).astype(np.int32),
+        (met < rare).astype(np.int8),
+        sizes[1],
     )
 
 

@@ -152,7 +152,7 @@ def exported(model: Path, pairs: Path, folder: Path) -> dict[str, Path]:
             {"model": "ported/x", "corpus": "corpora/pairs", "parity_points": 1.0, **params}
         )
         found[name] = folder / name.replace(" ", "-")
-        export(settings, model, pairs, found[name], Log())
+        export(settings, model, pairs, folder / "none", found[name], Log())
     return found
 
 

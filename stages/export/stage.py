@@ -40,7 +40,7 @@ class NoShortlist(Params):
 class LexicalShortlist(Params):
     """Only words that the source makes likely are looked at, and the most frequent ones.
 
-    Learned from the model's own translations (the five best) of the corpus' train split.
+    Learned from the model's own translations (greedy and the five best) of the corpus' train split.
     """
 
     kind: Literal["lexical"] = "lexical"
@@ -50,7 +50,7 @@ class LexicalShortlist(Params):
     """Most frequent target tokens, part of every list."""
     rare: int = Field(25, ge=0)
     """Translations in which a source token must have been met; beside a rarer one all words are
-    looked at. Each sentence gives up to five."""
+    looked at. Each sentence gives up to six."""
     sentences: int = Field(20_000, ge=1)
     """Sentences translated at most to learn from."""
 

@@ -179,10 +179,16 @@ def _learn(
         if text.strip()
     ]
     sources = [ids for ids in encoded if len(ids) <= limit]
-    search = Search(num_beams=5, max_tokens=translator.facts["max_target_tokens"])
+    longest = translator.facts["max_target_tokens"]
+    # Greedy translations are not always among a beam's best.
     pairs = [
         (source, one.tokens)
-        for source, found in zip(sources, translator.hypotheses(sources, search), strict=True)
+        for beams in (1, 5)
+        for source, found in zip(
+            sources,
+            translator.hypotheses(sources, Search(num_beams=beams, max_tokens=longest)),
+            strict=True,
+        )
         for one in found
     ]
     special = translator.specials

@@ -61,7 +61,9 @@ def test_a_float_export_translates_as_the_model(form: str, ported: Path, tmp_pat
     for settings in (Greedy(), Beam(num_beams=3, length_penalty=0.6)):
         limited = settings.model_copy(update={"max_tokens": 40})
         assert exported.decoded(TEXTS, limited) == model.decoded(TEXTS, limited)
-    assert answerer(tmp_path / "out")(TEXTS[:2]) == model.translate(TEXTS[:2], 5)
+    tried = answerer(tmp_path / "out")(TEXTS[:2], 0)
+    wanted = model.translate(TEXTS[:2], 5)
+    assert all(text in str(one) for text, one in zip(wanted, tried, strict=True))
     with pytest.raises(DevenoError, match="search but fairseq's"):
         exported.decoded(TEXTS, Sampling())
     with pytest.raises(DevenoError, match="source tokens, the model takes at most"):
@@ -167,7 +169,7 @@ def pairs(ported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_shortlist_keeps_what_is_said_and_a_starved_one_is_caught(
     ported: Path, pairs: Path, tmp_path: Path
 ) -> None:
-    wide = {"kind": "lexical", "each": 60, "common": 100, "rare": 0}
+    wide = {"kind": "lexical", "each": 300, "common": 300, "rare": 0}
     facts, log = run(ported, tmp_path / "out", pairs, format="runner", shortlist=wide)
     assert facts["shortlist"]["sentences"] == log.metrics["shortlist_sentences"] == 80
     assert facts["parity"][0]["points_limit"] == 0.2

@@ -7,13 +7,14 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.cli.inspection import Add
 from stages.core import canonical, kernels, references, registry, workspace, yamlfile
 from stages.core.errors import ArtifactError, DevenoError, ParamsError, UnknownEntryError
-from stages.lm.decoding import settings
-from stages.lm.decoding.settings import Settings
+
+if TYPE_CHECKING:
+    from stages.lm.decoding.settings import Settings
 
 BATCH = 64
 WRITERS = ("CausalLM", "LMHead", "EncoderDecoder", "ConditionalGeneration")
@@ -169,6 +170,8 @@ def _decoding(text: str | None) -> Settings | None:
     """Return the settings of --decoding, a kind alone or a block of YAML."""
     if text is None:
         return None
+    from stages.lm.decoding import settings
+
     value = {"kind": text.strip()} if ":" not in text else yamlfile.parse(text, "--decoding")
     return settings.parse(value, "--decoding")
 
@@ -257,6 +260,7 @@ def _completer(folder: Path, decoding: Settings | None) -> Answer:
 
 
 def _translator(folder: Path, decoding: Settings | None) -> Answer:
+    from stages.lm.decoding import settings
     from stages.lm.translator import Translator
 
     chosen = decoding or settings.stored(folder) or settings.Beam()
@@ -270,7 +274,9 @@ def _translator(folder: Path, decoding: Settings | None) -> Answer:
 
 def _draft(folder: Path, decoding: Settings) -> Path | None:
     """Return the folder of the draft that assisted decoding asks for."""
-    if not isinstance(decoding, settings.Assisted):
+    from stages.lm.decoding.settings import Assisted
+
+    if not isinstance(decoding, Assisted):
         return None
     models = next(parent for parent in folder.parents if parent.name == "models")
     place = models / decoding.draft

@@ -28,22 +28,28 @@ def override(path: Path, *overrides: str) -> None:
     assert load_yaml(str(path)) == yamlfile.plain(yamlfile.read(path))
 
 
+NUMBERS = (("encode", "sequence_length"), ("evaluate", "batch_size"))
+"""Stage and field of a number to change, of which every recipe has one."""
+
+
 @pytest.mark.parametrize("recipe", recipes.names(ROOT))
 def test_an_override_changes_one_value_and_the_file_stays_as_it_is(tmp_path, recipe):
     path = written(tmp_path, recipe)
     before = yamlfile.plain(yamlfile.read(path))
-    key, length = next((key, item["sequence_length"]) for key, item in before["encode"].items())
-    override(path, f"encode.{key}.sequence_length={length + 32}")
+    stage, field = next(place for place in NUMBERS if before.get(place[0]))
+    key, item = next(iter(before[stage].items()))
+    length = item[field]
+    override(path, f"{stage}.{key}.{field}={length + 32}")
     after = yamlfile.plain(yamlfile.read(path))
-    before["encode"][key]["sequence_length"] += 32
+    item[field] += 32
     assert after == before
     assert recipes.complete(after, "params.yaml") == after
     text = path.read_text(encoding="utf-8")
     assert text.startswith(f"# Recipe: {recipe}\n")
     flow = [row for row in text.splitlines() if "{" in row and "{}" not in row and "'" not in row]
     assert flow == []  # DVC drops quotes: flow style with a colon inside would break
-    override(path, f"encode.{key}.sequence_length={length}")
-    before["encode"][key]["sequence_length"] -= 32
+    override(path, f"{stage}.{key}.{field}={length}")
+    item[field] -= 32
     assert yamlfile.plain(yamlfile.read(path)) == before
 
 

@@ -13,6 +13,7 @@ from stages.core.errors import ArtifactError, ParamsError
 from stages.core.log import Log
 from stages.export.stage import DynamicInt8, ExportParams, LexicalShortlist
 from stages.export.translations import Material, prove
+from stages.lm import ensembles
 from stages.lm.pipelines import BPE_FILES, PIECE_FILES, load_pipeline
 from stages.lm.translator import EXPORTED, EXTRA_TOKENS
 
@@ -75,6 +76,13 @@ def _configuration(params: ExportParams, model: Path) -> dict[str, Any]:
             f"a model of type {config.get('model_type')!r} cannot be exported as {params.format}",
             str(model),
             f"point `model` at a ported translator of type {FAMILY}, or use format: onnx",
+        )
+    members = len(ensembles.folders(model))
+    if members > 1:
+        raise ParamsError(
+            f"an ensemble of {members} models cannot be exported: {params.format} holds one",
+            str(model),
+            "point `model` at the port of one checkpoint (`combine: single`, `best` or `average`)",
         )
     if isinstance(params.shortlist, LexicalShortlist) and params.format != "runner":
         raise ParamsError(

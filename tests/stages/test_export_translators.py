@@ -20,6 +20,7 @@ from stages.core.errors import CheckFailed, DevenoError
 from stages.core.log import Log
 from stages.export import translations
 from stages.export.stage import ExportParams, export
+from stages.lm import ensembles
 from stages.lm.decoding.settings import Beam, Greedy, Sampling
 from stages.lm.translator import Translator
 from stages.port.stage import PortParams, port
@@ -232,6 +233,11 @@ def test_refusals_name_the_field(ported: Path, tmp_path: Path) -> None:
     (tmp_path / "bert/config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
     with pytest.raises(DevenoError, match="of type 'bert' cannot be exported as runner"):
         run(tmp_path / "bert", tmp_path / "c", format="runner")
+    pair = shutil.copytree(ported, tmp_path / "pair")
+    shutil.copytree(ported, pair / "members" / "2")
+    ensembles.write(pair, ["model1.pt", "model2.pt"])
+    with pytest.raises(DevenoError, match="an ensemble of 2 models cannot be exported"):
+        run(pair, tmp_path / "e", format="runner")
     run(ported, tmp_path / "d", format="runner")
     (tmp_path / "d/translator.json").write_text('{"format": "tape"}', encoding="utf-8")
     with pytest.raises(DevenoError, match="translator.json cannot be read"):

@@ -8,8 +8,6 @@ own tracked result file, and lines about tests read the junit file of one `make 
 
 from __future__ import annotations
 
-from typing import Any
-
 from benchmarks import prove_again
 from benchmarks.prove_again import ROOT, Line
 
@@ -33,8 +31,21 @@ class Ports(prove_again.Again):
 
     def line_2(self) -> Line:
         """Releases of other shapes, made with real fairseq: tokens, scores and texts equal."""
+        # Its releases are made by benchmarks/fairseq_oracle.py under fairseq's own Python.
+        self.recorded |= {"fairseq_shapes"}
         found = self.measured("fairseq_shapes", "fairseq_shapes")
-        return "python benchmarks/fairseq_shapes.py", str(found), bool(found["pass"])
+        shapes = found["shapes"]
+        searches = [one for shape in shapes.values() for one in shape["searches"]]
+        equal, all_of = (sum(one[name] for one in searches) for name in EQUAL)
+        worst = max(one["worst_score_difference_bits"] for one in searches)
+        figure = (
+            f"{sum(one['passed'] for one in shapes.values())} of {found['shapes_tried']} shapes"
+            f" ({', '.join(sorted(shapes))}); {equal} of {all_of} sentence searches equal,"
+            f" scores within {worst:.1e} bits; classes"
+            f" {', '.join(sorted({one['family'] for one in shapes.values()}))}"
+        )
+        good = equal == all_of and all(one["passed"] for one in shapes.values())
+        return "make fairseq-shapes", figure, good and len(shapes) == found["shapes_tried"]
 
     def line_3(self) -> Line:
         """Verification has teeth: every planted fault fails by name, in every class."""
@@ -82,7 +93,11 @@ class Ports(prove_again.Again):
             f"{large['address_space_beyond_interpreter_bytes'] / 2**20:.0f} MiB beyond the "
             f"interpreter: fits {large['streamed_fits']}, load-and-save fits {large['whole_fits']}"
         )
-        good = cpu["median"] >= 6 and race["streamed_within_largest_plus_64_mib"]
+        good = (
+            cpu["median"] >= 6
+            and wall["median"] >= 6
+            and race["streamed_within_largest_plus_64_mib"]
+        )
         return "make port-stream", figure, bool(good and large["streamed_fits"])
 
     def line_8(self) -> Line:
@@ -99,6 +114,26 @@ class Ports(prove_again.Again):
             "tests/stages/test_evaluate_summarisation.py",
         )  # fmt: skip
 
+    def line_10(self) -> Line:
+        """Warm-start the encoder: five starts, three seeds, with intervals."""
+        found = self.measured("warm_starts", "warm_starts")
+        told, good = [], True
+        for task in ("translation", "summarisation"):
+            if task not in found["tasks"]:
+                told.append(f"{task}: not in the table")
+                good = False
+                continue
+            score = found["tasks"][task]["score"]
+            for share, one in found["tasks"][task]["shares"].items():
+                effects = ", ".join(
+                    f"{name} {effect['mean']:+.2f} ({effect['interval'][0]:+.2f} to "
+                    f"{effect['interval'][1]:+.2f})"
+                    for name, effect in one["effects"][score].items()
+                )
+                told.append(f"{task}, {share} % of the pairs, {score}: {effects}")
+            good &= all(found["tasks"][task]["holds"].values())
+        return "make bench-warm-starts", "; ".join(told), good
+
     def line_11(self) -> Line:
         """Every way of decoding, held against brute force, transformers or the analytic law."""
         return self.tests(
@@ -108,15 +143,48 @@ class Ports(prove_again.Again):
             "tests/lm/decoding/test_settings.py", "tests/lm/test_generate.py",
         )  # fmt: skip
 
+    def line_12(self) -> Line:
+        """Decoding measured: constraints met, assisted text equal, repetition, compiled shapes."""
+        found = self.measured("decoding", "decoding")
+        real, draft, traces = found["translator"], found["assisted"], found["traces"]
+        widths = [one for name, one in found["constrained"].items() if name.startswith("beams_")]
+        figure = (
+            f"five best as fairseq's {real['five_best_texts_as_recorded']} and beam 5 as generate's"
+            f" {real['beam_5_as_generate']} of {real['sentences']}; terms forced into translations "
+            f"{real['constraints_met']} of {real['terms']}; assisted: "
+            f"{draft['outputs_that_differ_without_near_tie']} other texts; traces of 50 lengths in "
+            f"buckets of 8: {traces['traces_of_prompts_bucket_8']}"
+        )
+        good = (
+            real["five_best_texts_as_recorded"] == real["sentences"] == real["beam_5_as_generate"]
+        )
+        good &= real["constraints_met"] == real["terms"]
+        good &= draft["outputs_that_differ_without_near_tie"] == 0
+        good &= all(one["met_fraction"] == 1 for one in widths)
+        return "make bench-decoding", figure, good and traces["traces_of_prompts_bucket_8"] <= 7
+
     def line_13(self) -> Line:
         """Exported translators: ONNX with a cache, CTranslate2, our runner, each proved."""
         return self.tests("tests/stages/test_export_translators.py", "tests/lm/test_runner.py")
+
+    def line_14(self) -> Line:
+        """Faster than CTranslate2 int8 and generate, at equal quality."""
+        found = self.measured("translate", "translate")
+        told = [
+            f"{name}: {one['figure']:.2f}" + ("" if one["pass"] else " (missed)")
+            for name, one in found["goals"].items()
+        ]
+        whole = "a quick run, one thread" if found["quick"] else "the whole run"
+        good = all(one["pass"] for one in found["goals"].values())
+        return "make bench-translate", f"{whole}; {'; '.join(told)}", good and not found["quick"]
 
     def line_15(self) -> Line:
         """`make test` as a whole, in a fresh clone."""
         return self.line_21()
 
 
-def ratio(found: dict[str, Any]) -> str:
-    """Return a ratio with its quartiles in words."""
-    return f"{found['median']:.2f} ({found['q1']:.2f} to {found['q3']:.2f})"
+EQUAL = ("sentences_equal", "sentences")
+LINES = range(1, 16)
+
+if __name__ == "__main__":
+    raise SystemExit(prove_again.prove_lines(Ports, LINES, RESULT, str(__doc__)))

@@ -158,6 +158,12 @@ def _settings(config: dict[str, Any], shape: llama.Shape) -> dict[str, Any]:
         "max_position_embeddings": config["max_position_embeddings"],
     }
     window = config.get("sliding_window")
+    if config["model_type"] == "qwen2" and window and config.get("use_sliding_window"):
+        raise ArtifactError(
+            f"sliding_window {window} of some layers only has no place in params.json",
+            "config.json",
+            "export models whose layers all see the same",
+        )
     if config["model_type"] == "mistral" and window:
         settings["sliding_window"] = window
     stretched = {"low_freq_factor": 1.0, "high_freq_factor": 4.0}

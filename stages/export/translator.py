@@ -39,6 +39,7 @@ def export_translator(
     for name in COPIED:
         if (model / name).is_file():
             shutil.copyfile(model / name, exported / name)
+    _keep_decoding(model, exported)
     mark = _mark(params, config, model)
     write: Callable[..., dict[str, Any]] = {
         "onnx-translator": _write_onnx,
@@ -94,6 +95,16 @@ def _configuration(params: ExportParams, model: Path) -> dict[str, Any]:
             "name a parallel corpus, such as corpora/pairs",
         )  # fmt: skip
     return config
+
+
+def _keep_decoding(model: Path, exported: Path) -> None:
+    """Take the model's own way of decoding along where an exported translator has it too."""
+    from stages.lm.decoding import settings
+
+    said = settings.stored(model)
+    beam = isinstance(said, settings.Beam) and said.search == "fairseq"
+    if said is not None and (beam or isinstance(said, settings.Greedy)):
+        settings.store(exported, said)
 
 
 def _mark(params: ExportParams, config: Mapping[str, Any], model: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def _header(text: bytes) -> dict[str, Any]:
         raise _Fault("its header does not begin with {")
     try:
         found: dict[str, Any] = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
+        "".join(found).encode("utf-8")  # half a character, escaped, is no name
         return found
     except (ValueError, RecursionError) as fault:
         if isinstance(fault, _Fault):
@@ -71,8 +73,9 @@ def _header(text: bytes) -> dict[str, Any]:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(
+            name for name, count in Counter(name for name, _ in pairs).items() if count > 1
+        )
         raise _Fault(f"its header names {twice!r} twice")
     return found
 

@@ -71,6 +71,7 @@ DAMAGE = (
     OverflowError,
     RuntimeError,
     NotImplementedError,
+    MemoryError,
     struct.error,
     zipfile.BadZipFile,
 )
@@ -262,6 +263,8 @@ def _read_zip(path: Path) -> Any:
         pickles = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(pickles) != 1:
             raise ValueError("no data.pkl in the archive")
+        if entries[pickles[0]].compress_type != zipfile.ZIP_STORED:  # it could unfold to anything
+            raise ValueError("data.pkl is compressed; torch.save stores it plainly")
         prefix = pickles[0].removesuffix("data.pkl")
         _check_byte_order(archive, prefix, entries)
         size = os.fstat(stream.fileno()).st_size

@@ -42,6 +42,7 @@ BAD = {
     "a list": (b"[1]", b"", "does not begin with {"),
     "no JSON": (b"{'a': 1}", b"", "no JSON"),
     "no text": (b'{"\xff":1}', b"", "no JSON"),
+    "half a character": (json.dumps({"\ud800": row(0, 8, [2])}).encode(), b"\0" * 8, "no JSON"),
     "deep": (b'{"a":' + b"[" * 100_000, b"", "no JSON"),
     "metadata": ({"__metadata__": {"x": 1}, **GOOD}, b"\0" * 8, "__metadata__ is not text"),
     "past the end": ({"a": row(0, 800, [200])}, b"\0" * 8, "end at 800 and its data at 8"),

@@ -121,9 +121,10 @@ def megatron(
                 fused = fused.T if kind == "weight" else fused
                 rest = fused.shape[1:]
                 rows = fused.reshape(3, heads, width // heads, *rest)
+                rows = rows.chunk(ranks, dim=1)[rank]  # heads are shared, whatever the version
                 rows = rows.permute(*AXES[version], *range(3, rows.ndim)).reshape(-1, *rest)
                 name = f"{theirs}.{attention}.query_key_value.{kind}"
-                layers[name] = rows.chunk(ranks)[rank].clone()
+                layers[name] = rows.clone()
                 wide = state[f"{ours}.mlp.c_fc.{kind}"]
                 wide = wide.T if kind == "weight" else wide
                 layers[f"{theirs}.mlp.dense_h_to_4h.{kind}"] = wide.chunk(ranks)[rank].clone()

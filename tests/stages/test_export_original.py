@@ -131,6 +131,10 @@ def test_what_the_layout_cannot_say_is_refused(tmp_path: Path):
     model = ours(tmp_path / "b", "Llama", hidden_act="gelu")
     with pytest.raises(DevenoError, match="hidden_act gelu has no place"):
         out(model, tmp_path / "out-b")
+    some = {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}
+    model = ours(tmp_path / "w", "Qwen2", **some)
+    with pytest.raises(DevenoError, match="sliding_window 8 of some layers only"):
+        out(model, tmp_path / "out-w")
     model = ours(tmp_path / "c", "Llama")
     with pytest.raises(ParamsError, match="ranks = 3 do not share key_value_heads 2"):
         out(model, tmp_path / "out-c", ranks=3)

@@ -21,7 +21,7 @@ from stages.core.log import Log
 from stages.export import translations
 from stages.export.stage import ExportParams, export
 from stages.lm import ensembles
-from stages.lm.decoding.settings import Beam, Greedy, Sampling
+from stages.lm.decoding.settings import Beam, Greedy, Sampling, stored
 from stages.lm.translator import Translator
 from stages.port.stage import PortParams, port
 
@@ -65,6 +65,7 @@ def test_a_float_export_translates_as_the_model(form: str, ported: Path, tmp_pat
     tried = answerer(tmp_path / "out")(TEXTS[:2], 0)
     wanted = model.translate(TEXTS[:2], 5)
     assert all(text in str(one) for text, one in zip(wanted, tried, strict=True))
+    assert stored(tmp_path / "out") == stored(ported) == Beam(num_beams=5)
     with pytest.raises(DevenoError, match="search but fairseq's"):
         exported.decoded(TEXTS, Sampling())
     with pytest.raises(DevenoError, match="source tokens, the model takes at most"):

@@ -98,9 +98,13 @@ def test_a_published_delta_without_a_record_is_added_in_its_own_type(tmp_path: P
     change = {name: new[name] - old[name] for name in new}
     change["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
     torch.save(change, raw / "files/pytorch_model.bin")
-    found = load_file(applied(raw, base) / "model.safetensors")
+    (raw / "files/tokenizer.model").write_bytes(b"the delta's own pieces")
+    out = applied(raw, base)
+    found = load_file(out / "model.safetensors")
     for name, tensor in old.items():
         assert torch.equal(found[name], tensor + change[name])
+    assert (out / "tokenizer.model").read_bytes() == b"the delta's own pieces"
+    assert not (out / "tokenizer.json").exists()  # the base's cuts otherwise
 
 
 def test_a_base_of_another_vocabulary_is_refused_with_both_sizes(tmp_path: Path):

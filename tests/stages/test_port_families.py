@@ -97,6 +97,7 @@ def test_gpt2_as_openai_released_it(tmp_path: Path) -> None:
     ("version", "ranks", "stack", "attention"),
     [
         (0, 1, "transformer", "attention"),
+        (0, 2, "transformer", "attention"),
         (1, 1, "encoder", "attention"),
         (1, 2, "encoder", "self_attention"),
         (2, 1, "encoder", "self_attention"),

@@ -98,3 +98,16 @@ def test_zips_that_are_no_checkpoint_are_named(
         pickles.load(path)
     assert words in caught.value.what
     assert "model.pt" in caught.value.where
+
+
+def test_a_pickle_that_would_unfold_to_anything_is_not_unfolded(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m/data.pkl", b"\x80\x02" + b"N0" * 500_000 + b"}.")
+    assert path.stat().st_size < 5_000
+    with pytest.raises(ArtifactError, match="data.pkl is compressed"):
+        pickles.read(path)
+    with zipfile.ZipFile(path, "w") as archive:  # more bytes than any machine has
+        archive.writestr("m/data.pkl", b"\x80\x04\x8e" + (1 << 60).to_bytes(8, "little"))
+    with pytest.raises(ArtifactError, match="damaged or no torch.save file"):
+        pickles.read(path)

@@ -77,10 +77,18 @@ class Assistant:
     """Decodes with a draft; the number of proposals carries over from input to input."""
 
     def __init__(
-        self, stepper: Stepper, draft: Stepper, settings: Assisted, rules: Rules, draft_rules: Rules
+        self,
+        stepper: Stepper,
+        draft: Stepper,
+        settings: Assisted,
+        rules: Rules,
+        draft_rules: Rules,
+        draft_reads: int = 1 << 30,
     ) -> None:
         self.stepper, self.draft, self.settings = stepper, draft, settings
         self.rules, self.draft_rules = rules, draft_rules
+        self.draft_reads = draft_reads
+        """Tokens that the draft can read; behind them the model goes on alone."""
         self.candidates = settings.candidates
         self.chooser = Chooser(settings)
         self.record = Assistance()
@@ -104,7 +112,8 @@ class Assistant:
         ended = False
         while not ended and prefix.shape[1] - width < limit:
             done = prefix.shape[1] - width
-            wanted = min(self.candidates, limit - done - 1)
+            room = max(0, self.draft_reads + 1 - prefix.shape[1])
+            wanted = min(self.candidates, limit - done - 1, room)
             proposals = self._propose(prefix, wanted)
             longer = torch.cat([prefix, proposals], dim=1)
             logits = self.stepper.read(longer, keep=wanted + 1)[0]

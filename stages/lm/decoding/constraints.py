@@ -9,12 +9,37 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from stages.core.errors import ParamsError
 from stages.lm.decoding.settings import Constrained, Phrase
 
 Cut = Callable[[str], list[int]]
 """Gives a phrase's token ids, as the model's own pipeline cuts it within a text."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """Which tokens an output can hold: ids below `size` but for those of `never`."""
+
+    size: int
+    never: frozenset[int] = frozenset()
+
+    def checked(self, phrase: Phrase, ids: Sequence[int], where: str) -> list[int]:
+        """Return a phrase's ids; ParamsError where no output could hold them."""
+        if not ids:
+            raise ParamsError(
+                f"the phrase {phrase!r} has no tokens in this model", where, "give another phrase"
+            )
+        for one in ids:
+            if not 0 <= one < self.size or one in self.never:
+                told = "ends or never stands in an output" if one in self.never else "is no token"
+                raise ParamsError(
+                    f"the phrase {phrase!r} holds {one}, which {told} (of {self.size})",
+                    where,
+                    "give a phrase of words that the model can write",
+                )
+        return list(ids)
 
 
 class Constraint(ABC):
@@ -36,6 +61,13 @@ class Constraint(ABC):
     @abstractmethod
     def remaining(self) -> int:
         """Return how far it is from being fulfilled, at most `need`; 0 is fulfilled."""
+
+    def fewest(self, *, afresh: bool) -> int:
+        """Return the fewest tokens that fulfil it: from here, or when its stretch was broken off.
+
+        Overwrite it where `need` is not the shortest way.
+        """
+        return self.need if afresh and self.remaining() else self.remaining()
 
     @abstractmethod
     def copy(self, *, stateful: bool = False) -> Constraint:
@@ -155,6 +187,10 @@ class DisjunctiveConstraint(_Several):
             return 0
         return self.need - max(part.need - part.remaining() for part in self.parts)
 
+    def fewest(self, *, afresh: bool) -> int:
+        """Return what the shortest way takes, whichever alternative it is."""
+        return 0 if self.completed else min(part.fewest(afresh=afresh) for part in self.parts)
+
 
 class OrderedConstraint(_Several):
     """Several constraints in a given order, with any gap between them."""
@@ -187,12 +223,16 @@ class OrderedConstraint(_Several):
         """Return what is left of the whole order."""
         return sum(part.remaining() for part in self.parts)
 
+    def fewest(self, *, afresh: bool) -> int:
+        """Return what the unfulfilled ones take; the fulfilled stay so."""
+        return sum(part.fewest(afresh=afresh) for part in self.parts)
+
 
 def cost(constraints: Sequence[Constraint]) -> int:
     """Return how many tokens surely fulfil all: one goes on from here, the others from nothing."""
-    left = [one for one in constraints if not one.completed]
-    gained = max((one.need - one.remaining() for one in left), default=0)
-    return sum(one.need for one in left) - gained
+    ways = [(one.fewest(afresh=True), one.fewest(afresh=False)) for one in constraints]
+    gained = max((afresh - going_on for afresh, going_on in ways), default=0)
+    return sum(afresh for afresh, _ in ways) - gained
 
 
 def progress(constraints: Sequence[Constraint]) -> int:
@@ -200,33 +240,28 @@ def progress(constraints: Sequence[Constraint]) -> int:
     return sum(one.need - one.remaining() for one in constraints)
 
 
-def build(settings: Constrained, cut: Cut) -> list[Constraint]:
+def build(settings: Constrained, cut: Cut, words: Words) -> list[Constraint]:
     """Return the constraints of a settings block; texts are cut by the model's pipeline."""
     found: list[Constraint] = []
+
+    def ids_of(phrase: Phrase, where: str) -> list[int]:
+        return words.checked(phrase, cut(phrase) if isinstance(phrase, str) else phrase, where)
+
     for place, one in enumerate(settings.phrases):
         where = f"decoding.phrases.{place}"
         choices = (
             [] if isinstance(one, str) else [part for part in one if not isinstance(part, int)]
         )
         if choices:
-            found.append(DisjunctiveConstraint([_ids(part, cut, where) for part in choices]))
+            found.append(DisjunctiveConstraint([ids_of(part, where) for part in choices]))
         else:
             ids = one if isinstance(one, str) else [part for part in one if isinstance(part, int)]
-            found.append(PhrasalConstraint(_ids(ids, cut, where)))
+            found.append(PhrasalConstraint(ids_of(ids, where)))
     if settings.ordered and len(found) > 1:
         found = [OrderedConstraint(found)]
     if settings.template:
         skeleton: list[list[int] | int] = []
         for part in settings.template:
-            skeleton.append(part if isinstance(part, int) else _ids(part, cut, "decoding.template"))
+            skeleton.append(part if isinstance(part, int) else ids_of(part, "decoding.template"))
         found.append(TemplateConstraint(skeleton))
     return found
-
-
-def _ids(phrase: Phrase, cut: Cut, where: str) -> list[int]:
-    ids = cut(phrase) if isinstance(phrase, str) else list(phrase)
-    if not ids:
-        raise ParamsError(
-            f"the phrase {phrase!r} has no tokens in this model", where, "give another phrase"
-        )
-    return ids

@@ -16,7 +16,7 @@ from stages.core.errors import ArtifactError, ParamsError
 from stages.lm import generate
 from stages.lm.decoding import beams, constrained, constraints, contrastive, sampling
 from stages.lm.decoding.assisted import Assistance, Assistant, check_vocabulary
-from stages.lm.decoding.marks import Marks, longest, sources
+from stages.lm.decoding.marks import Marks, longest, readable, sources
 from stages.lm.decoding.rules import Rules
 from stages.lm.decoding.settings import (
     Assisted,
@@ -214,7 +214,9 @@ class Decoder:
                 "give token ids",
             )
 
-        wanted = constraints.build(settings, self.cut or no_cut) + self.extra_constraints
+        never = frozenset({*self.marks.eos, *self.marks.suppressed})
+        words = constraints.Words(self.model.get_output_embeddings().weight.shape[0], never)
+        wanted = constraints.build(settings, self.cut or no_cut, words) + self.extra_constraints
         rule = beams.Rule.of(settings)
         found = constrained.search(self.stepper(), ids, mask, rules, rule, wanted)
         return [outputs[: settings.num_return_sequences] for outputs in found]
@@ -232,6 +234,12 @@ class Decoder:
         found = []
         for row, real, place in zip(ids, mask.bool(), places, strict=True):
             one = row[real].unsqueeze(0)
+            if self.reads_sources and one.shape[1] > sources(self.draft):
+                raise ArtifactError(
+                    f"the text has {one.shape[1]} tokens, the draft reads {sources(self.draft)}",
+                    "decoding.draft",
+                    "shorten it, or name a draft that reads as much as the model",
+                )
             width = 1 if self.reads_sources else one.shape[1]
             assistant = self._assistant(settings, limit, width)
             found.append([assistant.decode(one, place)])
@@ -241,7 +249,8 @@ class Decoder:
         """Return the assistant; the schedule and the record go on from input to input."""
         rules = Rules(self.marks, width, limit, settings.min_tokens, settings.no_repeat_ngram_size)
         known = next(iter(self._assistants.values()), None)
-        new = Assistant(self.stepper(), self.stepper(self.draft), settings, rules, rules)
+        steppers = self.stepper(), self.stepper(self.draft)
+        new = Assistant(*steppers, settings, rules, rules, readable(self.draft))
         if known is not None:
             new.candidates, new.record = known.candidates, known.record
         self._assistants = {width: new}

@@ -90,6 +90,11 @@ def sources(model: Any) -> int:
     return _positions(_side(model.config, "encoder")) or 1 << 30
 
 
+def readable(model: Any) -> int:
+    """Return how many tokens a decoder, or the decoder of two, reads."""
+    return _positions(_side(model.config, "decoder")) or 1 << 30
+
+
 def _side(config: Any, name: str) -> Any:
     """Return a side's own configuration where a model is composed of two."""
     return getattr(config, name) if config.model_type == "encoder-decoder" else config

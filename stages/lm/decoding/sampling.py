@@ -26,7 +26,8 @@ def filtered(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 
     top_p keeps the fewest tokens whose probabilities reach it. Of equally probable tokens those of
     the lower ids are kept.
     """
-    scaled = logits.double() / temperature
+    # The best is 0 before it is divided, so that the smallest temperature gives no infinity.
+    scaled = (logits.double() - logits.double().amax(dim=-1, keepdim=True)) / temperature
     if not top_k and top_p >= 1:
         return torch.softmax(scaled, dim=-1)
     best, order = torch.sort(scaled, dim=-1, descending=True, stable=True)

@@ -1,7 +1,8 @@
 """Megatron-LM: its ways to lay out fused projections and to spread a model over ranks.
 
 The rows of `query_key_value` are [3, H, K] in checkpoints of version 0, [H, K, 3] in version 1
-and [H, 3, K] from version 2 on. With R tensor-parallel ranks the embedding, `query_key_value` and
+and [H, 3, K] from version 2 on; each rank has its share of H, so that ranks joined by rows are
+[R, 3, H / R, K] in version 0. With R tensor-parallel ranks the embedding, `query_key_value` and
 `dense_h_to_4h` are cut by rows, `dense` and `dense_4h_to_h` by columns; the rest is repeated.
 GPT-2 of transformers wants [3, H, K], then [in, out]; BLOOM wants what version 2 has.
 """
@@ -41,15 +42,19 @@ def joined(name: str, ranks: int, shape: Sequence[int]) -> tuple[list[str], list
     return sources, [Same(ranks)]
 
 
-def regrouped(version: int, heads: int, width: int, columns: Sequence[int]) -> list[Step]:
+def regrouped(
+    version: int, heads: int, width: int, columns: Sequence[int], ranks: int = 1
+) -> list[Step]:
     """Return the step from a version's rows to [3, H, K]; `columns` is the rest of the shape."""
-    if version == 0:
+    if version == 0 and ranks == 1:
         return []
-    size = width // heads
-    dims = {1: (heads, size, 3), 2: (heads, 3, size), 3: (heads, 3, size)}[version]
+    size, axes = width // heads, AXES[version]
+    dims = {1: (heads, size, 3), 2: (heads, 3, size), 3: (heads, 3, size)}.get(version)
+    if dims is None:  # every rank has its own query, key and value
+        dims, axes = (ranks, 3, width // ranks), (1, 0, 2)
     shape = (3 * width, *columns)
     rest = tuple(range(3, 3 + len(columns)))
-    return [Permute(shape, (*dims, *columns), (*AXES[version], *rest), shape)]
+    return [Permute(shape, (*dims, *columns), (*axes, *rest), shape)]
 
 
 @dataclass(frozen=True)
@@ -109,10 +114,13 @@ class MegatronLayout:
         stored = name if name.startswith("embedding/") else f"{self.stack}/{name}"
         sources, steps = joined(stored, self.ranks, shape)
         if name.endswith(("query_key_value.weight", "query_key_value.bias")):
-            steps = [*steps, *regrouped(self.version, self.heads, self.width, shape[1:])]
+            steps = [*steps, *self._regrouped(shape[1:])]
         if len(shape) == 2:
             steps = [*steps, Transpose()]
         return Rule([target], sources, steps) if steps else copied(target, sources[0])
+
+    def _regrouped(self, columns: Sequence[int]) -> list[Step]:
+        return regrouped(self.version, self.heads, self.width, columns, self.ranks)
 
     def _pair(self, target: str, name: str, shape: tuple[int, ...]) -> list[Rule]:
         return [

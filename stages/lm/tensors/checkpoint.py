@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -147,8 +148,8 @@ def _index(index: Path) -> tuple[dict[str, str], Any]:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"it names {next(n for n in names if names.count(n) > 1)!r} twice")
+        names = Counter(name for name, _ in pairs)
+        raise ValueError(f"it names {next(n for n, count in names.items() if count > 1)!r} twice")
     return found
 
 

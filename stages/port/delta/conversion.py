@@ -30,6 +30,8 @@ TOKENIZER = (
     "merges.txt", "tokenizer.model", "added_tokens.json",
 )  # fmt: skip
 
+VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
 
 def port_folder(params: Delta, files: Path, base: Path, model: Path, log: Log) -> dict[str, Any]:
     """Write base plus delta to `model` and return its verification, all checks passed."""
@@ -92,8 +94,11 @@ def _encoding(params: Delta, facts: dict[str, Any] | None) -> Encoding:
 
 def _copy(folder: Path, base: Path, model: Path) -> None:
     """Take settings and tokenizer from the delta, where it brings them, else from the base."""
-    for names in (SETTINGS, TOKENIZER):
-        source = next((one for one in (folder, base) if (one / names[0]).is_file()), base)
+    # A tokenizer may be any of the files that hold a vocabulary; its settings alone are none.
+    for names, told_by in ((SETTINGS, SETTINGS[:1]), (TOKENIZER, VOCABULARIES)):
+        source = next(
+            (one for one in (folder, base) if any((one / name).is_file() for name in told_by)), base
+        )
         for name in names:
             if (source / name).is_file():
                 shutil.copyfile(source / name, model / name)

@@ -154,7 +154,7 @@ def _reference(
 
     def made(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype, variant: str) -> Reference:
         model = reference.Reference(
-            reference.whole(tensors, layout.ranks),
+            reference.whole(tensors, layout.ranks, layout.version),
             layout.layers,
             layout.heads,
             layout.version,

@@ -29,16 +29,19 @@ VARIANTS = (
 """Mistakes a port can make, each computed on request to name the one that was made."""
 
 
-def whole(tensors: Mapping[str, Tensor], ranks: int) -> dict[str, Tensor]:
+def whole(tensors: Mapping[str, Tensor], ranks: int, version: int) -> dict[str, Tensor]:
     """Return the tensors of all tensor-parallel ranks (`rank:name`) put together.
 
     Vocabulary, heads and the inner units of the feed-forward are spread over the ranks; the rest
-    is the same on all of them.
+    is the same on all of them. In version 0 every rank holds its own query, key and value.
     """
     found: dict[str, Tensor] = {}
     for name in {key.split(":", 1)[1] for key in tensors}:
         parts = [tensors[f"{rank}:{name}"] for rank in range(ranks)]
-        if "word_embeddings" in name or "query_key_value" in name or "dense_h_to_4h" in name:
+        if version == 0 and "query_key_value" in name:
+            thirds = [part.chunk(3) for part in parts]
+            found[name] = torch.cat([third[place] for place in range(3) for third in thirds])
+        elif "word_embeddings" in name or "query_key_value" in name or "dense_h_to_4h" in name:
             found[name] = torch.cat(parts, dim=0)
         elif name.endswith(("attention.dense.weight", "dense_4h_to_h.weight")):
             found[name] = torch.cat(parts, dim=1)

@@ -182,3 +182,18 @@ def test_a_draft_of_another_kind_or_vocabulary_is_refused() -> None:
         decode(Decoder(model, draft=tiny.model("bart")), [[5]], **assisted())
     with pytest.raises(ParamsError, match="'pretrained/small' was not opened"):
         decode(Decoder(model), [[5]], **assisted())
+
+
+def test_a_draft_that_reads_less_leaves_the_rest_to_the_model() -> None:
+    model, draft = tiny.model("gpt2"), tiny.model("gpt2")
+    draft.transformer.wpe.weight.data = draft.transformer.wpe.weight.data[:12].clone()
+    draft.config.n_positions = 12
+    rows = [[5, 6, 7], list(range(3, 18))]
+    found = decode(Decoder(model, draft=draft), rows, **assisted())
+    assert [one.tokens for one in found] == [
+        one.tokens for one in decode(Decoder(model), rows, kind="greedy")
+    ]
+    model, draft = tiny.model("bart"), tiny.model("bart")
+    draft.config.max_position_embeddings = 4
+    with pytest.raises(ArtifactError, match="the text has 5 tokens, the draft reads 4"):
+        decode(Decoder(model, draft=draft), [[5, 6, 7, 8, tiny.EOS]], **assisted())

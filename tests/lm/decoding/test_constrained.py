@@ -385,7 +385,7 @@ def test_building_follows_the_block() -> None:
              "template": [[6], 2, [7]]}  # fmt: skip
     block = settings.parse(value, "x")
     assert isinstance(block, settings.Constrained)
-    order, template = constraints.build(block, lambda text: [])
+    order, template = constraints.build(block, lambda text: [], constraints.Words(60))
     assert isinstance(order, OrderedConstraint)
     assert isinstance(template, TemplateConstraint)
     assert (order.need, template.need) == (4, 4)

@@ -142,3 +142,10 @@ def test_a_stream_shared_by_the_batch_is_seen(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(sampling, "draws", shared)
     assert outputs(model, rows) != outputs(model, rows, batch_size=1)
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-310])
+def test_the_smallest_temperatures_are_greedy_too(temperature: float) -> None:
+    logits = torch.tensor([[0.0, -3.0, 2.0, 1.999]])
+    assert filtered(logits, temperature).tolist() == [[0.0, 0.0, 1.0, 0.0]]
+    assert filtered(logits, temperature, 3, 0.9).tolist() == [[0.0, 0.0, 1.0, 0.0]]

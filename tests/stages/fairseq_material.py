@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,3 +193,15 @@ def save(path: Path, state: dict[str, Tensor], shape: dict[str, Any], layout: st
     task = {"_name": "translation", "source_lang": "en", "target_lang": "eo"}
     tree["cfg"] = {"model": namespace, "task": task, "bpe": None, "tokenizer": None}
     torch.save(tree, path)
+
+
+def record(raw: Path, name: str = "fairseq-beam1.jsonl", **changed: Any) -> None:
+    """Write one row as if fairseq had translated; its scores are no model's."""
+    said = {
+        "tokens_bpe": "o on .",
+        "score_log2": -1.0,
+        "positional_log2": [-1.0, -1.0, -1.0, -1.0],
+        "text": "o on.",
+    }
+    row = {"id": 0, "source": "ab ca", "source_bpe": "ab ca@@ a", "hyps": [said]} | changed
+    (raw / "files" / name).write_text(json.dumps(row) + "\n", encoding="utf-8")

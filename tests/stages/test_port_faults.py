@@ -181,26 +181,27 @@ def test_unknown_mistake_is_called_unknown(
 
 def test_a_recording_of_another_model_fails(tmp_path: Path) -> None:
     raw = material.release(tmp_path / "raw")
-    row = {
-        "id": 0,
-        "source": "ab ca",
-        "source_bpe": "ab ca@@ a",
-        "hyps": [
-            {
-                "tokens_bpe": "o on .",
-                "score_log2": -1.0,
-                "positional_log2": [-1.0, -1.0, -1.0, -1.0],
-                "text": "o on.",
-            }
-        ],
-    }
-    path = raw / "files" / "fairseq-beam1.jsonl"
-    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    material.record(raw)
     with pytest.raises(CheckFailed) as caught:
         port(PortParams(raw="x"), raw, raw, raw, tmp_path / "model", Log())
     for words in ("reference repeats fairseq's beam-1 scores", "beam-1 tokens are fairseq's"):
         assert words in caught.value.what
     assert "source ids of beam-1 sentences" in caught.value.what
+
+
+def test_more_recorded_hypotheses_than_beams_fail_by_name(tmp_path: Path) -> None:
+    raw = material.release(tmp_path / "raw")
+    one = {"tokens_bpe": "o", "text": "o", "score_log2": -1.0, "positional_log2": [-1.0, -1.0]}
+    material.record(raw, hyps=[one, one])
+    with pytest.raises(CheckFailed, match="beam-1 tokens are fairseq's: 1, limit 0"):
+        port(PortParams(raw="x"), raw, raw, raw, tmp_path / "model", Log())
+
+
+def test_recordings_longer_than_a_learned_table_fail_by_name(tmp_path: Path) -> None:
+    raw = material.release(tmp_path / "raw", **material.FAMILIES["marian"])
+    material.record(raw, source_bpe="ab " * 64)
+    with pytest.raises(CheckFailed, match="beam-1 scores: inf"):
+        port(PortParams(raw="x"), raw, raw, raw, tmp_path / "model", Log())
 
 
 class Words:

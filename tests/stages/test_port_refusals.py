@@ -157,6 +157,9 @@ def test_tensor_reaching_outside_its_storage_is_refused() -> None:
         ("moses_no_escape", True),
         ("bpe_separator", "__"),
         ("encoder_layers", "three"),
+        ("dropout", "some"),
+        ("max_source_positions", 0),
+        ("activation_fn", ["relu"]),
         ("encoder_attention_heads", 3),
         ("source_lang", None),
     ],
@@ -180,7 +183,7 @@ def drop(key: str) -> Callable[[State], None]:
     return change
 
 
-def put(key: str, value: torch.Tensor) -> Callable[[State], None]:
+def put(key: Any, value: torch.Tensor) -> Callable[[State], None]:
     return lambda state: state.update({key: value})
 
 
@@ -190,6 +193,7 @@ def put(key: str, value: torch.Tensor) -> Callable[[State], None]:
         (drop("encoder.layers.1.fc2.bias"), "1 missing: encoder.layers.1.fc2.bias"),
         (drop("encoder.embed_tokens.weight"), "1 missing: encoder.embed_tokens.weight"),
         (put("decoder.layer_norm.weight", torch.ones(16)), "1 unexpected: decoder.layer_norm"),
+        (put(5, torch.ones(16)), "a tensor's name is 5"),
         (put("encoder.layers.0.layer_norms.5.bias", torch.ones(16)), "1 unexpected"),
         (
             put("encoder.embed_tokens.weight", torch.zeros(20, 16)),
@@ -217,6 +221,17 @@ def test_wrong_state_dicts_are_named(
     change(state)
     material.save(raw / "files" / "model.pt", state, dict(material.SHAPE))
     assert words in refused(raw).what
+    material.record(raw)  # what fairseq translated is looked at only after the tensors
+    assert words in refused(raw).what
+
+
+def test_a_dictionary_longer_than_its_table_is_named_beside_recordings(tmp_path: Path) -> None:
+    raw = material.release(tmp_path / "raw")
+    material.record(raw)
+    path = raw / "files" / "dict.en.txt"
+    words = "".join(f"new{at} {9999 - at}\n" for at in range(99))
+    path.write_text(words + path.read_text(encoding="utf-8"), encoding="utf-8")
+    assert "16 rows, the source dictionary has 115 symbols" in refused(raw).what
 
 
 def write(raw: Path, name: str, data: bytes) -> None:
@@ -247,6 +262,13 @@ def write(raw: Path, name: str, data: bytes) -> None:
             b'{"source": 7, "source_bpe": "a", "hyps": [{"tokens_bpe": "a", "text": "a",'
             b' "score_log2": -1.0, "positional_log2": [-1.0]}]}\n',
             "row 1 holds something that is no text",
+            "fairseq-beam5.jsonl",
+        ),
+        (
+            "fairseq-beam5.jsonl",
+            b'{"source": "a", "source_bpe": "a", "hyps": [{"tokens_bpe": "a", "text": "a",'
+            b' "score_log2": -1.0, "positional_log2": [-1.0, NaN]}]}\n',
+            "row 1 holds a score that is no finite number",
             "fairseq-beam5.jsonl",
         ),
         ("model.pt", b"PK\x03\x04 no archive", "damaged", "model.pt"),

@@ -17,7 +17,7 @@ import torch
 from stages.core.errors import ArtifactError
 from stages.core.log import Log
 from stages.lm.translator import Translator
-from stages.port.fairseq import source, vocabulary
+from stages.port.fairseq import combination, source, vocabulary
 from stages.port.stage import Fairseq, PortParams, port
 from tests.stages import fairseq_material as material
 
@@ -275,3 +275,19 @@ def test_old_pre_norm_checkpoints_without_last_norms_are_refused(tmp_path: Path)
     state["decoder.version"] = torch.tensor([2.0])
     material.save(raw / "files" / "model.pt", state, {**material.SHAPE, **material.PRE})
     assert "decoder.version = 2: fairseq applies decoder.layer_norm from" in refused(raw).what
+
+
+def test_two_recordings_of_one_search_are_both_held_against_the_port(tmp_path: Path) -> None:
+    raw = material.release(tmp_path / "raw")
+    material.record(raw, "fairseq-beam1-test.jsonl")
+    material.record(raw, "fairseq-beam1-valid.jsonl", source="c")
+    rows = source.read(raw / "files", Fairseq()).recorded[1]
+    assert [row["source"] for row in rows] == ["ab ca", "c"]
+
+
+def test_a_broken_checkpoint_beside_owns_no_recordings(tmp_path: Path) -> None:
+    raw = material.release(tmp_path / "raw")
+    material.record(raw)
+    (raw / "files" / "second.pt").write_bytes(b"no checkpoint")
+    found = source.read(raw / "files", Fairseq(checkpoint="model.pt"))
+    assert combination.owner(raw / "files", Fairseq(), found, []) == ""

@@ -75,6 +75,8 @@ FAMILIES = ("transformer", "bart", "mbart")
 """First words of the architectures whose layers these are."""
 OTHERS = {"lm", "monotonic", "pointer", "simul", "modular", "unidirectional", "moe"}
 """Words in the names of architectures that compute something else with like weights."""
+DEFAULT_POSITIONS = 1024
+"""fairseq's DEFAULT_MAX_SOURCE_POSITIONS, and of targets."""
 WHERE = "settings inside the checkpoint (args or cfg)"
 
 
@@ -142,7 +144,13 @@ def read(tree: Mapping[str, Any]) -> Architecture:
     _refuse_pairs(settings)
 
     def number(name: str) -> float:
-        return float(settings.get(name) or 0.0)
+        value = settings.get(name) or 0.0
+        if not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise _unsaid(name, value, "a number from 0 to 1")
+        return float(value)
+
+    def longest(name: str) -> int:
+        return DEFAULT_POSITIONS if settings.get(name) is None else _count(settings, name)
 
     return Architecture(
         width=_count(settings, "encoder_embed_dim"),
@@ -161,8 +169,8 @@ def read(tree: Mapping[str, Any]) -> Architecture:
         scale_embedding=not settings.get("no_scale_embedding"),
         share_all=bool(settings.get("share_all_embeddings")),
         share_decoder=bool(settings.get("share_decoder_input_output_embed")),
-        max_positions=int(settings.get("max_source_positions") or 1024),
-        max_target_positions=int(settings.get("max_target_positions") or 1024),
+        max_positions=longest("max_source_positions"),
+        max_target_positions=longest("max_target_positions"),
         dropout=number("dropout"),
         attention_dropout=number("attention_dropout"),
         activation_dropout=number("activation_dropout") or number("relu_dropout"),
@@ -227,7 +235,7 @@ def _refuse(settings: Mapping[str, Any]) -> None:
         if settings.get(name) not in ABSENT:
             raise _unsupported(name, settings[name], told)
     activation = settings.get("activation_fn") or "relu"
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise _unsupported("activation_fn", activation, "this activation")
     for name, known in KNOWN.items():
         if settings.get(name) is not None and settings[name] not in known:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from stages.core.errors import ArtifactError
-from stages.port.fairseq import release, source
+from stages.port.fairseq import layout, release, source
 from stages.port.fairseq.recording import token_scores
 from stages.port.fairseq.source import Source
 from stages.port.fairseq.verification import LIMIT_RECORDED, reference_of
@@ -92,16 +92,28 @@ def owner(files: Path, params: Fairseq, first: Source, others: Sequence[str]) ->
         return first.checkpoint
     rest = [name for name in release.checkpoints(files) if name not in others]
     for name in [*others, *rest]:
-        if name != first.checkpoint and owns(source.read(files, params, name)):
+        if name != first.checkpoint and _may_own(files, params, name):
             return name
     return ""
 
 
+def _may_own(files: Path, params: Fairseq, name: str) -> bool:
+    try:
+        return owns(source.read(files, params, name))
+    except ArtifactError:  # no checkpoint, or none that these dictionaries belong to
+        return False
+
+
 def owns(one: Source) -> bool:
-    """Tell whether the release's recorded token scores are those of its checkpoint."""
+    """Tell whether the release's recorded token scores are those of its checkpoint.
+
+    A checkpoint whose tensors are not what its settings and dictionaries say raises ArtifactError.
+    """
     rows = next(iter(one.recorded.values()), [])[:OWNED_ROWS]
     if not rows:
         return False
+    sizes = len(one.source_symbols), len(one.target_symbols)
+    layout.checked(one.tensors, one.architecture, *sizes, one.checkpoint)
     return token_scores([reference_of(one)], one, rows)[0] <= LIMIT_RECORDED
 
 

@@ -122,6 +122,18 @@ def modernise(
     fp16 and bf16 become fp32 without loss, as fairseq itself loads them; fp64 is rounded to fp32,
     as fairseq does too.
     """
+    current, accounts = checked(tensors, shape, source_size, target_size, where)
+    return {key: tensor.to(torch.float32) for key, tensor in sorted(current.items())}, accounts
+
+
+def checked(
+    tensors: Mapping[str, torch.Tensor],
+    shape: Architecture,
+    source_size: int,
+    target_size: int,
+    where: str,
+) -> tuple[dict[str, torch.Tensor], list[Account]]:
+    """Return what `modernise` does, every tensor in the type it was saved in."""
     current, accounts = _modern(tensors)
     _restore_output(current, accounts, shape)
     expected = expected_shapes(shape, source_size, target_size)
@@ -131,7 +143,7 @@ def modernise(
     _check_tying(current, shape, where)
     if shape.pre_norm:
         _check_versions(tensors, where)
-    return {key: current[key].to(torch.float32) for key in sorted(expected)}, accounts
+    return current, accounts
 
 
 def _modern(

@@ -7,6 +7,7 @@ A recorded row: `source`, `reference`, `source_bpe` and `hyps`, each with `token
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,11 +100,14 @@ def _pieces(
 
 def _tensors(state: Mapping[str, Any], name: str) -> dict[str, torch.Tensor]:
     for key, value in state.items():
+        odd = ""
         if not isinstance(value, torch.Tensor):
+            odd = f"{key} is a {type(value).__name__}, not a tensor"
+        elif not isinstance(key, str):
+            odd = f"a tensor's name is {key!r}, not a text"
+        if odd:
             raise ArtifactError(
-                f"{key} is a {type(value).__name__}, not a tensor",
-                f"{name}: model",
-                "give a checkpoint whose `model` is a state dict",
+                odd, f"{name}: model", "give a checkpoint whose `model` is a state dict"
             )
     return dict(state)
 
@@ -124,7 +128,7 @@ def _recorded(files: release.Files, *, ensemble: bool = False) -> dict[int, list
                 "give rows with source, source_bpe and hyps (tokens_bpe, score_log2, "
                 "positional_log2, text), or remove the file",
             ) from None
-        recorded[int(match[2])] = rows
+        recorded.setdefault(int(match[2]), []).extend(rows)
     return dict(sorted(recorded.items()))
 
 
@@ -138,7 +142,8 @@ def _check_rows(rows: list[Any]) -> None:
         texts = [row["source"], row["source_bpe"]]
         for one in row["hyps"]:
             texts += [one["tokens_bpe"], one["text"]]
-            sum([one["score_log2"], *one["positional_log2"]])
+            if not math.isfinite(sum([one["score_log2"], *one["positional_log2"]])):
+                raise ValueError(f"row {number} holds a score that is no finite number")
         if not all(isinstance(text, str) for text in texts):
             raise TypeError(f"row {number} holds something that is no text")
 

@@ -62,6 +62,8 @@ def test_missing_files_are_named(tmp_path: Path, name: str, file: str) -> None:
         ("bert", "bert_config.json", {"num_hidden_layers": 3}, "num_hidden_layers is 3"),
         ("bert", "bert_config.json", {"hidden_act": "swish"}, "hidden_act is 'swish'"),
         ("bert", "bert_config.json", {"num_attention_heads": 0}, "num_attention_heads is 0"),
+        ("bert", "bert_config.json", {"num_attention_heads": 5}, "5 heads do not share a width"),
+        ("gpt2", "hparams.json", {"n_head": 5}, "5 heads do not share a width of 16"),
         ("gpt2", "hparams.json", {"n_ctx": 64}, "n_ctx is 64 in the settings and 32"),
         ("gpt2", "hparams.json", {"n_layer": "two"}, "n_layer is 'two'"),
     ],
@@ -292,3 +294,18 @@ def test_a_pickle_that_runs_something_is_named(tmp_path: Path) -> None:
     assert "do not trust this file" in error.todo
     path.write_bytes(pickle.dumps({"model": 1}))
     _refused(choices.MegatronGpt2(), files, tmp_path / "model", "is damaged or no torch.save file")
+
+
+@pytest.mark.parametrize("name", ["layer_norm_epsilon", "seq_length", "initializer_range"])
+def test_a_setting_of_bloom_that_is_no_number(tmp_path: Path, name: str) -> None:
+    files = material.bloom(tmp_path / "bloom", material.bloom_model())
+    _edited(files / "config.json", **{name: "much"})
+    _refused(choices.Bloom(), files, tmp_path / "model", f"{name} is 'much', not a number")
+
+
+def test_a_table_of_rwkv_that_is_no_matrix(tmp_path: Path) -> None:
+    files = material.rwkv(tmp_path / "rwkv", material.rwkv_model())
+    path = next(files.glob("*.pth"))
+    state = torch.load(path, weights_only=True)
+    torch.save(state | {"emb.weight": state["emb.weight"].flatten()}, path)
+    _refused(choices.Rwkv(), files, tmp_path / "model", "emb.weight is F32 [960], no matrix")

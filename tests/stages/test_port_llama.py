@@ -195,6 +195,11 @@ def without(key: str):
 BAD = {
     "unknown setting": (material.state(), material.params(moe={"experts": 8}), "moe = "),
     "heads missing": (material.state(), material.params(n_heads=None), "n_heads is missing"),
+    "odd heads": (material.state(), material.params(n_heads=32), "heads of 1 are odd"),
+    "no number": (material.state(), material.params(norm_eps=float("nan")), "norm_eps = nan"),
+    "heads of another size": (
+        material.state() | FREQUENCIES, material.params(n_heads=2), "rope.freqs is for 8",
+    ),
     "a text": (material.state(), material.params(dim="wide"), "dim = 'wide'"),
     "a negative size": (material.state(), material.params(n_layers=-2), "n_layers = -2"),
     "another vocabulary": (

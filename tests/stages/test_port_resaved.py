@@ -107,6 +107,10 @@ def test_a_class_that_cannot_be_proved_and_no_configuration_are_named(tmp_path: 
     config.write_text(json.dumps(text | {"architectures": ["ViTModel"]}))
     with pytest.raises(DevenoError, match="architectures = ViTModel is no model"):
         ported(tmp_path)
+    for broken in ("{", "[]"):
+        config.write_text(broken)
+        with pytest.raises(DevenoError, match=r"config\.json is no JSON object"):
+            ported(tmp_path)
     config.unlink()
     with pytest.raises(DevenoError, match=r"0 files config\.json"):
         ported(tmp_path)

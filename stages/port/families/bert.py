@@ -16,6 +16,7 @@ from stages.port.families.release import (
     Reference,
     Release,
     agree,
+    heads_of,
     layers_of,
     listed,
     read_json,
@@ -61,7 +62,8 @@ def read(folder: Path, options: Bert) -> Release:
             agree(name, whole_number(settings, name, where), table.entry.spec.shape[axis], where)
     layers = layers_of(list(found.variables), "bert/encoder/layer_", "bert_model.ckpt")
     agree("num_hidden_layers", whole_number(settings, "num_hidden_layers", where), layers, where)
-    heads = whole_number(settings, "num_attention_heads", where)
+    width = whole_number(settings, "hidden_size", where)
+    heads = heads_of(settings, "num_attention_heads", width, where)
     activation = options.activation or str(settings.get("hidden_act", ""))
     if activation not in ACTIVATIONS:
         raise ArtifactError(

@@ -25,8 +25,10 @@ from stages.port.families.release import (
     Reference,
     Release,
     agree,
+    heads_of,
     layers_of,
     listed,
+    number,
     read_json,
     wanted,
     whole_number,
@@ -46,6 +48,7 @@ RENAMED = {
     "weight": "ln_f.weight",
     "bias": "ln_f.bias",
 }
+CONFIG = "config.json"
 FIRST_LAYER = 3
 CONTEXT = 2048
 DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
@@ -65,18 +68,18 @@ def read(folder: Path, options: Bloom) -> Release:
     prefix = "transformer." if any(name.startswith("transformer.") for name in specs) else ""
     begin = rank_name(0, "") if ranks else prefix
     layers = layers_of(list(specs), f"{begin}h.", "config.json")
-    told = "n_layer" if "n_layer" in settings else "num_hidden_layers"
+    told = _either(settings, "n_layer", "num_hidden_layers")
     agree(told, whole_number(settings, told, "config.json"), layers, "config.json")
     rows, width = _table(specs, f"{begin}word_embeddings.weight")
     vocab_size = rows * max(ranks, 1)
     agree("vocab_size", settings.get("vocab_size", vocab_size), vocab_size, "config.json")
-    name = "n_embed" if "n_embed" in settings else "hidden_size"
+    name = _either(settings, "n_embed", "hidden_size")
     agree(name, whole_number(settings, name, "config.json"), width, "config.json")
-    heads = _heads(settings, width)
+    heads = heads_of(settings, _either(settings, "n_head", "num_attention_heads"), width, CONFIG)
     layout = BloomLayout(layers, width, vocab_size, ranks, prefix, "lm_head.weight" in specs)
-    epsilon = float(settings.get("layer_norm_epsilon", 1e-5))
+    epsilon = number(settings, "layer_norm_epsilon", 1e-5, CONFIG)
     after = bool(settings.get("apply_residual_connection_post_layernorm", False))
-    context = int(settings.get("seq_length") or CONTEXT)
+    context = int(number(settings, "seq_length", CONTEXT, CONFIG)) or CONTEXT
     tokenizer = given.read(files, vocab_size, context)
 
     def made(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype, variant: str) -> Reference:
@@ -139,23 +142,16 @@ def _opened(files: Files, folder: Path) -> tuple[int, Checkpoint]:
     return ranks, Checkpoint(entries)
 
 
+def _either(settings: Mapping[str, Any], name: str, other: str) -> str:
+    """Return which of two names of a setting a release uses."""
+    return name if name in settings else other
+
+
 def _table(specs: Mapping[str, Spec], name: str) -> tuple[int, int]:
     if name not in specs or len(specs[name].shape) != 2:
         raise ArtifactError(f"1 missing: {name}", "the released files", TODO)
     rows, width = specs[name].shape
     return rows, width
-
-
-def _heads(settings: Mapping[str, Any], width: int) -> int:
-    name = "n_head" if "n_head" in settings else "num_attention_heads"
-    heads = whole_number(settings, name, "config.json")
-    if width % heads:
-        raise ArtifactError(
-            f"{heads} heads do not share a width of {width} equally",
-            f"config.json: {name}",
-            "give the settings that belong to the checkpoint",
-        )
-    return heads
 
 
 def _configuration(
@@ -181,10 +177,10 @@ def _configuration(
         "n_head": heads,
         "layer_norm_epsilon": epsilon,
         "apply_residual_connection_post_layernorm": after,
-        "hidden_dropout": float(settings.get("hidden_dropout", 0.0)),
-        "attention_dropout": float(settings.get("attention_dropout", 0.0)),
-        "initializer_range": float(settings.get("initializer_range", 0.02)),
-        "pretraining_tp": max(layout.ranks, int(settings.get("pretraining_tp", 1))),
+        "hidden_dropout": number(settings, "hidden_dropout", 0.0, CONFIG),
+        "attention_dropout": number(settings, "attention_dropout", 0.0, CONFIG),
+        "initializer_range": number(settings, "initializer_range", 0.02, CONFIG),
+        "pretraining_tp": max(layout.ranks, int(number(settings, "pretraining_tp", 1, CONFIG))),
         "slow_but_exact": False,
         "tie_word_embeddings": True,
         "use_cache": True,

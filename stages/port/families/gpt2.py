@@ -17,6 +17,7 @@ from stages.port.families.release import (
     Reference,
     Release,
     agree,
+    heads_of,
     layers_of,
     listed,
     read_json,
@@ -46,6 +47,7 @@ def read(folder: Path, options: Gpt2) -> Release:
         name: whole_number(settings, name, "hparams.json")
         for name in ("n_vocab", "n_ctx", "n_embd", "n_head", "n_layer")
     }
+    heads_of(settings, "n_head", counts["n_embd"], "hparams.json")
     variables = found.variables
     layers = layers_of(list(variables), "model/h", "model.ckpt")
     agree("n_layer", counts["n_layer"], layers, "hparams.json")

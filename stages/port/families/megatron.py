@@ -28,6 +28,7 @@ from stages.port.families.release import (
     layers_of,
     listed,
     named,
+    number,
     wanted,
     whole_number,
 )
@@ -84,7 +85,7 @@ def read(folder: Path, options: MegatronGpt2) -> Release:
     pairs = _pairs(files)
     layout = _layout(ranks, options, len(pairs.ids) if pairs else options.vocab_size, where)
     activation = _activation(args)
-    epsilon = float(args.get("layernorm_epsilon", args.get("norm_epsilon", 1e-5)))
+    epsilon = number(args, "layernorm_epsilon", number(args, "norm_epsilon", 1e-5, where), where)
     positions = _shape(ranks[0], "embedding/position_embeddings.weight", where)[0]
     if args.get("max_position_embeddings") is not None:
         agree("max_position_embeddings", args["max_position_embeddings"], positions, where)
@@ -139,11 +140,9 @@ def _pairs(files: Files) -> BytePairs | None:
 
 def _entries(ranks: list[_Rank]) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
-    for number, rank in enumerate(ranks):
+    for at, rank in enumerate(ranks):
         archives.check_storages(rank.tensors.values())
-        entries |= {
-            rank_name(number, name): handle.entry() for name, handle in rank.tensors.items()
-        }
+        entries |= {rank_name(at, name): handle.entry() for name, handle in rank.tensors.items()}
     return entries
 
 
@@ -199,7 +198,7 @@ def _ranks(files: Files, wanted_folder: str) -> tuple[str, list[Path]]:
         raise ArtifactError(
             f"mp_rank_{lacking[0]:02d} is missing", f"files of the raw entry: {chosen}", TODO
         )
-    return chosen, [ranks[number] for number in sorted(ranks)]
+    return chosen, [ranks[at] for at in sorted(ranks)]
 
 
 def _latest(files: Files, iterations: Mapping[str, Any]) -> str:

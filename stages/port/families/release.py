@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,6 +153,32 @@ def whole_number(settings: Mapping[str, Any], name: str, where: str) -> int:
             "give the settings that belong to the checkpoint",
         )
     return value
+
+
+def heads_of(settings: Mapping[str, Any], name: str, width: int, where: str) -> int:
+    """Return how many heads share a width equally, as a release's settings say."""
+    heads = whole_number(settings, name, where)
+    if width % heads:
+        raise ArtifactError(
+            f"{heads} heads do not share a width of {width} equally",
+            f"{where}: {name}",
+            "give the settings that belong to the checkpoint",
+        )
+    return heads
+
+
+def number(settings: Mapping[str, Any], name: str, usual: float, where: str) -> float:
+    """Return a finite number of a release's settings; null is as if absent."""
+    value = settings.get(name)
+    if value is None:
+        return usual
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ArtifactError(
+            f"{name} is {value!r}, not a number",
+            where,
+            "give the settings that belong to the checkpoint",
+        )
+    return float(value)
 
 
 def agree(what: str, told: Any, found: Any, where: str) -> None:

@@ -53,10 +53,10 @@ def read(folder: Path, options: Rwkv) -> Release:
     kinds.check_tensors("rwkv", specs)
     _refuse_later(specs, name)
     layers = layers_of(list(specs), "blocks.", name)
-    vocab_size, width = _shape(specs, "emb.weight", name)
+    vocab_size, width = _shape(specs, "emb.weight", name, 2)
     _check_size(options.size, name, layers, width)
-    inner = _shape(specs, "blocks.0.ffn.key.weight", name)[0]
-    attention = _shape(specs, "blocks.0.att.key.weight", name)[0]
+    inner = _shape(specs, "blocks.0.ffn.key.weight", name, 2)[0]
+    attention = _shape(specs, "blocks.0.att.key.weight", name, 2)[0]
     found = NAMED_CONTEXT.search(name)
     context = options.context_length or (int(found[1]) if found else CONTEXT)
     tokenizer = given.read(files, vocab_size, context)
@@ -123,9 +123,11 @@ def _refuse_later(specs: Mapping[str, Spec], where: str) -> None:
         )
 
 
-def _shape(specs: Mapping[str, Spec], name: str, where: str) -> tuple[int, ...]:
+def _shape(specs: Mapping[str, Spec], name: str, where: str, axes: int) -> tuple[int, ...]:
     if name not in specs:
         raise ArtifactError(f"1 missing: {name}", where, TODO)
+    if len(specs[name].shape) != axes:
+        raise ArtifactError(f"{name} is {specs[name]}, no matrix", where, TODO)
     return specs[name].shape
 
 

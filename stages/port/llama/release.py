@@ -8,6 +8,7 @@ tokenizer.json, ...               optional, copied beside the model
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ def read(folder: Path) -> Release:
     where = ", ".join(path.name for path in ranks)
     shape = llama.shape_of_original(params, checkpoint.specs, where, equal)
     _check_sizes(params, shape)
+    _check_frequencies(checkpoint, shape)
     return Release(
         params=params,
         files=[path.name for path in ranks],
@@ -86,7 +88,7 @@ def _params(files: Mapping[str, Path]) -> dict[str, Any]:
         params = json.loads(files["params.json"].read_text(encoding="utf-8"))
         if not isinstance(params, dict):
             raise ValueError("it holds no object")
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise _wrong(f"it is no JSON: {fault}") from fault
     unknown = sorted(set(params) - set(NUMBERS) - IGNORED)
     if unknown:
@@ -98,14 +100,23 @@ def _params(files: Mapping[str, Path]) -> dict[str, Any]:
         value = params.get(name)
         if value is None:
             continue
-        whole = isinstance(value, int) or (isinstance(value, float) and kind is float)
+        whole = isinstance(value, int) or (
+            isinstance(value, float) and kind is float and math.isfinite(value)
+        )
         if not whole or isinstance(value, bool) or (value <= 0 and name != "vocab_size"):
             raise _wrong(f"{name} = {value!r} is no number that it could be")
+    _check_heads(params)
+    return params
+
+
+def _check_heads(params: Mapping[str, Any]) -> None:
     if params["n_heads"] % (params.get("n_kv_heads") or params["n_heads"]):
         raise _wrong(f"{params['n_heads']} heads do not share {params['n_kv_heads']} of keys")
     if params.get("head_dim") is None and params["dim"] % params["n_heads"]:
         raise _wrong(f"dim {params['dim']} is no multiple of {params['n_heads']} heads")
-    return params
+    size = params.get("head_dim") or params["dim"] // params["n_heads"]
+    if size % 2:
+        raise _wrong(f"heads of {size} are odd, and rotary positions turn pairs")
 
 
 def _wrong(what: str) -> ArtifactError:
@@ -163,6 +174,16 @@ def _check_sizes(params: Mapping[str, Any], shape: llama.Shape) -> None:
         raise _wrong(f"hidden_dim is {hidden} and w1 has {shape.feed_forward} rows")
     if shape.biases not in ("", "qkv", "qkvo"):
         raise _wrong(f"only {' and '.join(shape.biases)} of attention have biases")
+
+
+def _check_frequencies(checkpoint: Checkpoint, shape: llama.Shape) -> None:
+    """Compare the size of heads with `rope.freqs`, which has one number for every pair."""
+    held = checkpoint.specs.get(llama.rank_name(0, llama.FREQUENCIES, shape.ranks))
+    if held is not None and held.count != shape.head_size // 2:
+        raise _wrong(
+            f"{shape.heads} heads have {shape.head_size} each, and {llama.FREQUENCIES} is for "
+            f"{2 * held.count}"
+        )
 
 
 def rank_nodes(release: Release) -> dict[str, Node]:

@@ -6,7 +6,6 @@ needs and nothing more, and that the model answers, its weights read layer by la
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from stages.lm.models import Head, auto_class
 from stages.lm.offload import Offloaded
 from stages.port import archives, causal
 from stages.port.checks import Verification, require
+from stages.port.families.release import read_json
 
 if TYPE_CHECKING:
     from stages.port.resaved.settings import Transformers
@@ -43,7 +43,7 @@ HUB_TASKS: dict[Head, str] = {
 
 def task_of(model: Path) -> str:
     """Return the hub's name of what a model answers; features where its class says nothing."""
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    config = read_json(model / "config.json")
     name = str((config.get("architectures") or [""])[0])
     head = next((head for end, head in HEADS.items() if name.endswith(end)), None)
     return "feature-extraction" if head is None else HUB_TASKS[head]
@@ -53,7 +53,7 @@ def port_folder(params: Transformers, files: Path, model: Path, log: Log) -> dic
     """Write the model to `model` and return its verification, all checks passed."""
     config = _config(files)
     folder = config.parent
-    head = _head(json.loads(config.read_text(encoding="utf-8")))
+    head = _head(read_json(config))
     report = Verification()
     with archives.open_folder(folder) as source:
         model.mkdir(parents=True)

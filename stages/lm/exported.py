@@ -88,6 +88,10 @@ class ExportedTranslator(Translator):
             "decode greedily or by a beam with `search: fairseq`, or use the ported model",
         )
 
+    def capped(self, tokens: int) -> int:
+        """Return a length of outputs cut to what the positions of the export allow."""
+        return min(tokens, int(self.facts["max_target_tokens"]))
+
     def longest(self, settings: Search) -> int:
         """Return the longest output of a search that the positions allow."""
         return min(settings.max_tokens, int(self.facts["max_target_tokens"]))

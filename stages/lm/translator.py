@@ -12,7 +12,7 @@ from stages.core.errors import ArtifactError
 from stages.lm import ensembles, phrases, weights
 from stages.lm.decoding.decoder import Decoder
 from stages.lm.decoding.ensemble import EnsembleDecoder
-from stages.lm.decoding.marks import Marks
+from stages.lm.decoding.marks import Marks, readable
 from stages.lm.decoding.outputs import Output
 from stages.lm.decoding.settings import Beam, Greedy, Settings
 from stages.lm.ensembles import EnsembleStepper, Members
@@ -117,6 +117,10 @@ class Translator:
         longest = self.model.generation_config.max_length - EXTRA_TOKENS
         return Search(num_beams=num_beams, max_tokens=longest)
 
+    def capped(self, tokens: int) -> int:
+        """Return a length of outputs cut to what every member's positions allow, as fairseq's."""
+        return min(tokens, *(readable(one) - 1 for one in (self.model, *self.others)))
+
     def source_ids(self, text: str, where: str = "the text") -> list[int]:
         """Return a text's ids, refused when longer than the model's positions."""
         ids = self.pipeline.encode(text)
@@ -169,11 +173,12 @@ class Translator:
         sources = [self.source_ids(texts[index], f"text {before + index + 1}") for index in rows]
         beam = _one_beam(settings) if isinstance(settings, Greedy) else settings
         if isinstance(beam, Beam) and beam.search == "fairseq":
+            most = self.capped(beam.max_tokens or self.search(1).max_tokens)
             search = Search(
                 num_beams=beam.num_beams,
                 length_penalty=beam.length_penalty,
-                max_tokens=beam.max_tokens or self.search(1).max_tokens,
-                min_tokens=max(1, beam.min_tokens),
+                max_tokens=most,
+                min_tokens=min(max(1, beam.min_tokens), most),
                 unknown_penalty=beam.unknown_penalty,
                 no_repeat_ngram_size=beam.no_repeat_ngram_size,
             )

@@ -65,6 +65,8 @@ def test_a_float_export_translates_as_the_model(form: str, ported: Path, tmp_pat
     tried = answerer(tmp_path / "out")(TEXTS[:2], 0)
     wanted = model.translate(TEXTS[:2], 5)
     assert all(text in str(one) for text, one in zip(wanted, tried, strict=True))
+    long = Beam(num_beams=2, max_tokens=4000, min_tokens=3000)  # cut to the positions there are
+    assert exported.decoded(["No"], long)
     assert stored(tmp_path / "out") == stored(ported) == Beam(num_beams=5)
     with pytest.raises(DevenoError, match="search but fairseq's"):
         exported.decoded(TEXTS, Sampling())

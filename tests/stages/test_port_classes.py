@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from stages.core.errors import CheckFailed
 from stages.core.log import Log
+from stages.lm.decoding.settings import Beam
 from stages.lm.translator import Translator
 from stages.port import checks
 from stages.port.fairseq import source, verification
@@ -82,6 +83,17 @@ def test_odd_shapes_go_to_the_class_that_holds_them(
 ) -> None:
     found, _ = ported(tmp_path, **changed)
     assert (found["passed"], found["family"]) == (True, family)
+
+
+def test_outputs_end_where_the_positions_do(
+    releases: dict[str, tuple[source.Source, Path]],
+) -> None:
+    """Under fairseq's rule, which stops there too: learned positions have no row behind."""
+    for family in ("fsmt", "marian"):
+        translator = Translator.load(releases[family][1])
+        asked = Beam(num_beams=2, max_tokens=4000, min_tokens=300)
+        found = translator.outputs(["a b"], asked)[0][0]
+        assert 0 < len(found.text.split()) < translator.model.config.max_position_embeddings
 
 
 def rows_of(state: State, family: str, change: Callable[[torch.Tensor], torch.Tensor]) -> None:

@@ -197,7 +197,7 @@ class Decoder:
             num_beams=settings.num_beams,
             length_penalty=settings.length_penalty,
             max_tokens=limit,
-            min_tokens=max(1, settings.min_tokens),  # fairseq's own --min-len is 1
+            min_tokens=min(max(1, settings.min_tokens), limit),  # fairseq's own --min-len is 1
             unknown_penalty=settings.unknown_penalty,
             no_repeat_ngram_size=settings.no_repeat_ngram_size,
         )

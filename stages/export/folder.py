@@ -12,6 +12,7 @@ import torch
 from stages.core import canonical
 from stages.core.log import Log
 from stages.export import graph, parity, quantization
+from stages.export.configuration import configuration
 from stages.export.stage import DynamicInt8, ExportParams
 from stages.lm.device import prepare
 from stages.lm.models import longest
@@ -30,7 +31,7 @@ COPIED = (
 def export_folder(params: ExportParams, model: Path, exported: Path, log: Log) -> dict[str, Any]:
     """Fill `exported` and return the facts of export.json."""
     prepare(params.threads)
-    config = graph.configuration(model)
+    config = configuration(model)
     task = graph.task_of(config, params.task, model)
     source = graph.load(model, task)
     pad = int(config.get("pad_token_id") or 0)

@@ -5,7 +5,6 @@ Shapes: B sequences, T tokens, C labels, V vocabulary, D hidden size.
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from pathlib import Path
@@ -37,16 +36,6 @@ class Answering(nn.Module):
         """Return the model's answer for every token."""
         found = self.model(input_ids=input_ids, attention_mask=attention_mask)
         return getattr(found, self.output)
-
-
-def configuration(folder: Path) -> dict[str, Any]:
-    """Return config.json of a model folder."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ArtifactError(
-            "the model folder holds no config.json", str(folder), "point `model` at a model"
-        )
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def task_of(config: dict[str, Any], wanted: str, folder: Path) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from stages.core import canonical
 from stages.core.errors import ArtifactError, CheckFailed, ParamsError
 from stages.core.log import Log
+from stages.export.configuration import configuration
 from stages.lm.layouts import conversion, llama, originals
 from stages.lm.layouts.plan import some
 from stages.lm.tensors.checkpoint import Checkpoint, safetensors_entries
@@ -35,7 +36,7 @@ TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json
 
 def export_folder(params: ExportParams, model: Path, exported: Path, log: Log) -> dict[str, Any]:
     """Fill `exported` with a release and return the facts of export.json."""
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    config = configuration(model)
     if originals.known(model, config.get("model_type")):
         return _of_family(params, model, exported, log)
     if config.get("model_type") not in FAMILIES:
@@ -97,7 +98,7 @@ def _of_family(params: ExportParams, model: Path, exported: Path, log: Log) -> d
 
 def task_of(model: Path) -> str:
     """Return what a model answers, in our words, by the class that its config.json names."""
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    config = configuration(model)
     name = str((config.get("architectures") or [""])[0])
     return next((task for end, task in TASKS.items() if name.endswith(end)), "features")
 

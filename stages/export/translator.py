@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from stages.core import canonical
-from stages.core.errors import ArtifactError, ParamsError
+from stages.core.errors import ParamsError
 from stages.core.log import Log
+from stages.export.configuration import configuration
 from stages.export.stage import DynamicInt8, ExportParams, LexicalShortlist
 from stages.export.translations import Material, prove
 from stages.lm import ensembles
@@ -66,12 +67,7 @@ def export_translator(
 
 
 def _configuration(params: ExportParams, model: Path) -> dict[str, Any]:
-    path = model / "config.json"
-    if not path.is_file():
-        raise ArtifactError(
-            "the model folder holds no config.json", str(model), "point `model` at a model"
-        )
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    config = configuration(model)
     if config.get("model_type") != FAMILY:
         raise ParamsError(
             f"a model of type {config.get('model_type')!r} cannot be exported as {params.format}",

@@ -17,9 +17,8 @@ from tests.stages import llama_material as material
 
 
 def out(model: Path, folder: Path, **changes) -> Path:
-    export(
-        ExportParams(model="x/y", format="original", **changes), model, model, model, folder, Log()
-    )
+    params = ExportParams.model_validate({"model": "x/y", "format": "original", **changes})
+    export(params, model, model, model, folder, Log())
     return folder
 
 
@@ -139,6 +138,11 @@ def test_what_the_layout_cannot_say_is_refused(tmp_path: Path):
     with pytest.raises(ParamsError, match="ranks = 3 do not share key_value_heads 2"):
         out(model, tmp_path / "out-c", ranks=3)
     (tmp_path / "d").mkdir()
+    for text, told in (("{", "config.json is no JSON object"), ("[]", "it holds a list")):
+        (tmp_path / "d/config.json").write_text(text)
+        for form in ("original", "onnx", "runner"):
+            with pytest.raises(DevenoError, match=told):
+                out(tmp_path / "d", tmp_path / f"out-{form}", format=form)
     (tmp_path / "d/config.json").write_text('{"model_type": "roberta"}')
     with pytest.raises(ParamsError, match="a roberta model has none"):
         out(tmp_path / "d", tmp_path / "out-d")

@@ -147,6 +147,10 @@ def test_a_target_that_is_not_the_recorded_one_is_refused(tmp_path: Path):
         applied(raw, base)
 
 
+def changed(path: Path, **changes) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
 BROKEN = {
     "no base": (lambda raw, base: shutil.rmtree(base) or base.mkdir(), "base has no weights"),
     "no record": (
@@ -156,6 +160,14 @@ BROKEN = {
     "record of lists": (
         lambda raw, base: (raw / "files/delta.json").write_text('{"encoding": "sum", "base": []}'),
         "no record of a delta",
+    ),
+    "losses of another form": (
+        lambda raw, base: changed(raw / "files/delta.json", elements_that_differ=3),
+        "elements_that_differ say nothing by name",
+    ),
+    "a record of nothing": (
+        lambda raw, base: changed(raw / "files/delta.json", target={}),
+        "tensors that are not the recorded ones",
     ),
     "a tensor less": (
         lambda raw, base: save_file({"x": torch.ones(2)}, raw / "files/model.safetensors"),

@@ -123,9 +123,9 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if facts["encoding"] not in ("bits", "sum"):
             raise ValueError(f"encoding {facts['encoding']!r} is unknown")
-        tables = (facts["base"], facts["target"])
+        tables = (facts["base"], facts["target"], facts.get("elements_that_differ", {}))
         if not all(isinstance(table, dict) for table in tables):
-            raise ValueError("base and target are no checksums by name")
+            raise ValueError("base, target or elements_that_differ say nothing by name")
     except (ValueError, KeyError, TypeError) as fault:
         raise ArtifactError(
             f"it is no record of a delta: {fault}",

@@ -156,7 +156,8 @@ def _check_recorded(
     """The result is the model that the delta was made of, but for what a sum is known to lose."""
     made = {name: value for row in rows for name, value in row.targets.items()}
     known = set(facts.get("elements_that_differ", {}))
-    wrong = sorted(name for name, value in facts["target"].items() if made.get(name) != value)
+    recorded = facts["target"]
+    wrong = sorted(one for one in {*made, *recorded} if made.get(one) != recorded.get(one))
     strange = [name for name in wrong if name not in known]
     told = ", ".join(strange[:3])
     report.add("tensors that are not the recorded ones", len(strange), 0, len(made), told)

@@ -38,8 +38,8 @@ class Fairseq(Params):
     dictionary_order: Literal["checked", "any"] = "checked"
     """`checked` refuses a dictionary with two lines out of the order that fairseq writes."""
     tokenizer: Literal["auto", "moses", "none"] = "auto"
-    """Words before subwords; auto: as the settings say, else Moses with codes and none with
-    sentencepiece."""
+    """Words before subwords; auto: as the settings say, else Moses with codes (unless the release's
+    recordings cut words at spaces alone) and none with sentencepiece."""
     moses_languages: list[str] = Field(default_factory=list, max_length=2)
     """Languages of the Moses tokenizer and detokenizer; empty: those that repeat the release's
     recordings (the model's own or English), without recordings the model's own."""

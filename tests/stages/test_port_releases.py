@@ -9,6 +9,8 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import sentencepiece
@@ -17,7 +19,7 @@ import torch
 from stages.core.errors import ArtifactError
 from stages.core.log import Log
 from stages.lm.translator import Translator
-from stages.port.fairseq import combination, source, vocabulary
+from stages.port.fairseq import combination, moses, source, vocabulary
 from stages.port.stage import Fairseq, PortParams, port
 from tests.stages import fairseq_material as material
 
@@ -291,3 +293,38 @@ def test_a_broken_checkpoint_beside_owns_no_recordings(tmp_path: Path) -> None:
     (raw / "files" / "second.pt").write_bytes(b"no checkpoint")
     found = source.read(raw / "files", Fairseq(checkpoint="model.pt"))
     assert combination.owner(raw / "files", Fairseq(), found, []) == ""
+
+
+@pytest.mark.parametrize("name", ["codes.en-eo", "bpe.codes.txt", "code.32k"])
+def test_codes_are_known_by_the_word_in_their_name(tmp_path: Path, name: str) -> None:
+    files = material.release(tmp_path / "raw") / "files"
+    (files / "bpecodes").rename(files / name)
+    (files / "decoder.json").write_text("{}", encoding="utf-8")
+    assert len(source.read(files, Fairseq()).subwords.merges) == len(material.MERGES)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "cut"),
+    [("ab, c", "ab , c", True), ("ab &apos; c", "ab &apos; c", False), ("ab c", "ab c", True)],
+)
+def test_recordings_tell_whether_moses_cut_the_words(
+    tmp_path: Path, text: str, pieces: str, cut: bool
+) -> None:
+    raw = material.release(tmp_path / "raw")
+    material.record(raw, source=text, source_bpe=pieces)
+    assert source.read(raw / "files", Fairseq()).moses == cut
+
+
+def test_mosess_language_is_known_by_recordings_in_small_letters() -> None:
+    said = {"tokens_bpe": "l &apos;ab", "text": "l'ab"}
+    found: Any = SimpleNamespace(
+        architecture=SimpleNamespace(source_language="fr", target_language="fr"),
+        recorded={1: [{"source": "L'AB", "source_bpe": "l &apos;ab", "hyps": [said]}]},
+        recorded_ensemble={},
+        subwords=SimpleNamespace(format="fastBPE"),
+        source_symbols={"l": 4, "ab": 5},
+        moses=True,
+    )
+    assert moses.languages(found, Fairseq())[0] == "en"
+    found.source_symbols["AB"] = 6  # a dictionary with capitals is looked up as texts are written
+    assert moses.languages(found, Fairseq())[0] == "fr"

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save
 
 from stages.core import canonical
-from stages.lm.pipelines import BPE_FILES, PIECE_FILES, SPECIALS
+from stages.lm.pipelines import BPE_FILES, PIECE_FILES
 from stages.lm.translator import EXTRA_TOKENS
 from stages.port.fairseq import families, moses
 from stages.port.fairseq.architecture import Architecture
@@ -99,10 +99,9 @@ def tokenizer_configuration(source: Source, options: Fairseq) -> dict[str, Any]:
             "source_lang": languages[0],
             "target_lang": languages[1],
         }
-    symbols = set(source.source_symbols) - set(SPECIALS)
     return ours | {
         "tokenizer_class": "FSMTTokenizer",
-        "do_lower_case": not any(one.isupper() for symbol in symbols for one in symbol),
+        "do_lower_case": moses.lower_case(source.source_symbols),
         "bos_token": "<s>",
         "sep_token": "</s>",
     }

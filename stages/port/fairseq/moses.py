@@ -7,12 +7,13 @@ those that Moses cuts, and their texts those that it joins.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from stages.lm.pipelines import CONTINUED, Words
-from stages.port.fairseq.source import Source
+from stages.lm.pipelines import CONTINUED, SPECIALS, Words
 
 if TYPE_CHECKING:
+    from stages.port.fairseq.source import Source
     from stages.port.stage import Fairseq
 
 ENGLISH = "en"
@@ -30,21 +31,46 @@ def languages(source: Source, options: Fairseq) -> list[str]:
     rows = rows or [row for found in source.recorded_ensemble.values() for row in found[:ROWS]]
     if not (source.moses and rows) or source.subwords.format == "sentencepiece":
         return own
-    normalised = options.punctuation_normalisation
+    told = _told(own, source.source_symbols, options)
     found = []
     for place in (0, 1):
         candidates = list(dict.fromkeys([own[place], ENGLISH]))
-        wrong = [_mistakes(one, place, own, rows, normalised) for one in candidates]
+        wrong = [_mistakes(one, place, told, rows) for one in candidates]
         found.append(candidates[wrong.index(min(wrong))])
     return found
 
 
-def _mistakes(language: str, place: int, own: list[str], rows: list[Any], normalised: bool) -> int:
-    """Return how many recorded sides Moses would cut (0: source) or join (1: target) otherwise."""
-    told = {"langs": own, "moses_languages": [language, language]}
-    words = Words({**told, "punctuation_normalisation": normalised}, moses=True)
+def lower_case(symbols: Iterable[str]) -> bool:
+    """Tell whether a dictionary knows no capital, so that texts were written small before."""
+    return not any(one.isupper() for symbol in {*symbols} - {*SPECIALS} for one in symbol)
+
+
+def used(own: list[str], symbols: Iterable[str], rows: list[Any], options: Fairseq) -> bool:
+    """Tell whether texts of byte pairs went through Moses: unless spaces alone repeat recordings.
+
+    Words were then cut before the recorded sources, or never.
+    """
+    told = _told(own, symbols, options)
+    languages = options.moses_languages[:1] or list(dict.fromkeys([own[0], ENGLISH]))
+    plain = _mistakes("", 0, told, rows[:ROWS])
+    return plain >= min(_mistakes(one, 0, told, rows[:ROWS]) for one in languages)
+
+
+def _told(own: list[str], symbols: Iterable[str], options: Fairseq) -> dict[str, Any]:
+    normalised = options.punctuation_normalisation
+    lower = lower_case(symbols)
+    return {"langs": own, "do_lower_case": lower, "punctuation_normalisation": normalised}
+
+
+def _mistakes(language: str, place: int, told: dict[str, Any], rows: list[Any]) -> int:
+    """Return how many recorded sides Moses would cut (0: source) or join (1: target) otherwise.
+
+    No language: words are what stands between spaces.
+    """
+    words = Words({**told, "moses_languages": [language or ENGLISH] * 2}, moses=bool(language))
     if place == 0:
-        return sum(words.split(row["source"]) != _whole(row["source_bpe"]) for row in rows)
+        cut = (" ".join(words.split(row["source"]).split()) for row in rows)
+        return sum(one != _whole(row["source_bpe"]) for one, row in zip(cut, rows, strict=True))
     return sum(
         words.join(_whole(one["tokens_bpe"]).split()) != one["text"]
         for row in rows

@@ -20,13 +20,16 @@ from stages.lm.archives import is_archive, unpack
 
 CHECKPOINT = "*.pt"
 CODES = ("bpecodes", "code", "codes", "bpe.codes", "bpe-codes", "bpe_codes")
+CALLED_CODES = re.compile(r"(?!.*\.(pt|py)$)(.*[^a-z])?(bpe)?codes?([^a-z].*)?")
+"""Other names of a codes file, such as `codes.en-eo` or `bpe.codes.txt`: taken where there is no
+better one."""
 CODE_ENDINGS = (".bpecodes", ".codes", ".code")
 PIECES = (".model", ".spm")
 NUMBER = re.compile(r"(\d+)")
 RECORDED = re.compile(r"fairseq-(ensemble-)?beam([1-9][0-9]*)(?:-.*)?\.jsonl")
 SIDES = {"source": ("source", "src"), "target": ("target", "tgt", "trg")}
 WANTED = (CHECKPOINT, "dict*.txt", *CODES, *(f"*{end}" for end in (*CODE_ENDINGS, *PIECES)))
-WANTED_TEXTS = ("*codes*", "fairseq-*.jsonl")
+WANTED_TEXTS = ("*code*", "fairseq-*.jsonl")
 GROWTH = 100
 """A member may be this many times its archive's size: weights hardly compress, bombs do."""
 SPARE_BYTES = 64 << 20
@@ -154,7 +157,7 @@ def codes(files: Files, bpe: str, wanted: str, languages: tuple[str, str]) -> tu
         raise _several(["codes", "a sentencepiece model"], [*merges, *sides, *pieces])
     if pieces:
         return _pieces(files, pieces, languages)
-    found = merges or sides
+    found = merges or sides or [name for name in sorted(files) if CALLED_CODES.fullmatch(name)]
     if not found:
         known = PIECES if bpe == "sentencepiece" else CODES
         raise absent("sentencepiece model" if bpe == "sentencepiece" else "codes", known, files)

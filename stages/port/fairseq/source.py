@@ -18,6 +18,7 @@ import torch
 from stages.core.errors import ArtifactError
 from stages.port import pickles
 from stages.port.fairseq import architecture, release, vocabulary
+from stages.port.fairseq import moses as words
 
 if TYPE_CHECKING:
     from stages.port.stage import Fairseq
@@ -74,7 +75,11 @@ def read(folder: Path, options: Fairseq, checkpoint: str = "") -> Source:
         subwords = _pieces(codes, [place.name for place in places], symbols)
     else:
         subwords = Subwords(*vocabulary.read_codes(codes[0]))
+    recorded, together = _recorded(files), _recorded(files, ensemble=True)
     moses = shape.tokenizer == "moses" or subwords.format != "sentencepiece"
+    rows = [row for found in (recorded, together) for each in found.values() for row in each]
+    if moses and not shape.tokenizer and rows:
+        moses = words.used(list(names), symbols[0], rows, options)
     return Source(
         checkpoint=path.name,
         tensors=_tensors(tree["model"], path.name),
@@ -83,8 +88,8 @@ def read(folder: Path, options: Fairseq, checkpoint: str = "") -> Source:
         target_symbols=symbols[1],
         subwords=subwords,
         moses={"auto": moses, "moses": True, "none": False}[options.tokenizer],
-        recorded=_recorded(files),
-        recorded_ensemble=_recorded(files, ensemble=True),
+        recorded=recorded,
+        recorded_ensemble=together,
     )
 
 

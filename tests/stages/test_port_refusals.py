@@ -246,6 +246,7 @@ def write(raw: Path, name: str, data: bytes) -> None:
         ("dict.eo.txt", b"a 3\n\xff\xfe 2\n", "byte 4 is not UTF-8", "dict.eo.txt"),
         ("dict.eo.txt", b"a 3\n", "the target dictionary has 5 symbols", "model"),
         ("bpecodes", b"a b\n", "2 columns, fastBPE has 3", "bpecodes, line 1"),
+        ("bpecodes", b"\xef\xbb\xbfa b 3\n", "a byte order mark", "bpecodes, line 1"),
         ("bpecodes", b"a b 3\na b 2\n", "'a b' is there a second time", "bpecodes, line 2"),
         ("bpecodes", b"#version: 0.1\na b\n", "subword-nmt 0.1", "bpecodes, line 1"),
         ("second.pt", b"x", "2 checkpoints: model.pt, second.pt", "raw entry"),

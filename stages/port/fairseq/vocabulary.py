@@ -119,6 +119,12 @@ def transformers_vocabulary(symbols: Mapping[str, int], name: str) -> dict[str, 
 def read_codes(path: Path) -> tuple[list[tuple[str, str]], str]:
     """Return merges, best first, and the format's name (`fastBPE` or `subword-nmt`)."""
     lines = _lines(path)
+    if lines and lines[0].startswith("\ufeff"):
+        raise ArtifactError(
+            "the file begins with a byte order mark, which would be part of the first merge",
+            f"{path.name}, line 1",
+            "save it as UTF-8 without the mark; fastBPE and subword-nmt write none",
+        )
     form = "subword-nmt" if lines and lines[0].startswith(SUBWORD_NMT) else "fastBPE"
     if form == "subword-nmt" and lines[0].split()[-1] != "0.2":
         raise ArtifactError(

@@ -21,7 +21,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from benchmarks.rebuild_all import checked  # noqa: E402
 
 RESULT = ROOT / "benchmarks" / "fairseq_release.json"
 ENTRIES = {"b1": ("beam1", "greedy"), "b5": ("beam5", "beam"), "ens": ("ensemble", "beam")}
@@ -31,6 +30,8 @@ ORIGINAL = "recorded-original"
 
 def clone(release: Path, folder: Path) -> Path:
     """Return a fresh clone that uses the recipe, with the release where it reads it."""
+    from benchmarks.rebuild_all import checked
+
     target = folder / "deveno"
     checked(folder, "git", "clone", "-q", str(ROOT), str(target))
     shutil.copytree(release, target / "data" / "external" / release.name)
@@ -65,6 +66,8 @@ def row(target: Path, golden: dict[str, Any], name: str) -> dict[str, Any]:
 
 def main() -> int:
     """Make the three evaluations and compare; 1 where one is not fairseq's."""
+    from benchmarks.rebuild_all import checked
+
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     data = Path(os.environ.get("DEVENO_TEST_DATA", "../shared"))
     parser.add_argument("release", nargs="?", type=Path, default=None)

@@ -87,13 +87,25 @@ def texts(name: str) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
+def judged() -> dict[str, tuple[list[str], list[str]]]:
+    """Return texts and their references: two test sets, and the release's own 500 pairs."""
+    path = CHECKPOINT / "fairseq-beam1.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    own = [row["source"] for row in rows], [row["reference"] for row in rows]
+    return {
+        "flores200": (texts("flores200"), texts("flores200-eo")),
+        "ntrex128": (texts("ntrex128"), []),
+        "release": own,
+    }
+
+
 def ported(folder: Path) -> Path:
     """Port the real checkpoint into `folder`."""
     code = (
         "import sys; from pathlib import Path; from stages.core.log import Log;"
         "from stages.port.stage import *; raw, out = map(Path, sys.argv[1:]);"
         "params = PortParams.model_validate({'raw': 'x', 'source': {'kind': 'fairseq',"
-        " 'checkpoint': 'model1.pt', 'moses_languages': ['en', 'en'], 'sentences': 20}});"
+        " 'sentences': 20}});"
         "port(params, raw, raw / 'none', raw / 'none', out, Log())"
     )
     files = folder / "raw/files"
@@ -106,7 +118,7 @@ def ported(folder: Path) -> Path:
 
 
 def corpus(folder: Path) -> Path:
-    """Write Tatoeba pairs as a parallel corpus that a shortlist learns from."""
+    """Write Tatoeba pairs, but those of the release, as a corpus that a shortlist learns from."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -114,7 +126,8 @@ def corpus(folder: Path) -> Path:
         gzip.decompress(path.read_bytes()).decode("utf-8").splitlines()
         for path in sorted((DATA / "data/tatoeba/eng-epo").glob("*2021*.gz"))
     ]
-    rows = list(zip(*sides, strict=True))
+    own = {*judged()["release"][0]}
+    rows = [row for row in zip(*sides, strict=True) if row[0] not in own]
     folder.mkdir()
     # Rows are sorted by text: every 59th is held out, so that both parts are alike.
     held = rows[7::59]

@@ -23,7 +23,8 @@ class Fairseq(Params):
     kind: Literal["fairseq"] = "fairseq"
     """Tag of this choice."""
     checkpoint: str = ""
-    """File name of the checkpoint to port, such as `model1.pt`; empty: the only one."""
+    """File name of the checkpoint to port, such as `model1.pt`; empty: `checkpoint_best.pt`, else
+    the one that the release's recordings were made with, else the first by its number."""
     combine: Literal["single", "best", "average", "ensemble"] = "single"
     """Of several checkpoints: one, the best on `pairs`, the mean of their weights, or all decoding
     together (the mean of their probabilities at each step)."""

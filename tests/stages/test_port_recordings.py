@@ -23,6 +23,20 @@ def test_recordings_belong_to_the_checkpoint_that_repeats_them(
     assert Recordings.load(tmp_path / "second").of(Greedy()) == {}
 
 
+def test_the_recorded_checkpoint_is_ported_where_none_is_asked_for(
+    tmp_path: Path, test_data: Path
+) -> None:
+    files = tmp_path / "raw" / "files"
+    files.mkdir(parents=True)
+    other = {"model1.pt": "model2.pt", "model2.pt": "model1.pt"}
+    for path in (test_data / "checkpoints" / "fairseq-en-eo").iterdir():
+        (files / other.get(path.name, path.name)).symlink_to(path)
+    found = run(tmp_path / "raw", tmp_path / "model", sentences=6)
+    assert found["checkpoint"] == "model2.pt"
+    assert found["recorded"]
+    assert all(row["sentences_equal"] == 6 for row in found["searches"])
+
+
 def test_recordings_of_no_checkpoint_fail_by_name(tmp_path: Path, test_data: Path) -> None:
     raw = tmp_path / "raw"
     place = test_data / "checkpoints" / "fairseq-en-eo"

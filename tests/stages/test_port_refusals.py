@@ -249,7 +249,6 @@ def write(raw: Path, name: str, data: bytes) -> None:
         ("bpecodes", b"\xef\xbb\xbfa b 3\n", "a byte order mark", "bpecodes, line 1"),
         ("bpecodes", b"a b 3\na b 2\n", "'a b' is there a second time", "bpecodes, line 2"),
         ("bpecodes", b"#version: 0.1\na b\n", "subword-nmt 0.1", "bpecodes, line 1"),
-        ("second.pt", b"x", "2 checkpoints: model.pt, second.pt", "raw entry"),
         ("fairseq-beam5.jsonl", b'{"source": "a"}\n', "not a recording", "fairseq-beam5.jsonl"),
         ("fairseq-beam5.jsonl", b"", "it holds no row", "fairseq-beam5.jsonl"),
         (

@@ -141,7 +141,8 @@ def test_a_class_whose_vocabulary_is_filled_up_makes_ensembles_too(tmp_path: Pat
 @pytest.mark.parametrize(
     ("count", "params", "told"),
     [
-        (1, {"combine": "ensemble"}, "combine = ensemble with 1 checkpoint: model1.pt"),
+        (1, {"combine": "ensemble", "checkpoints": ["model1.pt"]},
+         "combine = ensemble with 1 checkpoint: model1.pt"),
         (2, {"combine": "average", "checkpoints": ["model9.pt", "model1.pt"]},
          "no checkpoint model9.pt; there are model1.pt, model2.pt"),
         (2, {"combine": "average", "checkpoints": ["model1.pt", "model1.pt"]},
@@ -153,6 +154,28 @@ def test_too_few_or_unknown_checkpoints_are_named(
 ) -> None:
     with pytest.raises(ArtifactError, match=told):
         run(release(tmp_path / "raw", count), tmp_path / "model", **params)
+
+
+@pytest.mark.parametrize("combine", ["average", "ensemble"])
+def test_a_release_of_one_checkpoint_is_that_one_however_combined(
+    tmp_path: Path, combine: str
+) -> None:
+    raw = release(tmp_path / "raw", 1)
+    found = run(raw, tmp_path / "model", combine=combine)
+    run(raw, tmp_path / "alone")
+    assert found["checkpoint"] == "model1.pt"
+    assert len(ensembles.folders(tmp_path / "model")) == 1
+    one, two = (tmp_path / name / "model.safetensors" for name in ("model", "alone"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_of_several_unrecorded_checkpoints_the_first_is_ported_and_told(three: Path) -> None:
+    log = Log()
+    params = PortParams(raw="x", source=Fairseq())
+    port(params, three, three, three, three.parent / "first", log)
+    told = json.loads((three.parent / "first" / "verification.json").read_text(encoding="utf-8"))
+    assert told["checkpoint"] == "model1.pt"
+    assert "model1.pt of model1.pt, model2.pt, model3.pt" in log.texts["checkpoint_chosen"]
 
 
 def test_an_ensemble_opens_as_its_first_member_and_holds_the_others(

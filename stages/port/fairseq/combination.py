@@ -64,7 +64,10 @@ class Group:
 
 
 def group(files: Path, params: Fairseq) -> Group:
-    """Return the checkpoints to combine: the listed ones, or all in the order of their numbers."""
+    """Return the checkpoints to combine: the listed ones, or all in the order of their numbers.
+
+    A release of one is that one; to list one, or one twice, is a mistake.
+    """
     there = release.checkpoints(files)
     chosen = params.checkpoints or there
     absent = [name for name in chosen if name not in there]
@@ -74,7 +77,7 @@ def group(files: Path, params: Fairseq) -> Group:
             "params.yaml: port.<entry>.source.checkpoints",
             "name checkpoints of the release, or leave the list empty for all of them",
         )
-    if len(set(chosen)) < max(2, len(chosen)):
+    if not chosen or (params.checkpoints and len(set(chosen)) < max(2, len(chosen))):
         raise ArtifactError(
             f"combine = {params.combine} with {len(set(chosen))} checkpoint: "
             f"{', '.join(chosen) or 'none is there'}",

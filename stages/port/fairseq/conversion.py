@@ -87,8 +87,15 @@ def port_folder(
 
 
 def _single(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
+    """Port the checkpoint asked for; not asked, the one that the recordings were made with."""
     release = source.read(work.files, work.params)
     owner = combination.owner(work.files, work.params, release, [])
+    if owner not in ("", release.checkpoint) and not work.params.checkpoint:
+        release = source.read(work.files, work.params, owner)
+    there = checkpoints(work.files)
+    if len(there) > 1 and not work.params.checkpoint:
+        told = f"{release.checkpoint} of {', '.join(there)}; `checkpoint` and `combine` choose"
+        work.log.text("checkpoint_chosen", told)
     if owner in ("", release.checkpoint):
         return [_port(work, release, model)], {}
     made = _port(work, dataclasses.replace(release, recorded={}), model)
@@ -115,6 +122,8 @@ def _best(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
 def _average(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
     """Port the mean of all weights."""
     some = combination.group(work.files, work.params)
+    if len(some.names) == 1:
+        return _single(work, model)
     release, error = combination.average(some)
     mean = Verification()
     mean.add("weights are the mean", error, LIMIT_MEAN, len(release.tensors))
@@ -129,6 +138,8 @@ def _ensemble(work: _Work, model: Path) -> tuple[list[Ported], dict[str, Any]]:
     place = work.log.scratch / "members"
     shutil.rmtree(place, ignore_errors=True)
     some = combination.group(work.files, work.params)
+    if len(some.names) == 1:
+        return _single(work, model)
     chosen = [some.read(name) for name in some.names]
     made = []
     for number, one in enumerate(chosen, start=1):

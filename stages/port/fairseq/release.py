@@ -88,7 +88,12 @@ def listed(folder: Path) -> dict[str, list[Path]]:
 
 def checkpoints(folder: Path) -> list[str]:
     """Return the names of the checkpoints in a release, model2.pt before model10.pt."""
-    found = [name for name in listed(folder) if Path(name).match(CHECKPOINT)]
+    return by_number(listed(folder))
+
+
+def by_number(files: Files) -> list[str]:
+    """Return the names of checkpoints among files, ordered by the numbers in them."""
+    found = [name for name in files if Path(name).match(CHECKPOINT)]
     return sorted(found, key=lambda name: [_number(part) for part in NUMBER.split(name)])
 
 
@@ -109,8 +114,8 @@ def one(files: Files, name: str) -> Path:
 
 
 def checkpoint(files: Files, wanted: str) -> Path:
-    """Return the checkpoint asked for, the only one, or the best of a training's folder."""
-    names = sorted(name for name in files if Path(name).match(CHECKPOINT))
+    """Return the one asked for, the best of a training's folder, or the first by its number."""
+    names = by_number(files)
     if wanted:
         if wanted not in files:
             raise absent("checkpoint", (wanted,), files)
@@ -120,12 +125,6 @@ def checkpoint(files: Files, wanted: str) -> Path:
     best = "checkpoint_best.pt"
     if best in names and all(name.startswith("checkpoint") for name in names):
         return one(files, best)
-    if len(names) > 1:
-        raise ArtifactError(
-            f"{len(names)} checkpoints: {', '.join(names)}",
-            "files of the raw entry",
-            f"say which one to port, such as `checkpoint: {names[0]}`",
-        )
     return one(files, names[0])
 
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from stages.lm import models
-from stages.lm.decoding.rules import block_ngrams
+from stages.lm.decoding.rules import block_ngrams, no_way_on
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,8 @@ def beam_search(
     for step in range(search.max_tokens + 1):
         if run.advance(step):
             break
+    if not all(run.finished):
+        raise no_way_on(search.min_tokens, search.no_repeat_ngram_size, run.vocabulary)
     return [sorted(found, key=lambda one: -one.score_nats) for found in run.finished]
 
 
@@ -180,8 +182,7 @@ class _Run:
         """Where prompts are padded [B, S]: no n-gram holds that."""
         self.scores = torch.zeros(count * beams, 0)
         """Cumulative log-probabilities [N, T]."""
-        self.dead = torch.zeros(count, beams, dtype=torch.bool)
-        """Beams that only fill up a sentence with too few continuations."""
+        self.vocabulary = 0
 
     def advance(self, step: int) -> bool:
         """Take one step; True when every sentence is done."""
@@ -189,7 +190,6 @@ class _Run:
         scores, tokens, parents = self._candidates(step)
         groups = torch.arange(len(self.sentences)).unsqueeze(1) * beams
         ended = tokens.eq(self.specials.eos) & scores.isfinite()
-        ended[:, :beams] &= ~self.dead
         self._finish(step, ended, scores, parents + groups)
         kept = [
             index
@@ -203,13 +203,11 @@ class _Run:
         if left:
             keep = torch.tensor(kept)
             ended, scores, tokens = ended[keep], scores[keep], tokens[keep]
-            rows, self.dead = rows[keep], self.dead[keep]
+            rows = rows[keep]
             self.sentences = [self.sentences[index] for index in kept]
         # The first `beams` candidates that go on, in order of score; ended ones come last.
-        ended[:, :beams] |= self.dead
         order = torch.arange(ended.shape[1]) + ended * ended.shape[1]
-        ranks, chosen = torch.topk(order, beams, dim=1, largest=False)
-        self.dead = ranks.ge(ended.shape[1])
+        _, chosen = torch.topk(order, beams, dim=1, largest=False)
         self._follow(rows.gather(1, chosen), tokens.gather(1, chosen), scores.gather(1, chosen))
         self.stepper.select(rows.gather(1, chosen).view(-1), left)
         return False
@@ -230,7 +228,7 @@ class _Run:
         if search.no_repeat_ngram_size:
             size = search.no_repeat_ngram_size
             block_ngrams(nats, self._known(), size, (special.eos,))
-        size = nats.shape[1]
+        size = self.vocabulary = nats.shape[1]
         nats = nats.view(len(self.sentences), search.num_beams, size)
         if step == 0:
             nats = nats[:, :1]  # all beams are still the same one
@@ -238,6 +236,9 @@ class _Run:
             nats = nats + self.scores[:, -1].view(len(self.sentences), -1, 1)
         flat = nats.reshape(len(self.sentences), -1)
         scores, places = torch.topk(flat, min(2 * search.num_beams, flat.shape[1] - 1))
+        room = 2 * search.num_beams - scores.shape[1]  # of a vocabulary smaller than the beams
+        scores = torch.nn.functional.pad(scores, (0, room), value=-math.inf)
+        places = torch.nn.functional.pad(places, (0, room))
         return scores, places % size, places // size
 
     def _known(self) -> Tensor:

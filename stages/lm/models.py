@@ -185,6 +185,12 @@ def load(folder: Path, head: Head, labels: Sequence[str] | None = None, seed: in
             "id2label": dict(enumerate(labels)),
             "label2id": {label: number for number, label in enumerate(labels)},
         }
+    torch.manual_seed(seed)
+    return without_padding(opened(auto_class(head), folder, labels is not None, **extra))
+
+
+def opened(auto: Any, folder: Path, new_head: bool = False, **extra: Any) -> Any:
+    """Open a folder by an Auto class, whole and validated, in fp32."""
     held = checkpoint.INDEX if (folder / checkpoint.INDEX).is_file() else checkpoint.SINGLE
     for name in ("config.json", held):
         if not (folder / name).is_file():
@@ -192,11 +198,10 @@ def load(folder: Path, head: Head, labels: Sequence[str] | None = None, seed: in
                 f"the model has no {name}", str(folder), "run the entry that makes this model again"
             )
     checkpoint.open_safetensors(folder).close()  # every file is validated, and the index
-    torch.manual_seed(seed)
     try:
         with warnings.catch_warnings(), quiet():
             warnings.simplefilter("ignore")
-            model, info = auto_class(head).from_pretrained(
+            model, info = auto.from_pretrained(
                 folder,
                 use_safetensors=True,
                 local_files_only=True,
@@ -210,8 +215,8 @@ def load(folder: Path, head: Head, labels: Sequence[str] | None = None, seed: in
         raise ArtifactError(
             f"the model cannot be opened: {fault}", str(folder), "run the entry that makes it again"
         ) from fault
-    check_loaded(info, folder, new_head=labels is not None)
-    return without_padding(model)
+    check_loaded(info, folder, new_head)
+    return model
 
 
 def check_loaded(info: dict[str, Any], folder: Path, new_head: bool = False) -> None:

@@ -20,7 +20,7 @@ from torch import nn
 
 from stages.core import canonical
 from stages.core.errors import ArtifactError
-from stages.lm import models, tokenizers, weights
+from stages.lm import models, tokenizers
 from stages.lm.generate import Search, Specials, TransformersStepper, beam_search, pad_batch
 
 FILE = "seq2seq.json"
@@ -123,29 +123,8 @@ def load(folder: Path) -> Any:
     """
     from transformers import AutoModelForSeq2SeqLM
 
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise ArtifactError(
-                f"the model has no {name}", str(folder), "run the entry that makes this model again"
-            )
-    weights.check(folder / "model.safetensors")
+    model = models.opened(AutoModelForSeq2SeqLM, folder)
     facts = read_facts(folder)
-    try:
-        with models.quiet():
-            model, info = AutoModelForSeq2SeqLM.from_pretrained(
-                folder,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                attn_implementation="sdpa",
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-    except Exception as fault:
-        raise ArtifactError(
-            f"the model cannot be opened: {fault}", str(folder), "run the entry that makes it again"
-        ) from fault
-    models.check_loaded(info, folder)
     if facts["tied"]:
         _check_copies(model, folder)
         tie(model)

@@ -37,7 +37,7 @@ def open_folder(folder: Path, *keys: str) -> Checkpoint:
         return Checkpoint(sharded(folder / BIN_INDEX, lambda path: archive_entries(path, *keys)))
     if (folder / BIN).is_file():
         return open_archive(folder / BIN, *keys)
-    present = ", ".join(sorted(path.name for path in folder.iterdir())[:12]) or "nothing"
+    present = ", ".join(sorted(path.name for path in folder.glob("*"))[:12]) or "nothing"
     raise ArtifactError(
         f"no weights: looked for {SINGLE}, {INDEX}, {BIN}, {BIN_INDEX}",
         f"files of the raw entry: {present}",

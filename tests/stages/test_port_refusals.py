@@ -19,6 +19,10 @@ from stages.port.stage import Fairseq, PortParams, port
 from tests.stages import fairseq_material as material
 
 State = dict[str, torch.Tensor]
+KINDS = (
+    "fairseq", "llama", "transformers", "delta", "bert", "gpt2", "roberta", "megatron-gpt2", "rwkv",
+    "bloom",
+)  # fmt: skip
 
 
 class Call:
@@ -357,3 +361,20 @@ def test_a_checkpoint_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
         pickles.load(tmp_path / "absent.pt")
     assert "cannot be opened: No such file or directory" in caught.value.what
     assert "absent.pt" in caught.value.where
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("folder", ["absent", "empty", "of other files"])
+def test_every_kind_names_what_it_looked_for(tmp_path: Path, kind: str, folder: str) -> None:
+    base, files = tmp_path / "base", tmp_path / "files"
+    base.mkdir()
+    (base / "model.safetensors").write_bytes(b"")
+    if folder != "absent":
+        files.mkdir()
+    if folder == "of other files":
+        (files / "readme.txt").write_text("x", encoding="utf-8")
+    params = PortParams.model_validate({"raw": "x", "base": "x/base", "source": {"kind": kind}})
+    with pytest.raises(ArtifactError) as caught:
+        port(params, tmp_path, base, tmp_path, tmp_path / "model", Log())
+    assert caught.value.where.startswith("files of the raw entry")
+    assert not (tmp_path / "model").exists()

@@ -120,7 +120,7 @@ class Assistant:
             self.record.passes += 1
             matched = 0
             for at in range(wanted + 1):
-                scores = self.rules.apply(logits[at : at + 1], prefix)
+                scores = self.rules.choosable(self.rules.apply(logits[at : at + 1], prefix))
                 token = self.chooser.choose(scores, numbers[done + at : done + at + 1])
                 self._look_for_tie(scores[0], place, done + at)
                 nats.append(float(torch.log_softmax(logits[at], dim=-1)[token]))

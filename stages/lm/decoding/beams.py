@@ -25,7 +25,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from stages.lm.decoding.rules import Rules
+from stages.lm.decoding.rules import Rules, no_way_on
 from stages.lm.decoding.settings import Beam, Constrained, DiverseBeam
 from stages.lm.decoding.steppers import Stepper
 from stages.lm.generate import Hypothesis
@@ -78,10 +78,13 @@ def search(
     run = _Run(stepper, ids, mask, rules, rule)
     while run.sentences:
         run.advance()
-    return [
+    found = [
         sorted((one for group in groups for one in group), key=lambda one: -one.score_nats)
         for groups in run.final
     ]
+    if not all(found):
+        raise no_way_on(rules.min_tokens, rules.ngram, run.vocabulary)
+    return found
 
 
 class _Run:
@@ -107,12 +110,14 @@ class _Run:
         # All beams of a group begin as the same one.
         self.last = torch.full((count, rule.groups, rule.beams), -math.inf)
         self.last[:, :, 0] = 0.0
+        self.vocabulary = 0
 
     def advance(self) -> None:
         """Take one step in every group, then let the sentences go that are done."""
         rule, count = self.rule, len(self.sentences)
         nats = self.rules.apply(self.stepper.step(self.prefix), self.prefix, self.known)
         nats = nats.view(count, rule.groups, rule.beams, -1)
+        self.vocabulary = nats.shape[-1]
         taken = torch.zeros(count, nats.shape[-1])
         rows = torch.empty(count, rule.groups, rule.beams, dtype=torch.long)
         tokens = torch.empty_like(rows)

@@ -29,7 +29,7 @@ from torch import Tensor
 from stages.core.errors import ParamsError
 from stages.lm.decoding.beams import Rule
 from stages.lm.decoding.constraints import Constraint, cost, progress
-from stages.lm.decoding.rules import Rules
+from stages.lm.decoding.rules import Rules, no_way_on
 from stages.lm.decoding.steppers import Stepper
 from stages.lm.generate import Hypothesis
 
@@ -86,6 +86,8 @@ def search(
     run = _Run(stepper, ids, mask, rules, rule, constraints)
     while run.sentences:
         run.advance()
+    if not all(run.final):
+        raise no_way_on(rules.min_tokens, rules.ngram, run.vocabulary)
     return run.final
 
 
@@ -110,10 +112,12 @@ class _Run:
         self.beams = [[Candidate((), (), fresh, at * rule.beams)] for at in self.sentences]
         """The live hypotheses of every sentence in the batch, in row order."""
         self.final: list[list[Hypothesis]] = [[] for _ in self.sentences]
+        self.vocabulary = 0
 
     def advance(self) -> None:
         """Take one step for every sentence."""
         plain = self.stepper.step(self.prefix).nan_to_num(nan=-math.inf, neginf=-math.inf)
+        self.vocabulary = plain.shape[1]
         ruled = self.rules.apply(plain, self.prefix, self.known)
         wanted = max(2, 1 + len(self.rules.marks.eos)) * self.rule.beams
         best = [one.tolist() for one in ruled.topk(min(wanted, ruled.shape[1]))]

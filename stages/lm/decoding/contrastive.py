@@ -56,7 +56,7 @@ class _Run:
 
     def advance(self) -> None:
         """Weigh the candidates of every row, take one, and let rows go that have ended."""
-        scores = self.rules.apply(self.logits, self.prefix, self.known)
+        scores = self.rules.choosable(self.rules.apply(self.logits, self.prefix, self.known))
         count = min(self.settings.top_k, scores.shape[1])
         shares, tokens = torch.softmax(scores, dim=-1).topk(count)
         copies = torch.arange(len(scores)).repeat_interleave(count)

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor
 
+from stages.core.errors import ParamsError
 from stages.lm.decoding.marks import Marks
 
 
@@ -69,6 +70,22 @@ class Rules:
             scores[:, forced] = 0.0
         return scores
 
+    def choosable(self, scores: Tensor) -> Tensor:
+        """Return scores [N, V] of rows that must go on; ParamsError where one cannot."""
+        if bool((scores.amax(dim=-1) == -math.inf).any()):
+            raise no_way_on(self.min_tokens, self.ngram, scores.shape[-1])
+        return scores
+
     def ends(self, tokens: Tensor) -> Tensor:
         """Return which tokens close an output."""
         return torch.isin(tokens, torch.tensor(self.marks.eos))
+
+
+def no_way_on(min_tokens: int, ngram: int, vocabulary: int) -> ParamsError:
+    """Return the error of rules that together forbid every token."""
+    return ParamsError(
+        f"nothing may come next: min_tokens = {min_tokens} forbids the end and "
+        f"no_repeat_ngram_size = {ngram} every other one of {vocabulary} tokens",
+        "decoding.no_repeat_ngram_size",
+        "raise no_repeat_ngram_size, or lower min_tokens",
+    )

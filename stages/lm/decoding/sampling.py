@@ -104,7 +104,8 @@ def follow(
     nats: list[list[float]] = [[] for _ in places]
     for step in range(rules.limit):
         logits = stepper.read(prefix)[:, -1]
-        tokens = chooser.choose(rules.apply(logits, prefix, known), numbers[alive, step])
+        scores = rules.choosable(rules.apply(logits, prefix, known))
+        tokens = chooser.choose(scores, numbers[alive, step])
         chances = torch.log_softmax(logits, dim=-1).gather(1, tokens.unsqueeze(1)).squeeze(1)
         for row, token, chance in zip(
             alive.tolist(), tokens.tolist(), chances.tolist(), strict=True

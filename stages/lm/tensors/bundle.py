@@ -31,7 +31,7 @@ CODES = {name: code for code, name in TYPES.items()}
 CHECK_BYTES = 16 << 20
 """Bytes held while a checksum is computed."""
 HEADER = b""
-TODO = "fetch the checkpoint's files again, all from the same place, and compare their sizes"
+REMEDY = "fetch the checkpoint's files again, all from the same place, and compare their sizes"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def read(prefix: Path) -> Bundle:
         return _bundle(prefix, sstable.read(path.read_bytes()))
     except (sstable.Fault, struct.error, UnicodeDecodeError) as fault:
         raise ArtifactError(
-            f"{path.name} is no index of a TensorFlow checkpoint: {fault}", str(path.parent), TODO
+            f"{path.name} is no index of a TensorFlow checkpoint: {fault}", str(path.parent), REMEDY
         ) from None
 
 
@@ -88,7 +88,7 @@ def check(bundle: Bundle) -> None:
             raise ArtifactError(
                 f"the bytes of {name} do not have the checksum that the index states",
                 entry.path.name,
-                TODO,
+                REMEDY,
             )
 
 
@@ -148,7 +148,7 @@ def _bundle(prefix: Path, entries: Mapping[bytes, bytes]) -> Bundle:
                 f"{paths[shard].name} has {sizes[shard]} bytes and {name} ends at "
                 f"{entry.offset + spec.size_bytes}",
                 str(prefix.parent),
-                TODO,
+                REMEDY,
             )
         variables[name] = Variable(entry, _number(found.get(6, 0)))
     return Bundle(variables, tuple(others))
@@ -156,7 +156,7 @@ def _bundle(prefix: Path, entries: Mapping[bytes, bytes]) -> Bundle:
 
 def _size(path: Path) -> int:
     if not path.is_file():
-        raise ArtifactError(f"{path.name} is missing", str(path.parent), TODO)
+        raise ArtifactError(f"{path.name} is missing", str(path.parent), REMEDY)
     return path.stat().st_size
 
 

@@ -47,13 +47,14 @@ UNSCALED = "embeddings not scaled by sqrt(d)"
 SCALED = "embeddings scaled by sqrt(d)"
 EXCHANGED = "norms of a layer exchanged"
 BEFORE = "norm before the sublayer instead of after it"
+BEFORE_NEW = f"{BEFORE}, and a new norm behind the last layer"
 AFTER = "norm after the sublayer instead of before it"
 NO_FINAL = "the norm behind the last layer left out"
 NO_EMBEDDING = "the norm of the embedding left out"
 NO_POSITIONS = "positions left out"
 INPUT_TABLE = "the input table as output projection"
 VARIANTS = (
-    SWAPPED, INTERLEAVED, EARLY, UNSCALED, SCALED, EXCHANGED, BEFORE, AFTER, NO_FINAL,
+    SWAPPED, INTERLEAVED, EARLY, UNSCALED, SCALED, EXCHANGED, BEFORE, BEFORE_NEW, AFTER, NO_FINAL,
     NO_EMBEDDING, NO_POSITIONS, INPUT_TABLE,
 )  # fmt: skip
 """Mistakes a port can make, each computed on request to name the one that was made."""
@@ -151,7 +152,8 @@ class Reference:
                 "self_attn_layer_norm": "final_layer_norm",
                 "final_layer_norm": "self_attn_layer_norm",
             }.get(norm, norm)
-        if (self.pre_norm or self.variant == BEFORE) and self.variant != AFTER:
+        before = self.pre_norm or self.variant in (BEFORE, BEFORE_NEW)
+        if before and self.variant != AFTER:
             return x + function(self._norm(start, norm, x))
         return self._norm(start, norm, x + function(x))
 
@@ -163,6 +165,8 @@ class Reference:
 
     def _final_norm(self, side: str, x: Tensor) -> Tensor:
         """Pre-norm layers leave their sum as it is: one norm more stands behind the last."""
+        if self.variant == BEFORE_NEW:  # as a class of pre-norm models begins
+            return functional.layer_norm(x, (x.shape[-1],), eps=NORM_EPSILON)
         if not self.pre_norm or self.variant in (NO_FINAL, AFTER):
             return x
         norm = f"{side}.layer_norm"

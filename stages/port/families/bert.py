@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from stages.port.families.choices import Bert
     from stages.port.families.probes import Probe
 
-TODO = "give bert_config.json, vocab.txt, bert_model.ckpt.index and bert_model.ckpt.data-*"
+REMEDY = "give bert_config.json, vocab.txt, bert_model.ckpt.index and bert_model.ckpt.data-*"
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "tanh", "relu": "relu"}
 """transformers' name -> the reference's."""
 HEADS = {
@@ -52,8 +52,8 @@ def read(folder: Path, options: Bert) -> Release:
     """Return the release in `folder`."""
     files = listed(folder)
     kinds.check_files("bert", files)
-    settings = read_json(wanted(files, "bert", TODO, "bert_config.json"))
-    found = tensorflow(files, "bert", TODO, options.checkpoint)
+    settings = read_json(wanted(files, "bert", REMEDY, "bert_config.json"))
+    found = tensorflow(files, "bert", REMEDY, options.checkpoint)
     kinds.check_tensors("bert", found.variables)
     where = "bert_config.json"
     for name, (key, axis) in SIZES.items():
@@ -71,7 +71,7 @@ def read(folder: Path, options: Bert) -> Release:
             where,
             f"transformers' BERT is proved for {', '.join(ACTIVATIONS)}",
         )
-    words = WordPieces.read(wanted(files, "bert", TODO, "vocab.txt"), options.lower_case)
+    words = WordPieces.read(wanted(files, "bert", REMEDY, "vocab.txt"), options.lower_case)
     words.check_size(settings["vocab_size"])
     layout = BertLayout(
         layers,

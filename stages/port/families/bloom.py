@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from stages.port.families.choices import Bloom
 
-TODO = "give config.json with pytorch_model.bin, or the training's layer_*-model_*.pt files"
+REMEDY = "give config.json with pytorch_model.bin, or the training's layer_*-model_*.pt files"
 LAYER = re.compile(r"layer_(\d+)-model_(\d+)-model_states\.pt")
 RENAMED = {
     "word_embeddings.norm.weight": "word_embeddings_layernorm.weight",
@@ -58,7 +58,7 @@ def read(folder: Path, options: Bloom) -> Release:
     """Return the release in `folder`."""
     files = listed(folder)
     kinds.check_files("bloom", files)
-    config = wanted(files, "bloom", TODO, "config.json")
+    config = wanted(files, "bloom", REMEDY, "config.json")
     settings = read_json(config)
     if settings.get("model_type", "bloom") != "bloom":
         kinds.refuse("bloom", str(settings["model_type"]), "settings")
@@ -132,7 +132,7 @@ def _opened(files: Files, folder: Path) -> tuple[int, Checkpoint]:
                 raise ArtifactError(
                     f"layer_{layer:02d}-model_{rank:02d}-model_states.pt is missing",
                     "files of the raw entry",
-                    TODO,
+                    REMEDY,
                 )
             held = archives.archive_entries(parts[layer, rank])
             inside = 1 < layer < last
@@ -149,7 +149,7 @@ def _either(settings: Mapping[str, Any], name: str, other: str) -> str:
 
 def _table(specs: Mapping[str, Spec], name: str) -> tuple[int, int]:
     if name not in specs or len(specs[name].shape) != 2:
-        raise ArtifactError(f"1 missing: {name}", "the released files", TODO)
+        raise ArtifactError(f"1 missing: {name}", "the released files", REMEDY)
     rows, width = specs[name].shape
     return rows, width
 

@@ -20,7 +20,7 @@ from stages.port.families.release import read_json
 
 END = "<|endoftext|>"
 CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
-TODO = "give the vocabulary and the merges that the checkpoint was trained with"
+REMEDY = "give the vocabulary and the merges that the checkpoint was trained with"
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,24 @@ class BytePairs:
         ids = read_json(vocabulary)
         if sorted(ids.values(), key=str) != sorted(range(len(ids)), key=str):
             raise ArtifactError(
-                f"its {len(ids)} ids are not 0 to {len(ids) - 1}", vocabulary.name, TODO
+                f"its {len(ids)} ids are not 0 to {len(ids) - 1}", vocabulary.name, REMEDY
             )
         try:
             lines = merges.read_text(encoding="utf-8").split("\n")
         except UnicodeDecodeError as fault:
-            raise ArtifactError(f"it is no UTF-8: {fault}", merges.name, TODO) from None
+            raise ArtifactError(f"it is no UTF-8: {fault}", merges.name, REMEDY) from None
         rows = [line for line in lines if line and not line.startswith("#version")]
         pairs = []
         for line in rows:
             left, _, right = line.rstrip("\r").partition(" ")
             if not right or " " in right:
-                raise ArtifactError(f"the line {line!r} is no pair", merges.name, TODO)
+                raise ArtifactError(f"the line {line!r} is no pair", merges.name, REMEDY)
             absent = [one for one in (left, right, left + right) if one not in ids]
             if absent:
                 raise ArtifactError(
                     f"the merge {left} {right} needs {absent[0]!r}, which {vocabulary.name} lacks",
                     merges.name,
-                    TODO,
+                    REMEDY,
                 )
             pairs.append((left, right))
         ranks = {pair: rank for rank, pair in enumerate(pairs)}
@@ -68,7 +68,7 @@ class BytePairs:
             raise ArtifactError(
                 f"{self.name} holds {len(self.ids)} tokens and the checkpoint {rows} rows",
                 self.name,
-                TODO,
+                REMEDY,
             )
 
     def files(self, max_tokens: int) -> dict[str, bytes]:

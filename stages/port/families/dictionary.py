@@ -20,7 +20,7 @@ from stages.port.families.bytepairs import END, BytePairs, dictionary_json
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 MASK = "<mask>"
-TODO = "give the dict.txt, encoder.json and vocab.bpe that the checkpoint was trained with"
+REMEDY = "give the dict.txt, encoder.json and vocab.bpe that the checkpoint was trained with"
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ def read(path: Path, pairs: BytePairs, rows: int) -> Dictionary:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as fault:
-        raise ArtifactError(f"it is no UTF-8: {fault}", path.name, TODO) from None
+        raise ArtifactError(f"it is no UTF-8: {fault}", path.name, REMEDY) from None
     for number, line in enumerate(lines, 1):
         if line:
             token = _token(line, number, tokens, path.name)
             if token in ids:
                 raise ArtifactError(
-                    f"{line.split()[0]} stands twice", f"{path.name}:{number}", TODO
+                    f"{line.split()[0]} stands twice", f"{path.name}:{number}", REMEDY
                 )
             ids[token] = len(ids)
     ids[MASK] = len(ids)
@@ -85,7 +85,7 @@ def read(path: Path, pairs: BytePairs, rows: int) -> Dictionary:
             f"the dictionary makes {len(ids)} ids with the special ones and the checkpoint has "
             f"{rows} rows",
             path.name,
-            TODO,
+            REMEDY,
         )
     lacking = tuple(token for token in pairs.ids if token not in ids and token != END)
     return Dictionary(ids, pairs, lacking)
@@ -95,7 +95,7 @@ def _token(line: str, number: int, tokens: Mapping[int, str], name: str) -> str:
     symbol, _, count = line.rstrip("\r").partition(" ")
     if not count.strip().isdigit():
         raise ArtifactError(
-            f"the line {line!r} is no symbol with its count", f"{name}:{number}", TODO
+            f"the line {line!r} is no symbol with its count", f"{name}:{number}", REMEDY
         )
     if symbol.startswith("madeupword"):
         return symbol
@@ -103,6 +103,6 @@ def _token(line: str, number: int, tokens: Mapping[int, str], name: str) -> str:
         raise ArtifactError(
             f"{symbol!r} is no id of encoder.json, which has {len(tokens)}",
             f"{name}:{number}",
-            TODO,
+            REMEDY,
         )
     return tokens[int(symbol)]

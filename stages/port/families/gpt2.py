@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from stages.port.families.choices import Gpt2
     from stages.port.families.probes import Probe
 
-TODO = "give hparams.json, encoder.json, vocab.bpe, model.ckpt.index and model.ckpt.data-*"
+REMEDY = "give hparams.json, encoder.json, vocab.bpe, model.ckpt.index and model.ckpt.data-*"
 END = "<|endoftext|>"
 
 
@@ -40,8 +40,8 @@ def read(folder: Path, options: Gpt2) -> Release:
     """Return the release in `folder`."""
     files = listed(folder)
     kinds.check_files("gpt2", files)
-    settings = read_json(wanted(files, "gpt2", TODO, "hparams.json"))
-    found = tensorflow(files, "gpt2", TODO, options.checkpoint)
+    settings = read_json(wanted(files, "gpt2", REMEDY, "hparams.json"))
+    found = tensorflow(files, "gpt2", REMEDY, options.checkpoint)
     kinds.check_tensors("gpt2", found.variables)
     counts = {
         name: whole_number(settings, name, "hparams.json")
@@ -56,7 +56,7 @@ def read(folder: Path, options: Gpt2) -> Release:
             shape = variables[f"model/{key}"].entry.spec.shape
             agree(name, counts[name], shape[axis], "hparams.json")
     pairs = BytePairs.read(
-        wanted(files, "gpt2", TODO, "encoder.json"), wanted(files, "gpt2", TODO, "vocab.bpe")
+        wanted(files, "gpt2", REMEDY, "encoder.json"), wanted(files, "gpt2", REMEDY, "vocab.bpe")
     )
     pairs.check_size(counts["n_vocab"])
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from stages.port.families.choices import MegatronGpt2
 
-TODO = "give iter_*/mp_rank_00/model_optim_rng.pt (all ranks), vocab.json and merges.txt"
+REMEDY = "give iter_*/mp_rank_00/model_optim_rng.pt (all ranks), vocab.json and merges.txt"
 FILES = ("model_optim_rng.pt", "model_rng.pt")
 RANK = re.compile(r"mp_rank_(\d+)(?:_(\d+))?")
 LATEST = "latest_checkpointed_iteration.txt"
@@ -133,8 +133,8 @@ def _pairs(files: Files) -> BytePairs | None:
     if named(files, *vocabulary) is None and named(files, *merges) is None:
         return None
     return BytePairs.read(
-        wanted(files, "megatron-gpt2", TODO, *vocabulary),
-        wanted(files, "megatron-gpt2", TODO, *merges),
+        wanted(files, "megatron-gpt2", REMEDY, *vocabulary),
+        wanted(files, "megatron-gpt2", REMEDY, *merges),
     )
 
 
@@ -183,8 +183,8 @@ def _ranks(files: Files, wanted_folder: str) -> tuple[str, list[Path]]:
             )
         iterations.setdefault(path.parent.parent.name, {})[int(match[1])] = path
     if not iterations:
-        wanted(files, "megatron-gpt2", TODO, *FILES)
-        raise ArtifactError("no folder is called mp_rank_00", "files of the raw entry", TODO)
+        wanted(files, "megatron-gpt2", REMEDY, *FILES)
+        raise ArtifactError("no folder is called mp_rank_00", "files of the raw entry", REMEDY)
     chosen = wanted_folder or _latest(files, iterations)
     if chosen not in iterations:
         raise ArtifactError(
@@ -196,7 +196,7 @@ def _ranks(files: Files, wanted_folder: str) -> tuple[str, list[Path]]:
     lacking = sorted(set(range(max(ranks) + 1)) - set(ranks))
     if lacking:
         raise ArtifactError(
-            f"mp_rank_{lacking[0]:02d} is missing", f"files of the raw entry: {chosen}", TODO
+            f"mp_rank_{lacking[0]:02d} is missing", f"files of the raw entry: {chosen}", REMEDY
         )
     return chosen, [ranks[at] for at in sorted(ranks)]
 
@@ -316,7 +316,7 @@ def _layout(
 
 def _shape(rank: _Rank, name: str, where: str) -> tuple[int, ...]:
     if name not in rank.tensors:
-        raise ArtifactError(f"1 missing: {name}", where, TODO)
+        raise ArtifactError(f"1 missing: {name}", where, REMEDY)
     return rank.tensors[name].shape
 
 

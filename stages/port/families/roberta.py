@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from stages.port.families.choices import Roberta
     from stages.port.families.probes import Probe
 
-TODO = "give model.pt, dict.txt, encoder.json and vocab.bpe"
+REMEDY = "give model.pt, dict.txt, encoder.json and vocab.bpe"
 STACKS = reference.STACKS
 ACTIVATIONS = {
     "gelu": "gelu",
@@ -75,10 +75,10 @@ def read(folder: Path, options: Roberta) -> Release:
     rows = checkpoint.specs[f"{layout.stack}embed_tokens.weight"].shape[0]
     positions = checkpoint.specs[f"{layout.stack}embed_positions.weight"].shape[0]
     pairs = BytePairs.read(
-        wanted(files, "roberta", TODO, "encoder.json", "vocab.json"),
-        wanted(files, "roberta", TODO, "vocab.bpe", "merges.txt"),
+        wanted(files, "roberta", REMEDY, "encoder.json", "vocab.json"),
+        wanted(files, "roberta", REMEDY, "vocab.bpe", "merges.txt"),
     )
-    words = dictionary.read(wanted(files, "roberta", TODO, "dict.txt"), pairs, rows)
+    words = dictionary.read(wanted(files, "roberta", REMEDY, "dict.txt"), pairs, rows)
     layout = replace(layout, rows=rows, extra=len(words.lacking))
 
     def made(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype, variant: str) -> Reference:
@@ -120,7 +120,7 @@ def _checkpoint(files: Files, name: str) -> Path:
         raise ArtifactError(
             f"{len(names)} checkpoints: {', '.join(names)}" if names else "no checkpoint (.pt)",
             f"files of the raw entry for kind roberta: {', '.join(list(files)[:12]) or 'none'}",
-            f"say which one, such as `checkpoint: {Path(names[0]).name}`" if names else TODO,
+            f"say which one, such as `checkpoint: {Path(names[0]).name}`" if names else REMEDY,
         )
     return files[names[0]]
 
@@ -149,10 +149,10 @@ def _layout(checkpoint: Checkpoint, classes: str, where: str) -> RobertaLayout:
     stack = next((one for one in STACKS if f"{one}embed_tokens.weight" in specs), None)
     if stack is None:
         kinds.check_tensors("roberta", names)
-        raise ArtifactError(f"no tensor is called {STACKS[0]}embed_tokens.weight", where, TODO)
+        raise ArtifactError(f"no tensor is called {STACKS[0]}embed_tokens.weight", where, REMEDY)
     lacking = [name for name in ("embed_positions",) if f"{stack}{name}.weight" not in specs]
     if lacking:
-        raise ArtifactError(f"1 missing: {stack}{lacking[0]}.weight", where, TODO)
+        raise ArtifactError(f"1 missing: {stack}{lacking[0]}.weight", where, REMEDY)
     head = next((one for one in reference.HEADS if f"{one}weight" in specs), "")
     norm = next(
         (

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from stages.port.families.choices import Rwkv
 
-TODO = "give one RWKV-4 .pth and the tokenizer.json of its vocabulary"
+REMEDY = "give one RWKV-4 .pth and the tokenizer.json of its vocabulary"
 SIZES = {
     "169M": (12, 768), "430M": (24, 1024), "1B5": (24, 2048), "3B": (32, 2560),
     "7B": (32, 4096), "14B": (40, 5120),
@@ -108,7 +108,7 @@ def _checkpoint(files: Files, wanted: str) -> tuple[str, Path]:
         raise ArtifactError(
             f"{len(names)} checkpoints: {', '.join(names)}" if names else "no checkpoint (.pth)",
             f"files of the raw entry for kind rwkv: {', '.join(list(files)[:12]) or 'none'}",
-            f"say which one, such as `checkpoint: {names[0]}`" if names else TODO,
+            f"say which one, such as `checkpoint: {names[0]}`" if names else REMEDY,
         )
     return Path(names[0]).name, files[names[0]]
 
@@ -125,9 +125,9 @@ def _refuse_later(specs: Mapping[str, Spec], where: str) -> None:
 
 def _shape(specs: Mapping[str, Spec], name: str, where: str, axes: int) -> tuple[int, ...]:
     if name not in specs:
-        raise ArtifactError(f"1 missing: {name}", where, TODO)
+        raise ArtifactError(f"1 missing: {name}", where, REMEDY)
     if len(specs[name].shape) != axes:
-        raise ArtifactError(f"{name} is {specs[name]}, no matrix", where, TODO)
+        raise ArtifactError(f"{name} is {specs[name]}, no matrix", where, REMEDY)
     return specs[name].shape
 
 

@@ -21,7 +21,7 @@ CHINESE = (
     (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
     (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
 )  # fmt: skip
-TODO = "give the vocab.txt that the checkpoint was trained with"
+REMEDY = "give the vocab.txt that the checkpoint was trained with"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class WordPieces:
         try:
             lines = content.decode("utf-8").split("\n")
         except UnicodeDecodeError as fault:
-            raise ArtifactError(f"it is no UTF-8: {fault}", path.name, TODO) from None
+            raise ArtifactError(f"it is no UTF-8: {fault}", path.name, REMEDY) from None
         tokens = [line.rstrip("\r") for line in lines]
         if tokens and not tokens[-1]:
             tokens.pop()
@@ -49,12 +49,12 @@ class WordPieces:
                 raise ArtifactError(
                     f"the token {token!r} stands in lines {ids[token] + 1} and {number + 1}",
                     path.name,
-                    TODO,
+                    REMEDY,
                 )
             ids[token] = number
         lacking = [one for one in SPECIALS if one not in ids]
         if lacking:
-            raise ArtifactError(f"it lacks {', '.join(lacking)}", path.name, TODO)
+            raise ArtifactError(f"it lacks {', '.join(lacking)}", path.name, REMEDY)
         if lower_case is None:
             usual = (token for token in tokens if not token.startswith("["))
             lower_case = not any(letter.isupper() for token in usual for letter in token)
@@ -66,7 +66,7 @@ class WordPieces:
             raise ArtifactError(
                 f"vocab.txt holds {len(self.ids)} tokens and the checkpoint {rows} rows",
                 "vocab.txt",
-                TODO,
+                REMEDY,
             )
 
     def files(self, max_tokens: int) -> dict[str, bytes]:

@@ -19,6 +19,7 @@ import argparse
 import gzip
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -72,9 +73,9 @@ SHAPES = {
 PAIR = ("--task", "translation", "--source-lang", "en", "--target-lang", "eo")
 TRAINING = (
     "--dropout", 0.1, "--criterion", "label_smoothed_cross_entropy", "--label-smoothing", 0.1,
-    "--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--lr", "4e-3",
-    "--lr-scheduler", "inverse_sqrt", "--warmup-updates", 100, "--clip-norm", 1.0,
-    "--max-tokens", 2000, "--seed", 1, "--max-epoch", 60, "--disable-validation",
+    "--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--lr", "3e-3",
+    "--lr-scheduler", "inverse_sqrt", "--warmup-updates", 200, "--clip-norm", 1.0,
+    "--max-tokens", 1500, "--seed", 1, "--disable-validation",
     "--no-save-optimizer-state", "--no-epoch-checkpoints",
 )  # fmt: skip
 CPU = """
@@ -248,14 +249,14 @@ def spm(kind: str, folder: Path) -> None:
             )
 
 
-def train(text: Path, folder: Path, options: dict[str, object], seconds: float) -> None:
-    """Train for some seconds and keep the last checkpoint as folder/model.pt."""
+def train(text: Path, folder: Path, options: dict[str, object], updates: int) -> None:
+    """Train for so many updates and keep the last checkpoint as folder/model.pt."""
     named = {"arch": "transformer", **SMALL, **options}
     flags: list[object] = []
     for name, value in named.items():
         flags += [f"--{name}"] if value is True else [f"--{name}", value]
     call("-c", CPU, "train", text / "bin", *PAIR, *flags, *TRAINING, "--cpu",
-         "--stop-time-hours", seconds / 3600, "--save-dir", folder / "save")  # fmt: skip
+         "--max-update", updates, "--save-dir", folder / "save")  # fmt: skip
     shutil.copyfile(folder / "save" / "checkpoint_last.pt", folder / "model.pt")
     shutil.rmtree(folder / "save")
 
@@ -307,10 +308,11 @@ def main() -> None:
     parser.add_argument("--esperanto", type=Path, required=True, help="their translations")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shapes", default=",".join(SHAPES), help="names, comma between")
-    parser.add_argument("--seconds", type=float, default=300, help="of training per shape at most")
-    parser.add_argument("--pairs", type=int, default=900)
+    parser.add_argument("--updates", type=int, default=1000, help="of training per shape")
+    parser.add_argument("--pairs", type=int, default=4000)
     parser.add_argument("--test", type=int, default=60, help="of the pairs, held back")
     given = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the commands below
     rows = pairs(given.english, given.esperanto, given.pairs)
     for name in given.shapes.split(","):
         kind, change, options = SHAPES[name]
@@ -322,7 +324,7 @@ def main() -> None:
             text_side(kind, rows, given.test, text)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        train(text, folder, options, given.seconds)
+        train(text, folder, options, given.updates)
         if change:
             call("-c", CHANGE, folder / "model.pt", change)
         for beam in (1, 5):

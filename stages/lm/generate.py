@@ -119,7 +119,11 @@ class TransformersStepper:
         )
         if self.use_cache:
             self._cache = output.past_key_values
-        return torch.log_softmax(output.logits[:, -1].float(), dim=-1)
+        return self.next_nats(output.logits[:, -1])
+
+    def next_nats(self, logits: Tensor) -> Tensor:
+        """Return log-probabilities [N, V] of logits, in fp32 whatever those are in."""
+        return torch.log_softmax(logits.float(), dim=-1)
 
     def select(self, rows: Tensor, sentences_left: bool) -> None:
         """Reorder the cache; cross-attention moves only when sentences left the batch."""

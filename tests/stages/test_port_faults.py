@@ -234,7 +234,10 @@ def test_hypotheses_may_change_places_only_within_a_near_tie(
     translator: Any = SimpleNamespace(pipeline=Words())
     if not passes:
         swapped = [replace(one, score_nats=one.score_nats - 1e-3) for one in swapped]
-    found = recording._check_search(report, translator, release[0], "beam-2", [row], [swapped])
+    no_look: Any = SimpleNamespace(explains=lambda *_: False)
+    found = recording._check_search(
+        report, translator, release[0], "beam-2", [row], [swapped], [[4, 2]], no_look
+    )
     assert [check.name for check in report.failures] == (
         [] if passes else ["beam-2 tokens are fairseq's"]
     )

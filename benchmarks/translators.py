@@ -175,7 +175,8 @@ def random_base(folder: Path) -> tuple[Path, dict[str, Path]]:
     from transformers import FSMTConfig, FSMTForConditionalGeneration
 
     from stages.export import ctranslate
-    from stages.lm.runner import fsmt, storage
+    from stages.lm import blueprint
+    from stages.lm.runner import layouts, storage
     from stages.lm.runner.shortlist import Shortlist
 
     torch.manual_seed(0)
@@ -190,14 +191,15 @@ def random_base(folder: Path) -> tuple[Path, dict[str, Path]]:
     (folder / "model/tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     config = json.loads((folder / "model/config.json").read_text(encoding="utf-8"))
     tensors = {name: one.detach().numpy() for name, one in model.state_dict().items()}
+    source = blueprint.of(config, tensors)
     found = {}
     for name, small in (("float", None), ("int8", "int8")):
         found[f"ctranslate2 {name}"] = folder / f"ctranslate2-{name}"
         found[f"ctranslate2 {name}"].mkdir()
-        ctranslate.write(config, tensors, folder / "model", found[f"ctranslate2 {name}"], small)
+        ctranslate.write(source, folder / "model", found[f"ctranslate2 {name}"], small)
         found[f"runner {name}"] = folder / f"runner-{name}"
         found[f"runner {name}"].mkdir()
-        layout = fsmt.layout(config, tensors)
+        layout = layouts.layout(source)
         storage.write(found[f"runner {name}"], layout, quantize=bool(small), tables=False)
     generator = np.random.Generator(np.random.PCG64(0))
     # As many words per sentence as a trained list has: 30 per token and 500 for all.
@@ -211,7 +213,7 @@ def random_base(folder: Path) -> tuple[Path, dict[str, Path]]:
     name = "runner int8 shortlist"
     found[name] = folder / "runner-int8-shortlist"
     found[name].mkdir()
-    storage.write(found[name], fsmt.layout(config, tensors), quantize=True, tables=False)
+    storage.write(found[name], layouts.layout(source), quantize=True, tables=False)
     (found[name] / storage.WORDS).write_bytes(listed.save())
     return folder / "model", found
 

@@ -1,42 +1,34 @@
 """A ported translator as a CTranslate2 model directory.
 
-CTranslate2 has no converter for FSMT; its own `TransformerSpec` is filled here from the tensors, as
-its fairseq converter fills it from a fairseq module: queries, keys and values joined, positions
-counted from the first real token, post-norm layers. Padding, which fairseq never chooses, gets an
-output bias that excludes it, so that nobody has to ask for that.
+Its own `TransformerSpec` is filled here from a blueprint, as its fairseq converter fills it from a
+fairseq module: queries, keys and values joined, positions counted from the first real token, norms
+where the class has them. Padding, which fairseq never chooses, gets an output bias that excludes
+it, so that nobody has to ask for that.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stages.core.errors import ArtifactError, ParamsError
+from stages.lm.blueprint import SIDES, Blueprint
 from stages.lm.pipelines import load_pipeline
 
-PREFIX = "model."
 EXCLUDED = -1.0e9
 """Output bias of a word that is never chosen."""
-ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "tanh": "Tanh", "silu": "SWISH", "swish": "SWISH"}
+ACTIVATIONS = {
+    "relu": "RELU", "gelu": "GELU", "gelu_accurate": "GELUTanh", "tanh": "Tanh", "silu": "SWISH",
+}  # fmt: skip
 
-Tensors = Mapping[str, NDArray[np.float32]]
 
-
-def write(
-    config: Mapping[str, Any],
-    tensors: Tensors,
-    folder: Path,
-    target: Path,
-    quantization: str | None,
-) -> None:
-    """Write model.bin, config.json and the vocabularies of the ported FSMT model in `folder`."""
-    spec = specification(config, tensors)
+def write(model: Blueprint, folder: Path, target: Path, quantization: str | None) -> None:
+    """Write model.bin, config.json and the vocabularies of the ported model in `folder`."""
     pipeline = load_pipeline(folder)
+    spec = specification(model, pipeline.source["<pad>"])
     spec.register_source_vocabulary(
         _tokens({index: token for token, index in pipeline.source.items()}, "source")
     )
@@ -56,41 +48,38 @@ def _tokens(vocabulary: Mapping[int, str], side: str) -> list[str]:
     return [vocabulary[index] for index in range(len(vocabulary))]
 
 
-def specification(config: Mapping[str, Any], tensors: Tensors) -> Any:
-    """Return CTranslate2's specification filled with FSMT's tensors."""
+def specification(model: Blueprint, padding: int) -> Any:
+    """Return CTranslate2's specification filled with a translator's tensors."""
     from ctranslate2.specs import common_spec, transformer_spec
 
-    activation = getattr(
-        common_spec.Activation, ACTIVATIONS.get(config["activation_function"], ""), None
-    )
-    if activation is None:
+    if model.activation not in ACTIVATIONS:
         raise ParamsError(
-            f"activation_function = {config['activation_function']!r}", "config.json",
-            f"CTranslate2 export knows {', '.join(ACTIVATIONS)}",
+            f"CTranslate2 has no activation {model.activation!r}", "config.json",
+            f"it has {', '.join(ACTIVATIONS)}; use format: runner or onnx-translator",
         )  # fmt: skip
-    encoder = transformer_spec.TransformerEncoderSpec(
-        config["encoder_layers"], config["encoder_attention_heads"], pre_norm=False,
-        activation=activation,
-    )  # fmt: skip
-    decoder = transformer_spec.TransformerDecoderSpec(
-        config["decoder_layers"], config["decoder_attention_heads"], pre_norm=False,
-        activation=activation,
-    )  # fmt: skip
+    options = {
+        "pre_norm": model.pre_norm,
+        "layernorm_embedding": model.embedding_norm,
+        "activation": getattr(common_spec.Activation, ACTIVATIONS[model.activation]),
+    }
+    kinds = (transformer_spec.TransformerEncoderSpec, transformer_spec.TransformerDecoderSpec)
+    encoder, decoder = (
+        kind(model.layers[side], model.heads[side], **options)
+        for kind, side in zip(kinds, SIDES, strict=True)
+    )
     spec = transformer_spec.TransformerSpec(encoder, decoder)
-    filler = _Filler(tensors)
-    scale = math.sqrt(config["d_model"]) if config["scale_embedding"] else 1.0
-    offset = config["pad_token_id"] + 1
-    for side, name in ((encoder, "encoder"), (decoder, "decoder")):
+    filler = _Filler(model)
+    for side, name in zip((encoder, decoder), SIDES, strict=True):
         table = side.embeddings[0] if name == "encoder" else side.embeddings
-        table.weight = tensors[f"{PREFIX}{name}.embed_tokens.weight"]
-        side.scale_embeddings = scale
-        positions = tensors[f"{PREFIX}{name}.embed_positions.weight"]
-        side.position_encodings.encodings = np.ascontiguousarray(positions[offset:])
+        table.weight = model.tokens[name]
+        side.scale_embeddings = model.scale
+        side.position_encodings.encodings = np.ascontiguousarray(model.positions[name])
+        filler.around(side, name)
         for number, layer in enumerate(side.layer):
-            filler.layer(layer, f"{PREFIX}{name}.layers.{number}.")
-    decoder.projection.weight = tensors[f"{PREFIX}decoder.output_projection.weight"]
-    bias = np.zeros(len(decoder.projection.weight), np.float32)
-    bias[config["pad_token_id"]] = EXCLUDED
+            filler.layer(layer, f"{name}.layers.{number}.")
+    decoder.projection.weight = model.output
+    bias = np.maximum(model.output_bias, np.float32(EXCLUDED))
+    bias[padding] = EXCLUDED
     decoder.projection.bias = bias
     return spec
 
@@ -98,8 +87,15 @@ def specification(config: Mapping[str, Any], tensors: Tensors) -> Any:
 class _Filler:
     """Copies groups of tensors into specifications."""
 
-    def __init__(self, tensors: Tensors) -> None:
-        self.tensors = tensors
+    def __init__(self, model: Blueprint) -> None:
+        self.model = model
+
+    def around(self, spec: Any, side: str) -> None:
+        """Fill the norms around a side's layers."""
+        if self.model.embedding_norm:
+            self._norm(spec.layernorm_embedding, self.model.embedding_norm_of(side))
+        if self.model.pre_norm:
+            self._norm(spec.layer_norm, self.model.norms(side)[-1])
 
     def layer(self, spec: Any, at: str) -> None:
         """Fill one layer of either side."""
@@ -116,8 +112,7 @@ class _Filler:
         self._norm(spec.layer_norm, f"{at}_layer_norm")
 
     def _linear(self, spec: Any, names: list[str]) -> None:
-        spec.weight = np.concatenate([self.tensors[f"{name}.weight"] for name in names])
-        spec.bias = np.concatenate([self.tensors[f"{name}.bias"] for name in names])
+        spec.weight, spec.bias = self.model.linear(*names)
 
     def _norm(self, spec: Any, at: str) -> None:
-        spec.gamma, spec.beta = self.tensors[f"{at}.weight"], self.tensors[f"{at}.bias"]
+        spec.gamma, spec.beta = self.model.norm(at)

@@ -14,7 +14,8 @@ from stages.core.log import Log
 from stages.export.configuration import configuration
 from stages.export.stage import DynamicInt8, ExportParams, LexicalShortlist
 from stages.export.translations import Material, prove
-from stages.lm import ensembles
+from stages.lm import blueprint, ensembles
+from stages.lm.blueprint import Blueprint
 from stages.lm.pipelines import BPE_FILES, PIECE_FILES, load_pipeline
 from stages.lm.translator import EXPORTED, EXTRA_TOKENS
 
@@ -25,7 +26,6 @@ COPIED = (
     "tokenizer_config.json",
     "generation_config.json",
 )
-FAMILY = "fsmt"
 
 
 def export_translator(
@@ -47,9 +47,10 @@ def export_translator(
         "ctranslate2": _write_ctranslate,
         "runner": _write_runner,
     }[params.format]
-    facts = write(params, config, model, exported)
+    source = _blueprint(model)
+    facts = write(params, source, model, exported)
     canonical.write_json(exported / EXPORTED, {**mark, **facts.pop("mark", {})})
-    material = Material.read(params, corpus, config)
+    material = Material.read(params, corpus, config, len(source.tokens["encoder"]))
     if isinstance(params.shortlist, LexicalShortlist):
         facts["shortlist"] = _learn(params.shortlist, material, exported, log)
     proof = prove(params, model, exported, material, log)
@@ -68,11 +69,12 @@ def export_translator(
 
 def _configuration(params: ExportParams, model: Path) -> dict[str, Any]:
     config = configuration(model)
-    if config.get("model_type") != FAMILY:
+    if config.get("model_type") not in blueprint.FAMILIES:
         raise ParamsError(
             f"a model of type {config.get('model_type')!r} cannot be exported as {params.format}",
             str(model),
-            f"point `model` at a ported translator of type {FAMILY}, or use format: onnx",
+            "point `model` at a ported translator of type "
+            f"{', '.join(blueprint.FAMILIES)}, or use format: onnx",
         )
     members = len(ensembles.folders(model))
     if members > 1:
@@ -106,7 +108,7 @@ def _keep_decoding(model: Path, exported: Path) -> None:
 def _mark(params: ExportParams, config: Mapping[str, Any], model: Path) -> dict[str, Any]:
     """Return what opening the folder needs to know."""
     path = model / "generation_config.json"
-    longest = config["max_position_embeddings"]
+    longest = config["max_position_embeddings"] - 1  # `</s>` takes the last position
     if path.is_file():
         generation = json.loads(path.read_text(encoding="utf-8"))
         longest = min(longest, generation.get("max_length", longest) - EXTRA_TOKENS)
@@ -124,30 +126,25 @@ def _mark(params: ExportParams, config: Mapping[str, Any], model: Path) -> dict[
     }
 
 
-def _tensors(model: Path) -> dict[str, Any]:
-    import numpy as np
-    from safetensors.numpy import load_file
-
-    from stages.lm import weights
-
-    path = model / "model.safetensors"
-    weights.check(path)
-    return {name: one.astype(np.float32) for name, one in load_file(path).items()}
+def _blueprint(model: Path) -> Blueprint:
+    """Return what the model computes, without the words that only fill its tables up."""
+    pipeline = load_pipeline(model)
+    return blueprint.read(model, (max(pipeline.source.values()) + 1, max(pipeline.target) + 1))
 
 
 def _write_onnx(
-    params: ExportParams, config: Mapping[str, Any], model: Path, exported: Path
+    params: ExportParams, source: Blueprint, model: Path, exported: Path
 ) -> dict[str, Any]:
     from stages.export import graph, quantization, translator_graph
 
-    tensors = _tensors(model)
-    opset = translator_graph.opset_of(config, params.opset)
+    del model
+    opset = translator_graph.opset_of(source, params.opset)
     facts: dict[str, Any] = {"opset": opset}
     for name, build in (
         ("encoder", translator_graph.encoder),
         ("decoder", translator_graph.decoder),
     ):
-        made = build(config, tensors, opset)
+        made = build(source, opset)
         if isinstance(params.quantize, DynamicInt8):
             made = quantization.quantized(made, params.quantize, graph.anonymous)
         graph.save(made, exported / f"{name}.onnx")
@@ -156,25 +153,25 @@ def _write_onnx(
 
 
 def _write_ctranslate(
-    params: ExportParams, config: Mapping[str, Any], model: Path, exported: Path
+    params: ExportParams, source: Blueprint, model: Path, exported: Path
 ) -> dict[str, Any]:
     from stages.export import ctranslate
 
     small = isinstance(params.quantize, DynamicInt8)
     kind = "int8" if small else "float32"
-    ctranslate.write(config, _tensors(model), model, exported, "int8" if small else None)
+    ctranslate.write(source, model, exported, "int8" if small else None)
     return {"mark": {"compute_type": kind}}
 
 
 def _write_runner(
-    params: ExportParams, config: Mapping[str, Any], model: Path, exported: Path
+    params: ExportParams, source: Blueprint, model: Path, exported: Path
 ) -> dict[str, Any]:
-    from stages.lm.runner import fsmt, storage
+    from stages.lm.runner import layouts, storage
 
+    del model
     small = isinstance(params.quantize, DynamicInt8)
     tables = isinstance(params.quantize, DynamicInt8) and params.quantize.embeddings
-    layout = fsmt.layout(config, _tensors(model))
-    storage.write(exported, layout, quantize=small, tables=tables)
+    storage.write(exported, layouts.layout(source), quantize=small, tables=tables)
     return {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,22 +52,72 @@ class CTranslate2Translator(ExportedTranslator):
                 "decoding",
                 "use unknown_penalty: 0 and a positive length_penalty, or the ported model",
             )
+        longest = self.longest(settings)
+        texts = self._texts(sources)
         results = self.session.translate_batch(
-            [[self._symbols[one] for one in source] for source in sources],
+            texts,
             max_batch_size=batch_size,
             beam_size=settings.num_beams,
             num_hypotheses=settings.num_beams,
             length_penalty=settings.length_penalty,
-            # What is cut here ends without `</s>`, which fairseq forces; it is appended below.
-            max_decoding_length=self.longest(settings),
+            max_decoding_length=longest,
             min_decoding_length=settings.min_tokens,
             no_repeat_ngram_size=settings.no_repeat_ngram_size,
             return_scores=True,
         )
+        found = [list(zip(result.hypotheses, result.scores, strict=True)) for result in results]
+        self._close(texts, found, longest, settings.length_penalty)
         return [
             [
                 Hypothesis([*(self._ids[one] for one in tokens), self.specials.eos], score, [])
-                for tokens, score in zip(result.hypotheses, result.scores, strict=True)
+                for tokens, score in sorted(hypotheses, key=lambda one: -one[1])
             ]
-            for result in results
+            for hypotheses in found
         ]
+
+    def _close(
+        self,
+        sources: Sequence[Sequence[str]],
+        found: Sequence[list[tuple[list[str], float]]],
+        longest: int,
+        penalty: float,
+    ) -> None:
+        """Score what was cut at the longest output with the `</s>` that fairseq forces there."""
+        cut = [
+            (row, place)
+            for row, hypotheses in enumerate(found)
+            for place, (tokens, _) in enumerate(hypotheses)
+            if len(tokens) == longest
+        ]
+        if not cut:
+            return
+        totals = self._totals(
+            [sources[row] for row, _ in cut], [found[row][place][0] for row, place in cut]
+        )
+        for (row, place), total in zip(cut, totals, strict=True):
+            found[row][place] = (found[row][place][0], total / (longest + 1) ** penalty)
+
+    def rescored(
+        self, sources: Sequence[Sequence[int]], hypotheses: Sequence[Hypothesis]
+    ) -> list[Hypothesis]:
+        """Return one hypothesis per source with its score under plain reading, length penalty 1.
+
+        CTranslate2's search takes the probability of words that it forbids, such as `</s>` at
+        first, and gives it to the others; fairseq's does not.
+        """
+        texts = [[self.pipeline.target[one] for one in each.tokens[:-1]] for each in hypotheses]
+        totals = self._totals(self._texts(sources), texts)
+        return [
+            replace(one, score_nats=total / len(one.tokens))
+            for one, total in zip(hypotheses, totals, strict=True)
+        ]
+
+    def _texts(self, sources: Sequence[Sequence[int]]) -> list[list[str]]:
+        return [[self._symbols[one] for one in source] for source in sources]
+
+    def _totals(
+        self, sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]]
+    ) -> list[float]:
+        """Return the log-probability of every target, its `</s>` included, in nats."""
+        pairs = ([list(one) for one in side] for side in (sources, targets))
+        return [sum(one.log_probs) for one in self.session.score_batch(*pairs)]

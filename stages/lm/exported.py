@@ -73,6 +73,13 @@ class ExportedTranslator(Translator):
         """Refuse: the runtime searches by itself."""
         raise self._refused(f"single steps (use_cache {use_cache})")
 
+    def rescored(
+        self, sources: Sequence[Sequence[int]], hypotheses: Sequence[Hypothesis]
+    ) -> list[Hypothesis]:
+        """Return one hypothesis per source with the score that the model gives it."""
+        del sources
+        return list(hypotheses)
+
     def _decoder(self) -> Decoder:
         raise self._refused("search but fairseq's")
 

@@ -284,13 +284,20 @@ def score(
     sources: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
     special: Specials,
+    *,
+    without: int | None = None,
 ) -> list[list[float]]:
-    """Return log P of each target token in nats, in one teacher-forced pass (`</s>` included)."""
+    """Return log P of each target token in nats, in one teacher-forced pass (`</s>` included).
+
+    `without` is a word that gets no probability.
+    """
     ids, mask = pad_batch(sources, models.source_pad(model, special.pad))
     wanted, real = pad_batch(targets, special.pad)
     prefix, _ = pad_batch([[special.start, *row[:-1]] for row in targets], special.pad)
     logits = model(
         input_ids=ids, attention_mask=mask, decoder_input_ids=prefix, use_cache=False
-    ).logits
-    nats = torch.log_softmax(logits.float(), dim=-1).gather(2, wanted.unsqueeze(2)).squeeze(2)
+    ).logits.float()
+    if without is not None:
+        logits[..., without] = -math.inf
+    nats = torch.log_softmax(logits, dim=-1).gather(2, wanted.unsqueeze(2)).squeeze(2)
     return [row[: int(n)].tolist() for row, n in zip(nats, real.sum(1), strict=True)]

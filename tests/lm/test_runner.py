@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from stages.core.errors import DevenoError
+from stages.lm import blueprint
 from stages.lm.generate import Search, Specials, TransformersStepper, beam_search, pad_batch
-from stages.lm.runner import fsmt, packing
+from stages.lm.runner import layouts, packing
 from stages.lm.runner.engine import Answers, Runner, Settings
 from stages.lm.runner.search import Rules
 from stages.lm.runner.vectors import instructions
@@ -26,16 +28,28 @@ SHAPE = {
 """No size is a multiple of a vector's."""
 
 
-def model(activation: str = "relu") -> torch.nn.Module:
-    """Return a random FSMT whose answers differ from sentence to sentence."""
-    from transformers import FSMTConfig, FSMTForConditionalGeneration
+def model(
+    activation: str = "relu", family: str = "fsmt", *, scaled: bool = True, tied: bool = False
+) -> torch.nn.Module:
+    """Return a random translator whose answers differ from sentence to sentence."""
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
     torch.manual_seed(3)
-    config = FSMTConfig(**SHAPE, activation_function=activation, tie_word_embeddings=False)
-    found = FSMTForConditionalGeneration(config).eval()
+    shape = {**SHAPE, "scale_embedding": scaled, "activation_function": activation}
+    special = {"pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
+    # Marian's separate vocabularies leave its target a size of its own.
+    sizes = {"vocab_size": 83, "decoder_vocab_size": 83, "forced_eos_token_id": None}
+    config = AutoConfig.for_model(
+        family, **shape, **(special | sizes if family != "fsmt" else {}), tie_word_embeddings=tied,
+        **({"share_encoder_decoder_embeddings": tied} if family == "marian" else {}),
+    )  # fmt: skip
+    found = AutoModelForSeq2SeqLM.from_config(config).eval()
     with torch.no_grad():
         for weight in found.parameters():
             weight.add_(torch.randn_like(weight) * 0.15)
+        if family != "fsmt":
+            found.final_logits_bias[:, 7::9] = -torch.inf
+            found.final_logits_bias[:, 5::9] = 0.5
     return found
 
 
@@ -43,7 +57,8 @@ def packed(found: torch.nn.Module, *, quantize: bool) -> packing.Packed:
     """Return the model in the runner's memory."""
     config = found.config.to_dict()
     tensors = {name: one.detach().numpy() for name, one in found.state_dict().items()}
-    return packing.pack(fsmt.layout(config, tensors), quantize=quantize)
+    made = layouts.layout(blueprint.of(config, tensors))
+    return packing.pack(made, quantize=quantize)
 
 
 def sources(count: int = 13) -> list[list[int]]:
@@ -91,6 +106,42 @@ def test_floats_find_every_hypothesis_of_our_search(search: Search) -> None:
         scores = sorted(answers.found.scores[row, : len(hypotheses)], reverse=True)
         assert scores == pytest.approx([one.score_nats for one in hypotheses], abs=2e-5)
     assert max(len(row[0]) for row in texts(answers)) > 3
+
+
+@pytest.mark.parametrize(
+    ("family", "activation", "scaled", "tied"),
+    [
+        ("marian", "silu", True, True),
+        ("marian", "tanh", False, False),
+        ("pegasus", "relu2", True, False),
+        ("pegasus", "gelu_accurate", False, True),
+        ("bart", "gelu", True, True),
+        ("mbart", "linear", True, False),
+    ],
+)
+def test_every_class_is_searched_as_by_torch(
+    family: str, activation: str, scaled: bool, tied: bool
+) -> None:
+    found = model(activation, family, scaled=scaled, tied=tied)
+    search = Search(num_beams=3, max_tokens=11)
+    ids, mask = pad_batch(sources(9), 1)
+    expected = beam_search(TransformersStepper(found), ids, mask, search, Specials())
+    answers = Runner(packed(found, quantize=False)).translate(sources(9), rules(search))
+    assert texts(answers) == [[one.tokens for one in row] for row in expected]
+    for row, hypotheses in enumerate(expected):
+        scores = sorted(answers.found.scores[row, : len(hypotheses)], reverse=True)
+        assert scores == pytest.approx([one.score_nats for one in hypotheses], abs=2e-5)
+    assert len({max(row).round(3) for row in answers.found.scores}) == 9  # not the same to all
+    small = Runner(packed(found, quantize=True)).translate(sources(9), rules(search))
+    firsts = zip(texts(answers), texts(small), strict=True)
+    assert sum(floats[0][0] == rounded[0][0] for floats, rounded in firsts) >= 6
+
+
+def test_more_than_the_positions_is_refused() -> None:
+    runner = Runner(packed(model(), quantize=False))
+    for row, tokens in (([5] * 65, 9), ([5, 2], 64)):
+        with pytest.raises(DevenoError, match="the positions that the model has"):
+            runner.translate([row], rules(Search(num_beams=1, max_tokens=tokens)))
 
 
 @pytest.mark.parametrize("quantize", [False, True])

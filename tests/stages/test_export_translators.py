@@ -204,7 +204,7 @@ def test_a_position_off_by_one_is_caught(form: str, ported: Path, tmp_path: Path
     run(folder, out, format=form)
     params = ExportParams(model="ported/x", format=form)
     config = json.loads((ported / "config.json").read_text())
-    facts = translations.Material.read(params, tmp_path, config)
+    facts = translations.Material.read(params, tmp_path, config, config["src_vocab_size"])
     with pytest.raises(CheckFailed, match="the export (says|scores)"):
         translations.prove(params, ported, out, facts, Log())
 

@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from stages.core.errors import ParamsError
-from stages.lm.runner.network import INPUTS, PARTS, STRIDE, Desk, Shape
+from stages.lm.runner.network import INPUTS, PARTS, STRIDE, Desk
 from stages.lm.runner.packing import Packed, aligned
 from stages.lm.runner.search import Best, Found, Rules, State, Words, decode
 from stages.lm.runner.shortlist import Shortlist
@@ -59,8 +59,7 @@ class Runner:
 
     def translate(self, sources: Sequence[Sequence[int]], rules: Rules) -> Answers:
         """Search every source; long ones first, so that no core ends with a long one."""
-        shape = self.packed.plan.shape
-        _check(rules, shape)
+        _check(rules, sources, self.packed.positions)
         words = self._words(sources)
         steps = rules.max_tokens + 1
         found = _found(len(sources), rules.beams, steps)
@@ -90,12 +89,21 @@ class Runner:
         return Words(1, columns, np.concatenate([empty, *lists]).astype(np.int32), starts)
 
 
-def _check(rules: Rules, shape: Shape) -> None:
+def _check(rules: Rules, sources: Sequence[Sequence[int]], positions: int) -> None:
+    """Refuse what compiled code, which checks nothing, would read past its tables for."""
     if not 1 <= rules.beams <= 64:
         raise ParamsError(f"num_beams = {rules.beams}", "search", "use 1 to 64")
-    if rules.max_tokens < 1:
-        raise ParamsError(f"max_tokens = {rules.max_tokens}", "search", "use at least 1")
-    del shape
+    if not 1 <= rules.max_tokens < positions:
+        raise ParamsError(
+            f"max_tokens = {rules.max_tokens}", "search",
+            f"use 1 to {positions - 1}, the positions that the model has",
+        )  # fmt: skip
+    longest = max((len(one) for one in sources), default=0)
+    if longest > positions:
+        raise ParamsError(
+            f"a source of {longest} tokens", "search",
+            f"use at most {positions}, the positions that the model has",
+        )  # fmt: skip
 
 
 def _found(sentences: int, beams: int, steps: int) -> Found:
@@ -171,14 +179,15 @@ class _Job:
         head = max(shape.encoder_head, shape.decoder_head)
         attention = max(self.longest * span, max(shape.decoder_heads, self.rules.beams) * span)
         layers = shape.decoder_layers
-        floats: list[int] = [
-            rows * shape.padded, rows * shape.padded, rows * widest, rows * inner,
-        ]  # fmt: skip
-        memory: list[NDArray[Any]] = [aligned((size,), np.float32) for size in floats]
+        x = aligned((rows * shape.padded,), np.float32)
+        normed = aligned(x.shape, np.float32) if shape.pre_norm else x
+        floats = [rows * shape.padded, rows * widest, rows * inner]
+        memory: list[NDArray[Any]] = [x, normed]
+        memory += [aligned((size,), np.float32) for size in floats]
         memory.append(aligned((rows * max(widest, shape.padded),), np.uint8))
         memory += [aligned((size,), np.float32) for size in (rows, attention, head * span)]
         memory.append(aligned((span,), np.int64))
-        memory.append(aligned((max(LANES, 2 * LANES),), np.float32))
+        memory.append(aligned((max(2 * LANES, shape.padded),), np.float32))
         columns = self.words.columns
         logits = slots * self.rules.beams * columns
         memory += [aligned((size,), np.float32) for size in (logits, columns // STRIDE)]

@@ -11,12 +11,12 @@ alive by `engine.Runner`. D padded width, H heads, E padded head size, I = H * E
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
+from stages.lm.runner.activations import gelu, gelu_tanh, square, swish, tanh
 from stages.lm.runner.rows import (
     BLOCK,
     LOWEST,
@@ -28,13 +28,13 @@ from stages.lm.runner.rows import (
     quantise,
     softmax,
 )
-from stages.lm.runner.tiles import GROUP, PANEL, byte_product, float_product, plain_product
-from stages.lm.runner.vectors import LANES, copy_unit, cycles, float_at, put_float, put_place
+from stages.lm.runner.tiles import byte_product, float_product, plain_product
+from stages.lm.runner.vectors import LANES, cycles, float_at, put_float, put_place
 
 FLOAT, BYTE = 0, 1
 STRIDE = BLOCK * LANES
 """Columns of logits come in multiples of this."""
-NONE, RELU, GELU, TANH, SWISH = range(5)
+NONE, RELU, GELU, TANH, SWISH, GELU_TANH, SQUARED = range(7)
 (KIND, INPUTS, OUTPUTS, PANELS, SCALES, CORRECTIONS, BIASES, ACTIVATION) = range(8)
 """Columns of the table of linear layers; the four in the middle are addresses."""
 ENCODER_LINEARS = 4
@@ -65,6 +65,10 @@ class Shape(NamedTuple):
     decoder_head: int
     inner: int
     """Widest feed-forward layer."""
+    pre_norm: int = 0
+    """1: norms stand before the sublayers, and one behind the last."""
+    embedding_norm: int = 0
+    """1: embeddings have a norm of their own."""
 
 
 class Plan(NamedTuple):
@@ -74,7 +78,8 @@ class Plan(NamedTuple):
     linears: Any
     """int64 [layers, 8]; the last is the output projection."""
     norms: Any
-    """int64 [norms, 2]: gain and bias; two per encoder layer, three per decoder layer."""
+    """int64 [norms, 2]: gain and bias, in the order of their use (`enter`): the encoder's embedding
+    and layers (two each), then the decoder's (three each)."""
     tables: Any
     """int64 [4]: source tokens, source positions, target tokens, target positions."""
     scale: float
@@ -86,6 +91,9 @@ class Desk(NamedTuple):
     """Addresses of the memory that one instance works in."""
 
     x: int
+    """What sublayers add to."""
+    normed: int
+    """What sublayers read: `x` itself where norms stand behind them."""
     y: int
     wide: int
     context: int
@@ -95,6 +103,7 @@ class Desk(NamedTuple):
     turned: int
     places: int
     zeros: int
+    """A row of them."""
     logits: int
     maxima: int
     cross: int
@@ -114,7 +123,7 @@ def linear(plan: Plan, number: int, source: int, rows: int, target: int, desk: D
     """Apply a linear layer and its activation to rows."""
     row = plan.linears[number]
     count, outputs, act = row[INPUTS], row[OUTPUTS], row[ACTIVATION]
-    clip = 1 if act == RELU else 0
+    clip = 1 if act in (RELU, SQUARED) else 0
     if row[KIND] == BYTE:
         for one in range(rows):
             scale = quantise(source + one * count * 4, count // LANES, desk.quantised + one * count)
@@ -128,34 +137,62 @@ def linear(plan: Plan, number: int, source: int, rows: int, target: int, desk: D
             source, rows, count, row[PANELS], outputs, row[BIASES], target, 4 * outputs, clip
         )
     if act > RELU:
-        activate(target, rows * outputs, act)
+        activate(target, rows * (outputs // LANES), act)
 
 
 @njit(nogil=True)
 def activate(target: int, count: int, act: int) -> None:
-    """Apply an activation that no tile has."""
-    for number in range(count):
-        place = target + 4 * number
-        value = float_at(place)
-        if act == GELU:
-            put_float(place, 0.5 * value * (1.0 + math.erf(value * 0.7071067811865476)))
-        elif act == TANH:
-            put_float(place, math.tanh(value))
-        else:
-            put_float(place, value / (1.0 + math.exp(-value)))
+    """Apply an activation that no tile has to `count` vectors."""
+    if act == GELU:
+        gelu(target, count)
+    elif act == TANH:
+        tanh(target, count)
+    elif act == SWISH:
+        swish(target, count)
+    elif act == GELU_TANH:
+        gelu_tanh(target, count)
+    else:
+        square(target, count)
 
 
 @njit(nogil=True)
-def normalise(plan: Plan, number: int, rows: int, desk: Desk) -> None:
-    """Apply x = LayerNorm(x + y) to rows."""
+def normalise(
+    plan: Plan, number: int, rows: int, other: int, stride: int, target: int, desk: Desk
+) -> None:
+    """Apply x += other, target = LayerNorm(x) to rows; `stride` is other's, in bytes."""
     size = 4 * plan.shape.padded
     vectors = plan.shape.padded // LANES
     gain, bias = plan.norms[number, 0], plan.norms[number, 1]
     for row in range(rows):
         add_normalise(
-            desk.x + row * size, desk.y + row * size, gain, bias, vectors,
+            desk.x + row * size, other + row * stride, target + row * size, gain, bias, vectors,
             plan.shape.width, plan.epsilon,
         )  # fmt: skip
+
+
+@njit(nogil=True)
+def add(plan: Plan, number: int, rows: int, desk: Desk) -> None:
+    """Add a sublayer's result to the rows and apply the norm of this number behind it."""
+    normalise(plan, number, rows, desk.y, 4 * plan.shape.padded, desk.normed, desk)
+
+
+@njit(nogil=True)
+def enter(plan: Plan, number: int, rows: int, desk: Desk) -> int:
+    """Apply the norms that stand before a side's first sublayer; returns the next one's number."""
+    if plan.shape.embedding_norm:
+        normalise(plan, number, rows, desk.zeros, np.int64(0), desk.x, desk)
+        number += 1
+    if plan.shape.pre_norm:
+        normalise(plan, number, rows, desk.zeros, np.int64(0), desk.normed, desk)
+        number += 1
+    return number
+
+
+@njit(nogil=True)
+def decoder_norms(plan: Plan) -> int:
+    """Return the number of the decoder's first norm."""
+    shape = plan.shape
+    return shape.embedding_norm + shape.pre_norm + 2 * shape.encoder_layers
 
 
 @njit(nogil=True)
@@ -232,9 +269,10 @@ def encode(
             )  # fmt: skip
             row += 1
     inner = shape.encoder_heads * shape.encoder_head
+    norm = enter(plan, np.int64(0), rows, desk)
     for layer in range(shape.encoder_layers):
         base = ENCODER_LINEARS * layer
-        linear(plan, base, desk.x, rows, desk.wide, desk)
+        linear(plan, base, desk.normed, rows, desk.wide, desk)
         for sentence in range(first, last):
             at = starts[sentence] - starts[first]
             attend_sentence(
@@ -242,13 +280,13 @@ def encode(
                 desk.context + at * 4 * inner, desk,
             )  # fmt: skip
         linear(plan, base + 1, desk.context, rows, desk.y, desk)
-        normalise(plan, 2 * layer, rows, desk)
-        linear(plan, base + 2, desk.x, rows, desk.wide, desk)
+        add(plan, norm + 2 * layer, rows, desk)
+        linear(plan, base + 2, desk.normed, rows, desk.wide, desk)
         linear(plan, base + 3, desk.wide, rows, desk.y, desk)
-        normalise(plan, 2 * layer + 1, rows, desk)
+        add(plan, norm + 2 * layer + 1, rows, desk)
     for layer in range(shape.decoder_layers):
         number = ENCODER_LINEARS * shape.encoder_layers + DECODER_LINEARS * layer + 3
-        linear(plan, number, desk.x, rows, desk.wide, desk)
+        linear(plan, number, desk.normed, rows, desk.wide, desk)
         for sentence in range(first, last):
             at, count = starts[sentence] - starts[first], starts[sentence + 1] - starts[sentence]
             keep_cross(plan, desk, at, count, slots[sentence - first], layer, longest)
@@ -337,63 +375,3 @@ def attend_source(
             desk.scores, 4 * width, rows, count, values + shift, 4 * inner, head, desk.zeros,
             desk.context + row * 4 * inner + shift, 4 * inner,
         )  # fmt: skip
-
-
-@njit(nogil=True)
-def choose_words(
-    plan: Plan, desk: Desk, slot: int, words: Any, first: int, count: int, columns: int
-) -> None:
-    """Copy the output weights of a sentence's words into its slot, column after column.
-
-    `columns` are those of a slot; the ones behind `count` get a bias that excludes them.
-    """
-    row = plan.linears[len(plan.linears) - 1]
-    units = row[INPUTS] // GROUP if row[KIND] == BYTE else row[INPUTS]
-    target = desk.chosen + slot * columns * units * 4
-    shift = slot * columns * 4
-    line = 4 * PANEL
-    for column in range(count):
-        word, place = words[first + column], shift + 4 * column
-        copy_unit(row[SCALES] + 4 * word, desk.chosen_scales + place)
-        copy_unit(row[CORRECTIONS] + 4 * word, desk.chosen_corrections + place)
-        copy_unit(row[BIASES] + 4 * word, desk.chosen_biases + place)
-        source = row[PANELS] + word // PANEL * units * line + word % PANEL * 4
-        own = target + column // PANEL * units * line + column % PANEL * 4
-        for unit in range(units):
-            copy_unit(source + unit * line, own + unit * line)
-    for column in range(count, (count + STRIDE - 1) // STRIDE * STRIDE):
-        put_float(desk.chosen_scales + shift + 4 * column, 0.0)
-        put_float(desk.chosen_biases + shift + 4 * column, LOWEST)
-
-
-@njit(nogil=True)
-def project_words(
-    plan: Plan, desk: Desk, slot: int, row: int, rows: int, count: int, columns: int
-) -> None:
-    """Write the logits of a sentence's shortlisted words for its beams, already rounded."""
-    layer = plan.linears[len(plan.linears) - 1]
-    inputs, shift = layer[INPUTS], slot * columns * 4
-    wide = (count + STRIDE - 1) // STRIDE * STRIDE
-    target = desk.logits + row * columns * 4
-    if layer[KIND] == BYTE:
-        byte_product(
-            desk.quantised + row * inputs, inputs, desk.scales + 4 * row, rows, inputs,
-            desk.chosen + shift * (inputs // GROUP), wide, desk.chosen_scales + shift,
-            desk.chosen_corrections + shift, desk.chosen_biases + shift, target, 4 * columns, 0,
-        )  # fmt: skip
-    else:
-        float_product(
-            desk.x + row * inputs * 4, rows, inputs, desk.chosen + shift * inputs, wide,
-            desk.chosen_biases + shift, target, 4 * columns, 0,
-        )  # fmt: skip
-
-
-@njit(nogil=True)
-def round_rows(plan: Plan, desk: Desk, rows: int) -> None:
-    """Round the decoder's output for the projection."""
-    row = plan.linears[len(plan.linears) - 1]
-    if row[KIND] == BYTE:
-        count = row[INPUTS]
-        for one in range(rows):
-            scale = quantise(desk.x + one * count * 4, count // LANES, desk.quantised + one * count)
-            put_float(desk.scales + 4 * one, scale)

@@ -36,7 +36,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Layout:
-    """A model as the runner computes it: post-norm layers, in order."""
+    """A model as the runner computes it: its layers and norms in the order of their use."""
 
     shape: Shape
     linears: list[Linear]
@@ -58,6 +58,8 @@ class Packed:
     keep: list[Any] = field(repr=False)
     projection: Mapping[str, Any] = field(repr=False)
     """Arrays of the output projection, from which shortlists are cut."""
+    positions: int
+    """Rows of the shorter table of positions."""
 
     @property
     def size_bytes(self) -> int:
@@ -158,7 +160,8 @@ def pack(layout: Layout, *, quantize: bool) -> Packed:
             keep.append(seen[id(array)])
         tables[place] = seen[id(array)].ctypes.data
     plan = Plan(layout.shape, table, norms, tables, layout.scale, layout.epsilon)
-    return Packed(plan, keep, projection)
+    rows = min(len(layout.source_positions), len(layout.target_positions))
+    return Packed(plan, keep, projection, rows)
 
 
 def _packed_linear(layer: Linear, quantize: bool, multiple: int, last: bool) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def _quantise(emit: Emitter, row: Any, vectors: Any, target: Any) -> Any:
 
 
 def _normalise(
-    emit: Emitter, row: Any, other: Any, gain: Any, bias: Any, vectors: Any,
+    emit: Emitter, row: Any, other: Any, target: Any, gain: Any, bias: Any, vectors: Any,
     width: Any, epsilon: Any,
 ) -> None:  # fmt: skip
     build = emit.builder
@@ -78,12 +78,11 @@ def _normalise(
     factor = emit.splat(build.fdiv(ir.Constant(F32, 1.0), root))
     with emit.loop(vectors) as number:
         at = emit.times(number, _WIDTH)
-        place = emit.add(row, at)
-        value = build.fmul(build.fsub(emit.load(place), middle), factor)
+        value = build.fmul(build.fsub(emit.load(emit.add(row, at)), middle), factor)
         gained = emit.multiply_add(
             value, emit.load(emit.add(gain, at)), emit.load(emit.add(bias, at))
         )
-        emit.store(gained, place)
+        emit.store(gained, emit.add(target, at))
 
 
 def _softmax(emit: Emitter, row: Any, vectors: Any) -> None:
@@ -211,8 +210,9 @@ def _embed(
 
 quantise = compiled("quantise", "iii", _quantise, types.float32)
 """(row, vectors, bytes): round a row to bytes; returns what one byte step is worth."""
-add_normalise = compiled("add_normalise", "iiiiiff", _normalise)
-"""(row, other, gain, bias, vectors, width, epsilon): row = LayerNorm(row + other)."""
+add_normalise = compiled("add_normalise", "iiiiiiff", _normalise)
+"""(row, other, target, gain, bias, vectors, width, epsilon): row += other, target = LayerNorm(row);
+the target may be the row."""
 softmax = compiled("softmax", "ii", _softmax)
 """(row, vectors): softmax in place; padding holds LOWEST."""
 maxima = compiled("maxima", "iii", _maxima, types.float32)

@@ -26,15 +26,15 @@ from stages.lm.runner.network import (
     STRIDE,
     Desk,
     Plan,
+    add,
     attend_past,
     attend_source,
-    choose_words,
+    decoder_norms,
     encode,
+    enter,
     linear,
-    normalise,
-    project_words,
-    round_rows,
 )
+from stages.lm.runner.projection import choose_words, project_words, round_rows
 from stages.lm.runner.rows import BLOCK, LOWEST, embed, exponential_sum, maxima
 from stages.lm.runner.vectors import LANES, cycles, float_at
 
@@ -249,11 +249,14 @@ def decode_layers(
     """Run the decoder's layers on one row per running beam."""
     shape = plan.shape
     steps = rules.max_tokens + 1
+    began = cycles()
+    start = enter(plan, decoder_norms(plan), rows, desk)
+    profile[EMBED_PART] += cycles() - began
     for layer in range(shape.decoder_layers):
         base = ENCODER_LINEARS * shape.encoder_layers + DECODER_LINEARS * layer
-        norm = 2 * shape.encoder_layers + 3 * layer
+        norm = start + 3 * layer
         t0 = cycles()
-        linear(plan, base, desk.x, rows, desk.wide, desk)
+        linear(plan, base, desk.normed, rows, desk.wide, desk)
         t1 = cycles()
         row = np.int64(0)
         for number in range(active):
@@ -267,9 +270,9 @@ def decode_layers(
         t2 = cycles()
         linear(plan, base + 1, desk.context, rows, desk.y, desk)
         t3 = cycles()
-        normalise(plan, norm, rows, desk)
+        add(plan, norm, rows, desk)
         t4 = cycles()
-        linear(plan, base + 2, desk.x, rows, desk.wide, desk)
+        linear(plan, base + 2, desk.normed, rows, desk.wide, desk)
         t5 = cycles()
         row = np.int64(0)
         for number in range(active):
@@ -281,11 +284,11 @@ def decode_layers(
             row += beams
         t6 = cycles()
         linear(plan, base + 4, desk.context, rows, desk.y, desk)
-        normalise(plan, norm + 1, rows, desk)
-        linear(plan, base + 5, desk.x, rows, desk.wide, desk)
+        add(plan, norm + 1, rows, desk)
+        linear(plan, base + 5, desk.normed, rows, desk.wide, desk)
         linear(plan, base + 6, desk.wide, rows, desk.y, desk)
         t7 = cycles()
-        normalise(plan, norm + 2, rows, desk)
+        add(plan, norm + 2, rows, desk)
         t8 = cycles()
         profile[LINEAR_PART] += t1 - t0 + t3 - t2 + t5 - t4 + t7 - t6
         profile[SELF_PART] += t2 - t1
@@ -381,7 +384,7 @@ def decode(
         if words.limited:
             project_listed(plan, desk, state, words, active, rows)
         else:
-            linear(plan, projection, desk.x, rows, desk.logits, desk)
+            linear(plan, projection, desk.normed, rows, desk.logits, desk)
         t3 = cycles()
         active = select(plan, rules, desk, state, found, best, words, active, places)
         profile[EMBED_PART] += t1 - t0

@@ -13,7 +13,7 @@ transformers' own, in any float type: tensors are cast when they are read.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,8 @@ from stages.lm.tensors.nodes import Node
 
 CHUNK_BYTES = 16 << 20
 """Weights of a projection that are in memory at once, if it is larger."""
+KERNEL = "Conv1D"
+"""transformers' module of a matrix [in, out], which GPT-2 is made of."""
 MMAP_THRESHOLD, BLOCK_BYTES = -3, 1 << 20
 """glibc's name for a malloc option (malloc.h), and its value here."""
 
@@ -38,8 +40,11 @@ MMAP_THRESHOLD, BLOCK_BYTES = -3, 1 << 20
 class Offloaded:
     """A transformers model whose weights stay on disk."""
 
-    def __init__(self, folder: Path, head: Head, dtype: torch.dtype = torch.float32) -> None:
-        """Open a model folder; ArtifactError when its files and its configuration disagree."""
+    def __init__(self, folder: Path, head: Head | type, dtype: torch.dtype = torch.float32) -> None:
+        """Open a model folder by its head or an Auto class.
+
+        ArtifactError when its files and its configuration disagree.
+        """
         _give_back_large_blocks()
         self._checkpoint = open_safetensors(folder)
         self._dtype = dtype
@@ -116,6 +121,9 @@ class Offloaded:
         if type(module) is nn.Linear and self._is_large(module):
             module.forward = lambda x: self._projected(start, module, x)
             return
+        if type(module).__name__ == KERNEL and self._is_large(module):
+            module.forward = lambda x: self._multiplied(start, module, x)
+            return
 
         def load(*_: Any) -> None:
             for name in stored:
@@ -128,8 +136,8 @@ class Offloaded:
         module.register_forward_pre_hook(load)
         module.register_forward_hook(forget)
 
-    def _is_large(self, module: nn.Linear) -> bool:
-        return module.weight.numel() * self._dtype.itemsize > CHUNK_BYTES
+    def _is_large(self, module: Any) -> bool:
+        return bool(module.weight.numel() * self._dtype.itemsize > CHUNK_BYTES)
 
     def _rows(self, name: str, ids: Tensor) -> Tensor:
         """Return the rows of a table that `ids` name, each read once."""
@@ -148,21 +156,44 @@ class Offloaded:
             parts.append(functional.linear(x, self._read(f"{start}weight", at, end), piece))
         return torch.cat(parts, dim=-1)
 
+    def _multiplied(self, start: str, module: Any, x: Tensor) -> Tensor:
+        """Return x [..., N] times a large matrix [N, M], some of its rows at a time."""
+        rows, width = module.weight.shape
+        step = max(CHUNK_BYTES // (width * self._dtype.itemsize), 1)
+        found = self._read(f"{start}bias").expand(*x.shape[:-1], width).clone()
+        for at in range(0, rows, step):
+            end = min(at + step, rows)
+            found += x[..., at:end] @ self._read(f"{start}weight", at, end)
+        return found
+
 
 @contextmanager
-def states_of(model: Any, blocks: nn.ModuleList) -> Iterator[list[Tensor]]:
-    """Collect what every block returns, in order, while the model runs."""
-    found: list[Tensor] = []
+def watched(blocks: Iterable[nn.Module], seen: Callable[[Tensor], None]) -> Iterator[None]:
+    """Give `seen` what every block returns, in order, while the model runs; nothing is kept."""
 
-    def keep(_: nn.Module, __: Any, output: Any) -> None:
-        found.append(output[0] if isinstance(output, tuple) else output)
+    def tell(_: nn.Module, __: Any, output: Any) -> None:
+        seen(output[0] if isinstance(output, tuple) else output)
 
-    handles = [block.register_forward_hook(keep) for block in blocks]
+    handles = [block.register_forward_hook(tell) for block in blocks]
     try:
-        yield found
+        yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def last_scored(model: Any, last: int) -> Iterator[None]:
+    """Let a causal model give the logits of its `last` positions only."""
+
+    def cut(_: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (given[0][:, -last:], *given[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(cut)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _give_back_large_blocks() -> None:
@@ -176,14 +207,15 @@ def _give_back_large_blocks() -> None:
         mallopt(MMAP_THRESHOLD, BLOCK_BYTES)
 
 
-def _without_weights(folder: Path, head: Head, dtype: torch.dtype) -> Any:
+def _without_weights(folder: Path, head: Head | type, dtype: torch.dtype) -> Any:
     """Return the model that config.json describes: weights on the meta device, buffers computed."""
     from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
-            model = auto_class(head).from_config(config, attn_implementation="sdpa")
+            auto: Any = auto_class(head) if isinstance(head, str) else head
+            model = auto.from_config(config)  # sdpa, where the class has it
     except (OSError, ValueError, KeyError) as fault:
         raise ArtifactError(
             f"the model cannot be opened: {fault}", str(folder), "run the entry that makes it again"

@@ -1,65 +1,32 @@
 """Hold a ported causal model against a plain reference: block by block, then the words it makes.
 
 Neither side is ever in memory whole: the ported model reads its weights as they are needed
-(`stages.lm.offload`), the reference takes them from a mapping that reads (`SourceTensors`). What
-differs is named by the block where it begins and, if a known mistake explains it, by that mistake.
+(`stages.lm.offload`), the reference takes them from a mapping that reads (`stages.port.sources`).
+What differs is named by the block where it begins and, if a known mistake explains it, by that
+mistake.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from stages.lm.models import Head
-from stages.lm.offload import Offloaded, states_of
-from stages.lm.tensors.bridge import tensor_of
-from stages.lm.tensors.entries import Spec
-from stages.lm.tensors.nodes import Node, whole
-from stages.port.checks import Verification
+from stages.lm.offload import Offloaded, last_scored, watched
+from stages.port.checks import Verification, explanation
 
 LIMIT_FP32, LIMIT_FP64 = 1e-5, 1e-9
 """Largest difference of logits, over the largest logit (issue, section 1)."""
-EXPLAINED = 1e-4
-"""A variant explains wrong states when it comes this close to them."""
+LOGITS = 1 << 20
+"""Logits of one comparison: 8 MiB in fp64."""
 TIE = 1e-4
 """Logits this close, over the largest, may change places by rounding alone."""
-
-
-class SourceTensors(Mapping[str, Tensor]):
-    """The tensors of a checkpoint under their own names, read when they are asked for."""
-
-    def __init__(self, nodes: Mapping[str, Node]) -> None:
-        self._nodes = nodes
-
-    def __getitem__(self, name: str) -> Tensor:
-        node = self._nodes[name]
-        return tensor_of(node.spec, whole(node))
-
-    def rows(self, name: str, begin: int, end: int) -> Tensor:
-        """Return rows `begin` to `end` of a matrix; nothing else of it is read."""
-        node = self._nodes[name]
-        rows, width = node.spec.shape
-        last = min(end, rows)
-        bits = node.read(begin * width, last * width)
-        return tensor_of(Spec(node.spec.dtype, (last - begin, width)), bits)
-
-    def size(self, name: str) -> int:
-        """Return how many rows a matrix has."""
-        return self._nodes[name].spec.shape[0]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._nodes
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._nodes)
-
-    def __len__(self) -> int:
-        return len(self._nodes)
 
 
 class Reference(Protocol):
@@ -68,12 +35,14 @@ class Reference(Protocol):
     dtype: torch.dtype
     variant: str
 
-    def trace(self, ids: Tensor, real: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Yield name and states [B, T, D] behind every block, then `logits` [B, T, V]."""
-        ...
+    def trace(
+        self, ids: Tensor, real: Tensor, last: int | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield name and states [B, T, D] behind every block, then `logits` [B, T, V].
 
-    def logits(self, ids: Tensor, real: Tensor) -> Tensor:
-        """Return logits [B, T, V]; `real` [B, T] is False where padding stands."""
+        `real` [B, T] is False where padding stands; `last` asks for the logits of so many last
+        positions only.
+        """
         ...
 
 
@@ -97,63 +66,106 @@ def check_logits(
     blocks: Callable[[Any], Any],
     ids: Tensor,
     real: Tensor,
-    head: Head = "causal",
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> None:
     """Compare all block states and logits in fp32 and fp64, at every real position.
 
-    `blocks` gives the list of blocks of a transformers model, in the order of the reference's.
+    `blocks` gives the list of blocks of a transformers model, in the order of the reference's. Of a
+    large vocabulary the logits of the last positions are compared. The fp64 model runs inside
+    `around()`.
     """
     for name, dtype, limit in (
         ("logits in fp32", torch.float32, LIMIT_FP32),
         ("logits in fp64", torch.float64, LIMIT_FP64),
     ):
-        with Offloaded(folder, head, dtype) as offloaded:
-            found = dict(_ported_states(offloaded, blocks, ids, real))
-            unread, names = offloaded.unread, len(offloaded.names)
         plain = dataclasses.replace(reference, dtype=dtype)
-        figure, first = 0.0, ""
-        for at, wanted in plain.trace(ids, real):
-            figure = _relative(found[at][real], wanted[real])
-            if figure > limit:
-                first = at
-                break
+        context = around if dtype == torch.float64 else nullcontext
+        with Offloaded(folder, "causal", dtype) as offloaded:
+            last = max(1, min(ids.shape[1], LOGITS // (len(ids) * _vocabulary(offloaded.model))))
+            run = _Compared(plain.trace(ids, real, last), real, limit)
+            with context():
+                run.through(offloaded.model, blocks(offloaded.model), ids, last)
+            unread, names = offloaded.unread, len(offloaded.names)
         hint = ""
-        if first:
-            hint = f"from {first} on, {_explained(plain, variants, found[first], first, ids, real)}"
-        report.add(name, figure, limit, int(real.sum()), hint)
+        if run.found is not None:
+            told = explanation(_mistaken(plain, variants, run, ids, last), run.figure)
+            hint = f"from {run.first} on, {told}"
+        report.add(name, run.figure, limit, int(real[:, -last:].sum()), hint)
         if dtype == torch.float32:
             report.add("tensors that no layer reads", len(unread), 0, names, ", ".join(unread[:3]))
 
 
-@torch.inference_mode()
-def _ported_states(
-    offloaded: Offloaded, blocks: Callable[[Any], Any], ids: Tensor, real: Tensor
-) -> Iterator[tuple[str, Tensor]]:
-    """Yield the states of the ported model under the names of the reference's trace."""
-    places = (real.long().cumsum(dim=1) - 1).clamp(min=0)
-    with states_of(offloaded.model, blocks(offloaded.model)) as states:
-        output = offloaded.model(
-            input_ids=ids, attention_mask=real.long(), position_ids=places, use_cache=False
-        )
-    yield from ((f"block {at}", state) for at, state in enumerate(states))
-    yield "logits", output.logits
+def _vocabulary(model: Any) -> int:
+    return int(model.config.vocab_size)
 
 
-def _explained(
-    reference: Any, variants: Sequence[str], found: Tensor, at: str, ids: Tensor, real: Tensor
-) -> str:
-    """Return the known mistake under which the reference gives the same wrong states."""
-    for variant in variants:
-        wrong = dataclasses.replace(reference, variant=variant)
-        states = next(states for name, states in wrong.trace(ids, real) if name == at)
-        if _relative(found[real], states[real]) <= EXPLAINED:
-            return f"exactly as if: {variant}"
-    return "no known mistake explains it"
+class _Compared:
+    """A model and its reference, run side by side: a block's states are forgotten when compared."""
+
+    def __init__(self, trace: Iterator[tuple[str, Tensor]], real: Tensor, limit: float) -> None:
+        self.trace, self.real, self.limit = trace, real, limit
+        self.figure, self.before, self.first = 0.0, "", ""
+        """The last difference, the last place that is equal, and the first that is not."""
+        self.found: Tensor | None = None
+        """The first states that differ."""
+
+    @torch.inference_mode()
+    def through(self, model: Any, blocks: Any, ids: Tensor, last: int) -> None:
+        """Run the model on ids and compare what its blocks and its head give."""
+        with watched(blocks, self._compare), last_scored(model, last):
+            output = model(**_given(model, ids, self.real))
+        self._compare(output.logits)
+
+    def _compare(self, found: Tensor) -> None:
+        if self.found is not None:
+            return
+        name, wanted = next(self.trace)
+        real = self.real[:, -found.shape[1] :]
+        self.figure = _relative(found, wanted, real)
+        if self.figure <= self.limit:
+            self.before = name
+        else:
+            self.found, self.first = found, name
 
 
-def _relative(found: Tensor, wanted: Tensor) -> float:
+def _given(model: Any, ids: Tensor, real: Tensor) -> dict[str, Any]:
+    """Return what the model's class takes: places where it asks for them, no mask for RWKV's."""
+    given: dict[str, Any] = {"input_ids": ids, "use_cache": False}
+    if model.config.model_type != "rwkv":
+        given["attention_mask"] = real.long()
+    if "position_ids" in inspect.signature(model.forward).parameters:
+        given["position_ids"] = (real.long().cumsum(dim=1) - 1).clamp(min=0)
+    return given
+
+
+def _mistaken(
+    reference: Any, variants: Sequence[str], run: _Compared, ids: Tensor, last: int
+) -> Iterator[tuple[str, float]]:
+    """Yield how far the first wrong states are from those with each known mistake.
+
+    A mistake is made everywhere, and then there alone.
+    """
+    assert run.found is not None
+    real = run.real[:, -run.found.shape[1] :]
+    for behind in ("", run.before) if run.before else ("",):
+        for variant in variants:
+            wrong = dataclasses.replace(reference, variant="" if behind else variant)
+            try:
+                for name, states in wrong.trace(ids, run.real, last):
+                    if name == run.first:
+                        yield variant, _relative(run.found, states, real)
+                        break
+                    if name == behind:  # what comes next computes with the mistake
+                        object.__setattr__(wrong, "variant", variant)
+            except (RuntimeError, IndexError):  # a mistake that these shapes do not allow
+                continue
+
+
+def _relative(found: Tensor, wanted: Tensor, real: Tensor) -> float:
+    """Return the largest difference over the largest value, at real positions (NaN if none)."""
     if found.shape != wanted.shape:
         return float("inf")
+    found, wanted = found[real], wanted[real]
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 
@@ -202,7 +214,8 @@ def _greedy(reference: Any, prompt: Sequence[int], new_tokens: int, end: int | N
     ids = list(prompt)
     while len(ids) < len(prompt) + new_tokens and (len(ids) == len(prompt) or ids[-1] != end):
         row = torch.tensor([ids])
-        logits = reference.logits(row, torch.ones_like(row, dtype=torch.bool))[0, -1]
+        *_, (_, scored) = reference.trace(row, torch.ones_like(row, dtype=torch.bool), 1)
+        logits = scored[0, -1]
         best = logits.topk(2).values
         if float(best[0] - best[1]) <= TIE * float(logits.abs().max()):
             break

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +22,31 @@ class Check:
     hint: str = ""
 
 
+EXPLAINED = 1e-4
+"""A mistake explains a difference when the reference with it comes this close, ..."""
+NEARER = 0.1
+"""... and so much closer than the reference without it."""
+
+
+def explanation(figures: Iterable[tuple[str, float]], figure: float) -> str:
+    """Return the known mistake that explains a difference: the one that comes closest.
+
+    `figures` are the differences from the reference with each mistake, `figure` without any.
+    """
+    nearest = min(figures, key=lambda one: one[1], default=("", math.inf))
+    if nearest[1] <= min(EXPLAINED, NEARER * figure):
+        return f"exactly as if: {nearest[0]}"
+    return "no known mistake explains it"
+
+
 @dataclass
 class Verification:
     """All checks of one port and the facts that go with them."""
 
     checks: list[Check] = field(default_factory=list)
     searches: list[dict[str, Any]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What was found beside the checks."""
 
     def add(self, name: str, figure: float, limit: float, n: int, hint: str = "") -> None:
         """Add a check that passes when the figure does not exceed the limit (NaN fails)."""

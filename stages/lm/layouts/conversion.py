@@ -17,7 +17,7 @@ from stages.core.errors import ArtifactError
 from stages.lm.layouts.plan import KEPT, Built, Plan
 from stages.lm.tensors import writer
 from stages.lm.tensors.checkpoint import Checkpoint, open_safetensors, safetensors_entries
-from stages.lm.tensors.nodes import Node, Stored, checksum_of
+from stages.lm.tensors.nodes import Node, Stored, checksum_of, release
 
 KEPT_FILE = "kept.safetensors"
 """Tensors of the source that the target layout has no place for."""
@@ -164,6 +164,7 @@ def checksums(plan: Plan, folder: Path) -> dict[str, str]:
     with open_converted(folder) as checkpoint:
         for built in plan.build(checkpoint.nodes(), str(folder)):
             found |= {name: checksum_of(node) for name, node in built.nodes.items()}
+            release(built.inner)
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -240,6 +240,13 @@ def whole(node: Node) -> Bits:
     for begin, end in ranges(node.spec):
         flat[begin:end] = node.read(begin, end)
     return flat
+
+
+def release(nodes: Iterable[Node]) -> None:
+    """Let nodes forget what they hold while they are read."""
+    for node in nodes:
+        if isinstance(node, Permuted):
+            node.release()
 
 
 def checksum_of(node: Node) -> str:

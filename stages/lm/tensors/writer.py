@@ -20,7 +20,7 @@ import xxhash
 from stages.core import canonical
 from stages.core.errors import ArtifactError
 from stages.lm.tensors.checkpoint import INDEX, SINGLE, Checkpoint, safetensors_entries
-from stages.lm.tensors.nodes import Node, Permuted, Stored, ranges
+from stages.lm.tensors.nodes import Node, Stored, ranges, release
 
 SHARD_BYTES = 5_000_000_000
 """Largest size of a shard unless said otherwise; a single tensor may be larger."""
@@ -88,9 +88,7 @@ def write_file(targets: Sequence[Target], path: Path) -> dict[str, str]:
             at += target.node.spec.size_bytes
             following = ordered[number + 1].inner if number + 1 < len(ordered) else ()
             if following is not target.inner:
-                for node in target.inner:
-                    if isinstance(node, Permuted):
-                        node.release()
+                release(target.inner)
     finally:
         os.close(descriptor)
     _read_back(path, checksums)

@@ -16,11 +16,10 @@ from torch import Tensor
 
 from stages.lm.generate import pad_batch
 from stages.lm.translator import Translator
-from stages.port.checks import Verification
+from stages.port.checks import EXPLAINED, Verification
 from stages.port.fairseq.recording import check_recordings, token_scores
 from stages.port.fairseq.source import Source
 from stages.port.fairseq.verification import (
-    EXPLAINED,
     LIMIT_FP32,
     LIMIT_RECORDED,
     SPECIALS,

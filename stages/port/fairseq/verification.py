@@ -26,7 +26,7 @@ from stages.core.log import Log
 from stages.lm import seq2seq_contract, weights
 from stages.lm.generate import Specials, pad_batch
 from stages.lm.translator import Translator
-from stages.port.checks import Verification
+from stages.port.checks import Verification, explanation
 from stages.port.fairseq.families import KINDS, PREFIX
 from stages.port.fairseq.folder import tokenizer_files
 from stages.port.fairseq.recording import check_recordings, token_scores
@@ -45,8 +45,6 @@ SPECIALS = Specials()
 FELT = 1e-7
 """Least share by which a state must move when a word does: equal inputs give equal bits, and an
 encoder that trained for minutes hardly looks at far words."""
-EXPLAINED = 1e-4
-"""A mistake explains a difference when the reference with it comes this close."""
 
 
 def verify(source: Source, folder: Path, log: Log, options: Fairseq) -> Verification:
@@ -211,7 +209,7 @@ def _check_logits(
         wanted = dataclasses.replace(reference, dtype=dtype).logits(ids, prefix)[real]
         found = _decode(twin, ids, mask, prefix)[real][:, : wanted.shape[1]]
         figure = _relative(found, wanted)
-        hint = "" if figure <= limit else _explain(found, reference, dtype, ids, prefix)
+        hint = "" if figure <= limit else _explain(found, reference, dtype, ids, prefix, figure)
         report.add(name, figure, limit, ids.shape[0], hint)
 
 
@@ -236,12 +234,19 @@ def _relative(found: Tensor, wanted: Tensor) -> float:
 
 
 def _explain(
-    found: Tensor, reference: Reference, dtype: torch.dtype, ids: Tensor, prefix: Tensor
+    found: Tensor,
+    reference: Reference,
+    dtype: torch.dtype,
+    ids: Tensor,
+    prefix: Tensor,
+    figure: float,
 ) -> str:
     """Return the known mistake under which the reference gives the same wrong logits."""
     real = prefix.ne(SPECIALS.pad)
-    for variant in VARIANTS:
-        wrong = dataclasses.replace(reference, dtype=dtype, variant=variant)
-        if _relative(found, wrong.logits(ids, prefix)[real]) <= EXPLAINED:
-            return f"exactly as if: {variant}"
-    return "no known mistake explains it"
+    wrong = (
+        (variant, dataclasses.replace(reference, dtype=dtype, variant=variant))
+        for variant in VARIANTS
+    )
+    return explanation(
+        ((name, _relative(found, one.logits(ids, prefix)[real])) for name, one in wrong), figure
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,12 @@ from stages.lm.tensors.entries import Entry, Spec
 from stages.port import archives
 from stages.port.families import given, kinds
 from stages.port.families.release import (
+    NO_MARKS,
+    TWIN_HEAD,
+    TWIN_LAYERS,
+    TWIN_VOCABULARY,
+    Causal,
     Files,
-    Reference,
     Release,
     agree,
     heads_of,
@@ -81,28 +86,22 @@ def read(folder: Path, options: Bloom) -> Release:
     after = bool(settings.get("apply_residual_connection_post_layernorm", False))
     context = int(number(settings, "seq_length", CONTEXT, CONFIG)) or CONTEXT
     tokenizer = given.read(files, vocab_size, context)
-
-    def made(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype, variant: str) -> Reference:
-        if ranks:
-            tensors = reference.whole(tensors, ranks)
-        else:
-            tensors = {name.removeprefix(prefix): tensors[name] for name in tensors}
-        model = reference.Reference(tensors, layers, heads, epsilon, after, dtype, variant)
-        return lambda probe: {"logits": model.logits(probe.ids, probe.real)}
-
     held = {spec.dtype for spec in specs.values()}
+    dtype = DTYPES.get(held.pop(), "float32") if len(held) == 1 else "float32"
+    made = _configuration(settings, layout, heads, epsilon, after, tokenizer) | {"dtype": dtype}
+    causal = _causal(layout, made, heads, epsilon, after)
     return Release(
         kind="bloom",
         where=f"{len(specs)} tensors of {max(ranks, 1)} ranks" if ranks else "the released files",
         checkpoint=checkpoint,
         layout=layout,
-        config=_configuration(settings, layout, heads, epsilon, after, tokenizer)
-        | {"dtype": DTYPES.get(held.pop(), "float32") if len(held) == 1 else "float32"},
+        config=made,
         files=tokenizer.files if tokenizer else {},
-        reference=made,
+        reference=causal.reference,
         variants=reference.VARIANTS,
         vocab_size=vocab_size,
         max_positions=None,
+        causal=causal,
         texts=tokenizer.encode if tokenizer else None,
         settings={"config.json": settings},
         facts={
@@ -112,6 +111,31 @@ def read(folder: Path, options: Bloom) -> Release:
             "tokenizer_given": tokenizer is not None,
         },
     )
+
+
+def _causal(
+    layout: BloomLayout, config: Mapping[str, Any], heads: int, epsilon: float, after: bool
+) -> Causal:
+    """Return the reference of a layout, beside its settings."""
+
+    def decoder(tensors: Mapping[str, torch.Tensor]) -> reference.Reference:
+        whole = reference.whole(tensors, layout.ranks) if layout.ranks else tensors
+        start = "" if layout.ranks else layout.prefix
+        return reference.Reference(
+            whole, layout.layers, heads, epsilon, residual_after_norm=after, start=start
+        )
+
+    def smaller() -> Causal:
+        ranks = max(layout.ranks, 1)
+        width = heads * min(layout.width // heads, TWIN_HEAD)
+        rows = -(-TWIN_VOCABULARY // ranks) * ranks
+        small = replace(
+            layout, layers=min(layout.layers, TWIN_LAYERS), width=width, vocab_size=rows
+        )
+        sizes = {"hidden_size": width, "vocab_size": rows, "n_layer": small.layers}
+        return _causal(small, {**config, **sizes, **NO_MARKS}, heads, epsilon, after)
+
+    return Causal(layout, config, decoder, "transformer.h", smaller)
 
 
 def _opened(files: Files, folder: Path) -> tuple[int, Checkpoint]:

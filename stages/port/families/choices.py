@@ -14,6 +14,9 @@ class Family(Params):
 
     seed: int = Field(0, ge=0)
     """Seed of the random inputs of the verification."""
+    compare_below_mb: float = Field(2000.0, ge=0)
+    """Models up to this size in fp32 are verified loaded whole, larger ones layer by layer; those
+    generate on a small twin of theirs."""
 
 
 class Bert(Family):

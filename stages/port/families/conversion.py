@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stages.core import canonical
 from stages.core.log import Log
-from stages.lm.layouts import conversion, originals
+from stages.lm.layouts import conversion
 from stages.lm.layouts.conversion import Converted
 from stages.port.checks import Verification, require
-from stages.port.families import agreement, recurrence
-from stages.port.families.release import Release, SourceTensors
+from stages.port.families import agreement, layers
+from stages.port.families.release import Release
+from stages.port.families.writing import write
+from stages.port.sources import SourceTensors
 
 TASKS = {
     "AutoModelForCausalLM": "text-generation",
@@ -25,19 +25,20 @@ TASKS = {
 """Task of a ported model by the hub's name, which the model's card states."""
 
 
-def port_release(release: Release, folder: Path, log: Log, seed: int) -> dict[str, Any]:
-    """Write the ported model to `folder` and return its verification, all checks passed."""
+def port_release(
+    release: Release, folder: Path, log: Log, seed: int, whole_mb: float
+) -> dict[str, Any]:
+    """Write the ported model to `folder` and return its verification, all checks passed.
+
+    A model larger than `whole_mb` in fp32 is verified layer by layer.
+    """
     with release.checkpoint as checkpoint:
-        folder.mkdir(parents=True, exist_ok=True)
-        rows = conversion.convert(release.layout.plan(), checkpoint, folder, release.where)
-        _write(release, rows, folder)
-        tensors = SourceTensors(checkpoint.nodes())
-        report = agreement.verify(release, tensors, folder, log, seed)
+        rows = write(release, folder)
+        floats = sum(spec.count for spec in checkpoint.specs.values())
+        large = 4 * floats > whole_mb * 1_000_000
+        verify = layers.verify if large else agreement.verify
+        report = verify(release, SourceTensors(checkpoint.nodes()), folder, log, seed)
         _check_way_back(release, rows, folder, report)
-        facts = dict(release.facts)
-        if release.kind == "rwkv" and not report.failures:
-            several = recurrence.check(release, tensors, folder, report, seed)
-            facts["plain_generate_takes_several_rows"] = several
     require(report, release.where)
     log.metric("checks_passed", len(report.checks))
     for action, count in sorted(Counter(row.action for row in rows).items()):
@@ -49,7 +50,9 @@ def port_release(release: Release, folder: Path, log: Log, seed: int) -> dict[st
         "kind": release.kind,
         "checkpoint": release.where,
         "source_dtypes": sorted({one.dtype for one in release.checkpoint.specs.values()}),
-        **facts,
+        **release.facts,
+        **report.facts,
+        "loaded_whole": not large,
         "checks": report.rows(),
         "actions": _counted("action", [row.action for row in rows]),
         "reasons": _counted("reason", [row.reason for row in rows if row.reason]),
@@ -64,22 +67,6 @@ def _counted(name: str, values: list[str]) -> list[dict[str, Any]]:
 
 def _slug(action: str) -> str:
     return action.split(",")[0].split(" ")[0]
-
-
-def _write(release: Release, rows: list[Converted], folder: Path) -> None:
-    canonical.write_json(folder / conversion.RECORD, conversion.record(rows))
-    original = {
-        "layout": release.kind,
-        "shape": asdict(release.layout),
-        "files": release.where,
-        "settings": dict(release.settings),
-    }
-    canonical.write_json(folder / originals.RECORD, original)
-    canonical.write_json(folder / "config.json", dict(release.config))
-    if release.generation is not None:
-        canonical.write_json(folder / "generation_config.json", dict(release.generation))
-    for name, content in release.files.items():
-        canonical.write_bytes(folder / name, content)
 
 
 def _check_way_back(

@@ -12,9 +12,12 @@ from stages.lm.tensors import bundle
 from stages.port.families import kinds
 from stages.port.families.bytepairs import BytePairs
 from stages.port.families.release import (
+    TWIN_HEAD,
+    TWIN_LAYERS,
+    TWIN_POSITIONS,
+    TWIN_VOCABULARY,
+    Causal,
     Files,
-    Outputs,
-    Reference,
     Release,
     agree,
     heads_of,
@@ -30,10 +33,11 @@ if TYPE_CHECKING:
     import torch
 
     from stages.port.families.choices import Gpt2
-    from stages.port.families.probes import Probe
 
 REMEDY = "give hparams.json, encoder.json, vocab.bpe, model.ckpt.index and model.ckpt.data-*"
 END = "<|endoftext|>"
+BLOCKS = "transformer.h"
+"""Where transformers' GPT-2 keeps its blocks."""
 
 
 def read(folder: Path, options: Gpt2) -> Release:
@@ -60,21 +64,19 @@ def read(folder: Path, options: Gpt2) -> Release:
     )
     pairs.check_size(counts["n_vocab"])
 
-    def made(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype, variant: str) -> Reference:
-        model = reference.Reference(tensors, layers, counts["n_head"], dtype, variant)
-        return lambda probe: logits(model, probe)
-
+    causal = _causal(counts, pairs.ids.get(END))
     return Release(
         kind="gpt2",
         where="model.ckpt",
         checkpoint=bundle.opened(found),
-        layout=Gpt2Layout(layers, counts["n_embd"]),
-        config=configuration(counts, "gelu_new", 1e-5, pairs.ids.get(END)),
+        layout=causal.layout,
+        config=causal.config,
         files=pairs.files(counts["n_ctx"]),
-        reference=made,
+        reference=causal.reference,
         variants=reference.VARIANTS,
         vocab_size=counts["n_vocab"],
         max_positions=counts["n_ctx"],
+        causal=causal,
         texts=pairs.encode,
         generation=generation(pairs.ids.get(END)),
         settings={"hparams.json": settings},
@@ -82,9 +84,25 @@ def read(folder: Path, options: Gpt2) -> Release:
     )
 
 
-def logits(model: reference.Reference, probe: Probe) -> Outputs:
-    """Return the reference's logits by the name of transformers' output."""
-    return {"logits": model.logits(probe.ids, probe.real)}
+def _causal(counts: Mapping[str, int], end: int | None) -> Causal:
+    """Return layout, settings and reference of a model of these sizes."""
+    layers, heads, width = counts["n_layer"], counts["n_head"], counts["n_embd"]
+
+    def decoder(tensors: Mapping[str, torch.Tensor]) -> reference.Reference:
+        return reference.Reference(tensors, layers, heads)
+
+    def smaller() -> Causal:
+        sizes = {
+            "n_vocab": TWIN_VOCABULARY,
+            "n_ctx": min(counts["n_ctx"], TWIN_POSITIONS),
+            "n_embd": heads * min(width // heads, TWIN_HEAD),
+            "n_layer": min(layers, TWIN_LAYERS),
+            "n_head": heads,
+        }
+        return _causal(sizes, None)
+
+    config = configuration(counts, "gelu_new", 1e-5, end)
+    return Causal(Gpt2Layout(layers, width), config, decoder, BLOCKS, smaller)
 
 
 def tensorflow(files: Files, kind: str, todo: str, prefix: str) -> bundle.Bundle:

@@ -8,8 +8,8 @@ are left out. Tensors of rank r are named `r:embedding/...`, `r:encoder/...` her
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,12 @@ from stages.port import archives, pickles
 from stages.port.families import gpt2, kinds
 from stages.port.families.bytepairs import END, BytePairs
 from stages.port.families.release import (
+    TWIN_HEAD,
+    TWIN_LAYERS,
+    TWIN_POSITIONS,
+    TWIN_VOCABULARY,
+    Causal,
     Files,
-    Reference,
     Release,
     agree,
     layers_of,
@@ -89,27 +93,21 @@ def read(folder: Path, options: MegatronGpt2) -> Release:
     positions = _shape(ranks[0], "embedding/position_embeddings.weight", where)[0]
     if args.get("max_position_embeddings") is not None:
         agree("max_position_embeddings", args["max_position_embeddings"], positions, where)
-    counts = {
-        "n_vocab": layout.vocab_size,
-        "n_ctx": positions,
-        "n_embd": layout.width,
-        "n_layer": layout.layers,
-        "n_head": layout.heads,
-        "n_inner": layout.inner,
-    }
     end = pairs.ids.get(END) if pairs else None
     checkpoint = Checkpoint(_entries(ranks))
+    causal = _causal(layout, positions, activation, epsilon, end, _dtype(checkpoint))
     return Release(
         kind="megatron-gpt2",
         where=where,
         checkpoint=checkpoint,
         layout=layout,
-        config=gpt2.configuration(counts, activation, epsilon, end) | {"dtype": _dtype(checkpoint)},
+        config=causal.config,
         files=pairs.files(positions) if pairs else {},
-        reference=_reference(layout, activation, epsilon),
+        reference=causal.reference,
         variants=reference.VARIANTS,
         vocab_size=layout.vocab_size,
         max_positions=positions,
+        causal=causal,
         texts=pairs.encode if pairs else None,
         generation=gpt2.generation(end),
         facts={
@@ -146,13 +144,26 @@ def _entries(ranks: list[_Rank]) -> dict[str, Entry]:
     return entries
 
 
-def _reference(
-    layout: MegatronLayout, activation: str, epsilon: float
-) -> Callable[[Mapping[str, torch.Tensor], torch.dtype, str], Reference]:
-    """Return what makes the reference of the source's tensors."""
+def _causal(
+    layout: MegatronLayout,
+    positions: int,
+    activation: str,
+    epsilon: float,
+    end: int | None,
+    dtype: str,
+) -> Causal:
+    """Return settings and reference of a layout."""
+    counts = {
+        "n_vocab": layout.vocab_size,
+        "n_ctx": positions,
+        "n_embd": layout.width,
+        "n_layer": layout.layers,
+        "n_head": layout.heads,
+        "n_inner": layout.inner,
+    }
 
-    def made(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype, variant: str) -> Reference:
-        model = reference.Reference(
+    def decoder(tensors: Mapping[str, torch.Tensor]) -> reference.Reference:
+        return reference.Reference(
             reference.whole(tensors, layout.ranks, layout.version),
             layout.layers,
             layout.heads,
@@ -160,12 +171,19 @@ def _reference(
             "gelu" if activation == "gelu" else "tanh",
             epsilon,
             layout.vocab_size,
-            dtype,
-            variant,
         )
-        return lambda probe: {"logits": model.logits(probe.ids, probe.real)}
 
-    return made
+    def smaller() -> Causal:
+        width = layout.heads * min(layout.width // layout.heads, TWIN_HEAD)
+        rows = -(-TWIN_VOCABULARY // layout.ranks) * layout.ranks
+        small = replace(
+            layout, layers=min(layout.layers, TWIN_LAYERS), width=width, inner=4 * width,
+            vocab_size=rows, padded=rows,
+        )  # fmt: skip
+        return _causal(small, min(positions, TWIN_POSITIONS), activation, epsilon, None, "float32")
+
+    config = gpt2.configuration(counts, activation, epsilon, end) | {"dtype": dtype}
+    return Causal(layout, config, decoder, gpt2.BLOCKS, smaller)
 
 
 def _ranks(files: Files, wanted_folder: str) -> tuple[str, list[Path]]:

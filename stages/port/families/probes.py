@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,15 +26,22 @@ class Probe:
 
 
 def padded(
-    vocab_size: int, longest: int | None, seed: int, *, left: bool, pad: int, first: int = 0
+    vocab_size: int,
+    longest: int | None,
+    seed: int,
+    *,
+    left: bool,
+    pad: int,
+    first: int = 0,
+    lengths: Sequence[int] = LENGTHS,
 ) -> Probe:
     """Return rows of several lengths, padded on one side with `pad`; ids are `first` or more.
 
     Half of the rows are a fixed pattern that visits the whole vocabulary, half are random.
     """
     generator = torch.Generator().manual_seed(seed)
-    top = max(LENGTHS) if longest is None else min(max(LENGTHS), longest)
-    lengths = sorted({min(length, top) for length in LENGTHS} | {top})
+    top = max(lengths) if longest is None else min(max(lengths), longest)
+    lengths = sorted({min(length, top) for length in lengths} | {top})
     span = vocab_size - first
     rows, types = [], []
     for at, length in enumerate(lengths):

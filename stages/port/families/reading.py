@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def port_family(source: choices.FamilySource, files: Path, model: Path, log: Log) -> dict[str, Any]:
     """Port the release in `files` and return its verification."""
-    return port_release(read(source, files), model, log, source.seed)
+    return port_release(read(source, files), model, log, source.seed, source.compare_below_mb)
 
 
 def read(source: choices.FamilySource, files: Path) -> Release:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,17 +23,15 @@ TOKENS = 24
 def check(
     release: Release,
     tensors: Mapping[str, Tensor],
-    folder: Path,
+    model: Any,
     report: Verification,
     seed: int,
 ) -> bool:
-    """Add the checks: sum and recurrence, one call and one token at a time, state kept.
+    """Add the checks of an opened model in fp32: sum and recurrence, token by token, state kept.
 
     Returns whether the class of transformers also goes token by token with several rows at once
     (in 5.23 it adds [B, 1, D] and [B, D] and does not).
     """
-    from transformers import AutoModelForCausalLM
-
     generator = torch.Generator().manual_seed(seed + 3)
     ids = torch.randint(0, release.vocab_size, (1, TOKENS), generator=generator)
     layers = int(release.config["num_hidden_layers"])
@@ -42,9 +39,6 @@ def check(
     stepped = Reference(tensors, layers, torch.float64).logits(ids)
     figure = _relative(stepped, summed)
     report.add("recurrence is the sum in fp64", figure, LIMIT_FORMS, TOKENS)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-    ).eval()
     at_once = model(input_ids=ids, use_cache=True)
     figure = _relative(at_once.logits, summed)
     report.add("a whole sequence is the sum in fp32", figure, LIMIT_STEPS, TOKENS)

@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from stages.core.errors import ArtifactError
 from stages.lm.layouts.plan import Plan
 from stages.lm.tensors.checkpoint import Checkpoint
-from stages.lm.tensors.nodes import Node, whole
 
 if TYPE_CHECKING:
     import torch
 
     from stages.port.families.probes import Probe
+
+
+TWIN_LAYERS, TWIN_HEAD, TWIN_VOCABULARY, TWIN_POSITIONS = 2, 8, 101, 64
+"""The largest sizes of a small model of the same kind; heads are as many as the original has."""
+
+NO_MARKS = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+"""Settings of a small model: none of its few tokens has a meaning of its own."""
 
 
 class Layout(Protocol):
@@ -30,9 +36,47 @@ class Layout(Protocol):
         ...
 
 
+class Decoder(Protocol):
+    """A reference of a causal model, a dataclass: its states block by block, then its logits."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def trace(
+        self, ids: torch.Tensor, real: torch.Tensor, last: int | None = None
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield name and states behind every block, then `logits` of the last positions."""
+        ...
+
+
+Tensors = Mapping[str, "torch.Tensor"]
 Outputs = dict[str, "torch.Tensor"]
 """What a model computes, by the name that transformers gives it (`logits`, ...)."""
 Reference = Callable[["Probe"], Outputs]
+
+
+@dataclass(frozen=True)
+class Causal:
+    """What a decoder of the family is proved by, layer by layer."""
+
+    layout: Layout
+    config: Mapping[str, Any]
+    decoder: Callable[[Tensors], Decoder]
+    """Gives the reference in fp32 over tensors by their source names."""
+    blocks: str = ""
+    """Where transformers' model keeps its list of blocks."""
+    smaller: Callable[[], Causal] | None = None
+    """Gives a small model of the same kind: layout, settings and reference."""
+
+    def reference(self, tensors: Tensors, dtype: torch.dtype, variant: str) -> Reference:
+        """Return what computes logits."""
+        plain: Any = self.decoder(tensors)
+        model = replace(plain, dtype=dtype, variant=variant)
+
+        def logits(probe: Probe) -> Outputs:
+            *_, (_, found) = model.trace(probe.ids, probe.real)
+            return {"logits": found}
+
+        return logits
 
 
 @dataclass(frozen=True)
@@ -55,6 +99,8 @@ class Release:
     variants: Sequence[str]
     vocab_size: int
     max_positions: int | None
+    causal: Causal | None = None
+    """Set for decoders, whose model may be larger than memory."""
     texts: Callable[[str], list[int]] | None = None
     extra: int = 0
     """Rows behind the vocabulary's that stand for an unknown token and are never written."""
@@ -69,28 +115,6 @@ class Release:
     """The release's own settings files by name, which the way back writes again."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """What the checkpoint holds beside tensors, by name, and why it is not ported."""
-
-
-class SourceTensors(Mapping[str, "torch.Tensor"]):
-    """The tensors of a checkpoint under their own names, read whenever they are asked for."""
-
-    def __init__(self, nodes: Mapping[str, Node]) -> None:
-        self._nodes = nodes
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        from stages.lm.tensors.bridge import tensor_of
-
-        node = self._nodes[name]
-        return tensor_of(node.spec, whole(node))
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._nodes
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._nodes)
-
-    def __len__(self) -> int:
-        return len(self._nodes)
 
 
 Files = dict[str, Path]

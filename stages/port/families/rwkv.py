@@ -14,8 +14,10 @@ from stages.lm.tensors.entries import Spec
 from stages.port import archives
 from stages.port.families import given, kinds
 from stages.port.families.release import (
+    TWIN_LAYERS,
+    TWIN_VOCABULARY,
+    Causal,
     Files,
-    Reference,
     Release,
     layers_of,
     listed,
@@ -36,6 +38,7 @@ SIZES = {
 LATER = ("time_faaaa", "time_maa", "ln_x", "time_mix_g", "time_decay_w1", "x_r")
 """Names of tensors that only RWKV-5 and later have."""
 CONTEXT = 1024
+TWIN_WIDTH = 64
 NAMED_CONTEXT = re.compile(r"ctx(\d+)")
 SUFFIXES = (".pth", ".pt", ".safetensors")
 DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
@@ -60,44 +63,66 @@ def read(folder: Path, options: Rwkv) -> Release:
     found = NAMED_CONTEXT.search(name)
     context = options.context_length or (int(found[1]) if found else CONTEXT)
     tokenizer = given.read(files, vocab_size, context)
-
-    def made(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype, variant: str) -> Reference:
-        model = reference.Reference(tensors, layers, dtype, variant)
-        return lambda probe: {"logits": model.logits(probe.ids)}
-
     end = tokenizer.end if tokenizer else 0
+    sizes = {
+        "vocab_size": vocab_size,
+        "hidden_size": width,
+        "attention_hidden_size": attention,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "context_length": context,
+    }
+    causal = _causal(sizes, end, _dtype(specs))
     return Release(
         kind="rwkv",
         where=name,
         checkpoint=checkpoint,
-        layout=RwkvLayout(layers),
-        config={
-            "architectures": ["RwkvForCausalLM"],
-            "model_type": "rwkv",
-            "vocab_size": vocab_size,
-            "hidden_size": width,
-            "attention_hidden_size": attention,
-            "intermediate_size": inner,
-            "num_hidden_layers": layers,
-            "context_length": context,
-            "layer_norm_epsilon": 1e-5,
-            # Halving hidden states every six layers serves fp16 only, and moves the norms' epsilon.
-            "rescale_every": 0,
-            "bos_token_id": end,
-            "eos_token_id": end,
-            "tie_word_embeddings": False,
-            "use_cache": True,
-            "dtype": _dtype(specs),
-        },
+        layout=causal.layout,
+        config=causal.config,
         files=tokenizer.files if tokenizer else {},
-        reference=made,
+        reference=causal.reference,
         variants=reference.VARIANTS,
         vocab_size=vocab_size,
         max_positions=None,
+        causal=causal,
         texts=tokenizer.encode if tokenizer else None,
         generation={"bos_token_id": end, "eos_token_id": end, "max_new_tokens": 50},
         facts={"layers": layers, "width": width, "tokenizer_given": tokenizer is not None},
     )
+
+
+def _causal(sizes: Mapping[str, int], end: int, dtype: str) -> Causal:
+    """Return layout, settings and reference of a model of these sizes."""
+    layers, width = sizes["num_hidden_layers"], sizes["hidden_size"]
+
+    def decoder(tensors: Mapping[str, torch.Tensor]) -> reference.Reference:
+        return reference.Reference(tensors, layers)
+
+    def smaller() -> Causal:
+        share = -(-width // TWIN_WIDTH)
+        wide = ("hidden_size", "attention_hidden_size", "intermediate_size")
+        small = {
+            **sizes,
+            **{name: -(-sizes[name] // share) for name in wide},
+            "vocab_size": TWIN_VOCABULARY,
+            "num_hidden_layers": min(layers, TWIN_LAYERS),
+        }
+        return _causal(small, 0, "float32")
+
+    config = {
+        "architectures": ["RwkvForCausalLM"],
+        "model_type": "rwkv",
+        **sizes,
+        "layer_norm_epsilon": 1e-5,
+        # Halving hidden states every six layers serves fp16 only, and moves the norms' epsilon.
+        "rescale_every": 0,
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "tie_word_embeddings": False,
+        "use_cache": True,
+        "dtype": dtype,
+    }
+    return Causal(RwkvLayout(layers), config, decoder, "rwkv.blocks", smaller)
 
 
 def _checkpoint(files: Files, wanted: str) -> tuple[str, Path]:

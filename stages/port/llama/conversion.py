@@ -24,6 +24,7 @@ from stages.port.checks import Verification, require
 from stages.port.llama import release as releases
 from stages.port.llama.release import Release
 from stages.port.references.llama import VARIANTS, Reference, Scaling
+from stages.port.sources import SourceTensors
 
 if TYPE_CHECKING:
     from stages.port.llama.settings import Llama
@@ -169,7 +170,7 @@ def reference_of(given: Release, model: Path) -> Reference:
     config = AutoConfig.from_pretrained(model, local_files_only=True)
     window = given.params.get("sliding_window")
     return Reference(
-        tensors=causal.SourceTensors(releases.rank_nodes(given)),
+        tensors=SourceTensors(releases.rank_nodes(given)),
         layers=int(given.params["n_layers"]),
         heads=int(given.params["n_heads"]),
         key_value_heads=int(given.params.get("n_kv_heads") or given.params["n_heads"]),

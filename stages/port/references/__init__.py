@@ -1,1 +1,1 @@
-"""Other software's models in plain torch, each in one file that reads the source tensors."""
+"""Other software's models in plain torch, one file each, reading the source tensors."""

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stages.port.references import pieces
+
 NORM_EPSILON = 1e-12
 VARIANTS = (
     "gamma and beta exchanged",
@@ -43,7 +45,8 @@ class Reference:
     @torch.inference_mode()
     def states(self, ids: Tensor, types: Tensor, real: Tensor) -> Tensor:
         """Return [B, T, D] of the last layer for ids and token types [B, T], `real` no padding."""
-        x = self._get("bert/embeddings/word_embeddings")[ids]
+        words = "bert/embeddings/word_embeddings"
+        x = pieces.looked_up(self.tensors, words, ids, self.dtype)
         x = x + self._get("bert/embeddings/position_embeddings")[: ids.shape[1]]
         if self.variant != "token types left out":
             x = x + self._get("bert/embeddings/token_type_embeddings")[types]
@@ -68,8 +71,8 @@ class Reference:
         """Return [B, T, V] of the masked-language head."""
         name = "cls/predictions/transform"
         x = self._norm(self._activated(self._linear(states, f"{name}/dense")), f"{name}/LayerNorm")
-        words = self._get("bert/embeddings/word_embeddings")
-        return x @ words.T + self._get("cls/predictions/output_bias")
+        words = pieces.projected(x, self.tensors, "bert/embeddings/word_embeddings")
+        return words + self._get("cls/predictions/output_bias")
 
     @torch.inference_mode()
     def next_sentence(self, pooled: Tensor) -> Tensor:
@@ -86,10 +89,10 @@ class Reference:
         return self.tensors[name].to(self.dtype)
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
-        kernel = self._get(f"{name}/kernel")
+        kernel, bias = f"{name}/kernel", self._get(f"{name}/bias")
         if self.variant.startswith("kernels of query") and "/attention/self/" in name:
-            kernel = kernel.T
-        return x @ kernel + self._get(f"{name}/bias")
+            return pieces.projected(x, self.tensors, kernel) + bias
+        return pieces.multiplied(x, self.tensors, kernel) + bias
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         gamma, beta = self._get(f"{name}/gamma"), self._get(f"{name}/beta")

@@ -13,11 +13,13 @@ Letters: B sentences, T tokens, D width, H heads, K head size, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from stages.port.references import pieces
 
 VARIANTS = (
     "slopes 2^(-8h/H) for a number of heads that is no power of two",
@@ -38,23 +40,21 @@ def slopes(heads: int) -> list[float]:
     return first + more[: heads - power]
 
 
-def whole(tensors: Mapping[str, Tensor], ranks: int) -> dict[str, Tensor]:
+def whole(tensors: Mapping[str, Tensor], ranks: int) -> pieces.OfRanks:
     """Return the tensors of all tensor-parallel ranks (`rank:name`) put together.
 
     Vocabulary, heads and the inner units of the feed-forward are spread over the ranks; the rest
     is the same on all of them.
     """
-    found: dict[str, Tensor] = {}
-    for name in {key.split(":", 1)[1] for key in tensors}:
-        parts = [tensors[f"{rank}:{name}"] for rank in range(ranks)]
+
+    def axis(name: str) -> int | None:
         rows = ("word_embeddings.weight", "query_key_value.weight", "query_key_value.bias")
         if name.endswith((*rows, "dense_h_to_4h.weight", "dense_h_to_4h.bias")):
-            found[name] = torch.cat(parts, dim=0)
-        elif name.endswith(("self_attention.dense.weight", "dense_4h_to_h.weight")):
-            found[name] = torch.cat(parts, dim=1)
-        else:
-            found[name] = parts[0]
-    return found
+            return 0
+        columns = ("self_attention.dense.weight", "dense_4h_to_h.weight")
+        return 1 if name.endswith(columns) else None
+
+    return pieces.OfRanks(tensors, ranks, axis)
 
 
 @dataclass(frozen=True)
@@ -68,20 +68,30 @@ class Reference:
     residual_after_norm: bool = False
     dtype: torch.dtype = torch.float32
     variant: str = ""
+    start: str = ""
+    """What the names of all tensors begin with."""
 
     @torch.inference_mode()
     def logits(self, ids: Tensor, real: Tensor) -> Tensor:
         """Return [B, T, V] for ids [B, T]; `real` [B, T] is False where padding stands."""
-        words = self._get("word_embeddings.weight")
-        x = words[ids]
+        *_, (_, found) = self.trace(ids, real)
+        return found
+
+    @torch.inference_mode()
+    def trace(
+        self, ids: Tensor, real: Tensor, last: int | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield name and states [B, T, D] behind every block, then logits (of `last` positions)."""
+        words = f"{self.start}word_embeddings.weight"
+        x = pieces.looked_up(self.tensors, words, ids, self.dtype)
         if self.variant != "no norm after the embedding":
             x = self._norm(x, "word_embeddings_layernorm")
         bias = self._bias(real)
-        first, second = "input_layernorm", "post_attention_layernorm"
-        if self.variant == "norms of a layer exchanged":
-            first, second = second, first
         for layer in range(self.layers):
             name = f"h.{layer}"
+            first, second = "input_layernorm", "post_attention_layernorm"
+            if self.variant == "norms of a layer exchanged":
+                first, second = second, first
             normed = self._norm(x, f"{name}.{first}")
             kept = normed if self.residual_after_norm else x
             x = kept + self._attention(f"{name}.self_attention", normed, bias)
@@ -89,7 +99,9 @@ class Reference:
             kept = normed if self.residual_after_norm else x
             hidden = self._gelu(self._linear(normed, f"{name}.mlp.dense_h_to_4h"))
             x = kept + self._linear(hidden, f"{name}.mlp.dense_4h_to_h")
-        return self._norm(x, "ln_f") @ words.T
+            yield f"block {layer}", x
+        normed = self._norm(x if last is None else x[:, -last:], "ln_f")
+        yield "logits", pieces.projected(normed, self.tensors, words)
 
     def _bias(self, real: Tensor) -> Tensor:
         """Return [B, H, T, T]: -m (i - j) where j may be seen from i, else the lowest number."""
@@ -106,10 +118,11 @@ class Reference:
         return bias.masked_fill(hidden, torch.finfo(self.dtype).min)
 
     def _get(self, name: str) -> Tensor:
-        return self.tensors[name].to(self.dtype)
+        return self.tensors[f"{self.start}{name}"].to(self.dtype)
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
-        return x @ self._get(f"{name}.weight").T + self._get(f"{name}.bias")
+        weight = f"{self.start}{name}.weight"
+        return pieces.projected(x, self.tensors, weight) + self._get(f"{name}.bias")
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         centred = x - x.mean(dim=-1, keepdim=True)

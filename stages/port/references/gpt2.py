@@ -11,11 +11,13 @@ Letters: B sentences, T tokens, D width, H heads, K head size, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from stages.port.references import pieces
 
 NORM_EPSILON = 1e-5
 VARIANTS = (
@@ -40,23 +42,34 @@ class Reference:
     @torch.inference_mode()
     def logits(self, ids: Tensor, real: Tensor) -> Tensor:
         """Return [B, T, V] for ids [B, T]; `real` [B, T] is False where padding stands."""
+        *_, (_, found) = self.trace(ids, real)
+        return found
+
+    @torch.inference_mode()
+    def trace(
+        self, ids: Tensor, real: Tensor, last: int | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield name and states [B, T, D] behind every block, then logits (of `last` positions)."""
         places = (real.long().cumsum(dim=1) - 1).clamp(min=0)
-        x = self._get("wte")[ids] + self._get("wpe")[places]
+        x = pieces.looked_up(self.tensors, "model/wte", ids, self.dtype)
+        x = x + pieces.looked_up(self.tensors, "model/wpe", places, self.dtype)
         for layer in range(self.layers):
             name = f"h{layer}"
             x = x + self._attention(f"{name}/attn", self._norm(x, f"{name}/ln_1"), real)
             hidden = self._gelu(self._linear(self._norm(x, f"{name}/ln_2"), f"{name}/mlp/c_fc"))
             x = x + self._linear(hidden, f"{name}/mlp/c_proj")
-        return self._norm(x, "ln_f") @ self._get("wte").T
+            yield f"block {layer}", x
+        normed = self._norm(x if last is None else x[:, -last:], "ln_f")
+        yield "logits", pieces.projected(normed, self.tensors, "model/wte")
 
     def _get(self, name: str) -> Tensor:
         return self.tensors[f"model/{name}"].to(self.dtype)
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
-        kernel = self._get(f"{name}/w")[0]
+        kernel, bias = f"model/{name}/w", self._get(f"{name}/b")
         if self.variant == VARIANTS[0] and name.endswith("attn/c_proj"):
-            kernel = kernel.T
-        return x @ kernel + self._get(f"{name}/b")
+            return pieces.projected(x, self.tensors, kernel) + bias
+        return pieces.multiplied(x, self.tensors, kernel) + bias
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         gain, bias = self._get(f"{name}/g"), self._get(f"{name}/b")

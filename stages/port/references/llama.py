@@ -16,11 +16,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from stages.port.references import pieces
 
 VARIANTS = (
     "rows of wq and wk not reordered for the rotary halves",
@@ -33,23 +34,6 @@ VARIANTS = (
     "output table taken for the token table",
 )
 """Mistakes a port can make, each computed on request to name the one that was made."""
-
-
-ROWS_ELEMENTS = 1 << 21
-"""Elements of a table that are read at once, where rows can be read."""
-
-
-@runtime_checkable
-class Rows(Protocol):
-    """A mapping of tensors that also reads some rows of one."""
-
-    def rows(self, name: str, begin: int, end: int) -> Tensor:
-        """Return rows of a matrix."""
-        ...
-
-    def size(self, name: str) -> int:
-        """Return how many rows a matrix has."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -88,18 +72,24 @@ class Reference:
         return last
 
     @torch.inference_mode()
-    def trace(self, ids: Tensor, real: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Yield the name and the states [B, T, D] behind every block, then the logits."""
+    def trace(
+        self, ids: Tensor, real: Tensor, last: int | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield the name and the states [B, T, D] behind every block, then the logits.
+
+        `last` asks for the logits of so many last positions only.
+        """
         places = (real.long().cumsum(dim=1) - 1).clamp(min=0)
         turns = self._turns(places)
         seen = self._seen(real)
-        x = self._rows("tok_embeddings", ids)
+        x = pieces.looked_up(self.tensors, "tok_embeddings.weight", ids, self.dtype)
         for layer in range(self.layers):
             x = self.block(layer, x, turns, seen)
             yield f"block {layer}", x
         tied = self.variant == VARIANTS[7] or "output.weight" not in self.tensors
         table = "tok_embeddings" if tied else "output"
-        yield "logits", self._scores(self._norm(x, "norm"), table)
+        normed = self._norm(x if last is None else x[:, -last:], "norm")
+        yield "logits", pieces.projected(normed, self.tensors, f"{table}.weight")
 
     def block(self, layer: int, x: Tensor, turns: Tensor, seen: Tensor) -> Tensor:
         """Return the states behind a block from those before it."""
@@ -113,25 +103,8 @@ class Reference:
     def _get(self, name: str) -> Tensor:
         return self.tensors[f"{name}.weight"].to(self.dtype)
 
-    def _rows(self, name: str, ids: Tensor) -> Tensor:
-        """Return the rows of a table that ids [B, T] name."""
-        if not isinstance(self.tensors, Rows):
-            return self._get(name)[ids]
-        wanted, places = torch.unique(ids, return_inverse=True)
-        rows = [self.tensors.rows(f"{name}.weight", at, at + 1) for at in wanted.tolist()]
-        return torch.cat(rows).to(self.dtype)[places]
-
-    def _scores(self, x: Tensor, name: str) -> Tensor:
-        """Return x [B, T, D] against every row of a table, some of the vocabulary at a time."""
-        if not isinstance(self.tensors, Rows):
-            return x @ self._get(name).T
-        key, step = f"{name}.weight", max(ROWS_ELEMENTS // x.shape[-1], 1)
-        starts = range(0, self.tensors.size(key), step)
-        rows = (self.tensors.rows(key, at, at + step).to(self.dtype) for at in starts)
-        return torch.cat([x @ some.T for some in rows], dim=-1)
-
     def _linear(self, x: Tensor, name: str) -> Tensor:
-        y = x @ self._get(name).T
+        y = pieces.projected(x, self.tensors, f"{name}.weight")
         bias = f"{name}.bias"
         return y + self.tensors[bias].to(self.dtype) if bias in self.tensors else y
 

@@ -11,11 +11,13 @@ Letters: B sentences, T tokens, D width, H heads, K head size, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from stages.port.references import pieces
 
 VARIANTS = (
     "query, key and value not regrouped",
@@ -29,25 +31,21 @@ VARIANTS = (
 """Mistakes a port can make, each computed on request to name the one that was made."""
 
 
-def whole(tensors: Mapping[str, Tensor], ranks: int, version: int) -> dict[str, Tensor]:
+def whole(tensors: Mapping[str, Tensor], ranks: int, version: int) -> pieces.OfRanks:
     """Return the tensors of all tensor-parallel ranks (`rank:name`) put together.
 
     Vocabulary, heads and the inner units of the feed-forward are spread over the ranks; the rest
     is the same on all of them. In version 0 every rank holds its own query, key and value.
     """
-    found: dict[str, Tensor] = {}
-    for name in {key.split(":", 1)[1] for key in tensors}:
-        parts = [tensors[f"{rank}:{name}"] for rank in range(ranks)]
-        if version == 0 and "query_key_value" in name:
-            thirds = [part.chunk(3) for part in parts]
-            found[name] = torch.cat([third[place] for place in range(3) for third in thirds])
-        elif "word_embeddings" in name or "query_key_value" in name or "dense_h_to_4h" in name:
-            found[name] = torch.cat(parts, dim=0)
-        elif name.endswith(("attention.dense.weight", "dense_4h_to_h.weight")):
-            found[name] = torch.cat(parts, dim=1)
-        else:
-            found[name] = parts[0]
-    return found
+
+    def axis(name: str) -> int | None:
+        if "word_embeddings" in name or "query_key_value" in name or "dense_h_to_4h" in name:
+            return 0
+        return 1 if name.endswith(("attention.dense.weight", "dense_4h_to_h.weight")) else None
+
+    return pieces.OfRanks(
+        tensors, ranks, axis, lambda name: version == 0 and "query_key_value" in name
+    )
 
 
 @dataclass(frozen=True)
@@ -67,31 +65,45 @@ class Reference:
     @torch.inference_mode()
     def logits(self, ids: Tensor, real: Tensor) -> Tensor:
         """Return [B, T, V] for ids [B, T]; `real` [B, T] is False where padding stands."""
+        *_, (_, found) = self.trace(ids, real)
+        return found
+
+    @torch.inference_mode()
+    def trace(
+        self, ids: Tensor, real: Tensor, last: int | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield name and states [B, T, D] behind every block, then logits (of `last` positions)."""
         places = (real.long().cumsum(dim=1) - 1).clamp(min=0)
-        words = self._get("embedding/word_embeddings.weight")
-        x = words[ids] + self._get("embedding/position_embeddings.weight")[places]
-        first, second = "input_layernorm", "post_attention_layernorm"
-        if self.variant == "norms of a layer exchanged":
-            first, second = second, first
+        words, rows = "embedding/word_embeddings.weight", "embedding/position_embeddings.weight"
+        x = pieces.looked_up(self.tensors, words, ids, self.dtype)
+        x = x + pieces.looked_up(self.tensors, rows, places, self.dtype)
         for layer in range(self.layers):
             name = f"layers.{layer}"
+            first, second = "input_layernorm", "post_attention_layernorm"
+            if self.variant == "norms of a layer exchanged":
+                first, second = second, first
             x = x + self._attention(name, self._norm(x, f"{name}.{first}"), real)
             hidden = self._linear(self._norm(x, f"{name}.{second}"), f"{name}.mlp.dense_h_to_4h")
             x = x + self._linear(self._gelu(hidden), f"{name}.mlp.dense_4h_to_h")
-        return self._norm(x, "final_layernorm") @ words[: self.vocab_size].T
+            yield f"block {layer}", x
+        normed = self._norm(x if last is None else x[:, -last:], "final_layernorm")
+        yield "logits", pieces.projected(normed, self.tensors, words, self.vocab_size)
 
-    def _get(self, name: str) -> Tensor:
-        if name in self.tensors:
-            return self.tensors[name].to(self.dtype)
+    def _stored(self, name: str) -> str:
+        """Return how the file calls a tensor of the stack."""
         renamed = name.replace(".attention.", ".self_attention.")
         for stack in ("encoder", "transformer"):
             for one in (name, renamed):
                 if f"{stack}/{one}" in self.tensors:
-                    return self.tensors[f"{stack}/{one}"].to(self.dtype)
+                    return f"{stack}/{one}"
         raise KeyError(name)
 
+    def _get(self, name: str) -> Tensor:
+        return self.tensors[self._stored(name)].to(self.dtype)
+
     def _linear(self, x: Tensor, name: str) -> Tensor:
-        return x @ self._get(f"{name}.weight").T + self._get(f"{name}.bias")
+        weight = self._stored(f"{name}.weight")
+        return pieces.projected(x, self.tensors, weight) + self._get(f"{name}.bias")
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         centred = x - x.mean(dim=-1, keepdim=True)

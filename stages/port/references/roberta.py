@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stages.port.references import pieces
+
 PAD = 1
 NORM_EPSILON = 1e-5
 STACKS = ("encoder.sentence_encoder.", "decoder.sentence_encoder.", "encoder.", "decoder.")
@@ -51,8 +53,9 @@ class Reference:
             first = int(self.variant.split()[3])
         places = real.long().cumsum(dim=1) * real + first - 1
         places = places.clamp(min=0)
-        x = self._stack("embed_tokens.weight")[ids]
-        x = x + self._stack("embed_positions.weight")[places]
+        words, rows = self._key("embed_tokens.weight"), self._key("embed_positions.weight")
+        x = pieces.looked_up(self.tensors, words, ids, self.dtype)
+        x = x + pieces.looked_up(self.tensors, rows, places, self.dtype)
         x = self._norm(x, self._first("emb_layer_norm", "layernorm_embedding"))
         x = x * real[:, :, None]
         norms = ("self_attn_layer_norm", "final_layer_norm")
@@ -75,7 +78,7 @@ class Reference:
 
         x = self._activated(states @ get("dense.weight").T + get("dense.bias"))
         x = self._scaled(x, get("layer_norm.weight"), get("layer_norm.bias"))
-        return x @ get("weight").T + get("bias")
+        return pieces.projected(x, self.tensors, f"{head}weight") + get("bias")
 
     @torch.inference_mode()
     def classes(self, states: Tensor, head: str) -> Tensor:
@@ -88,9 +91,11 @@ class Reference:
 
         return linear(torch.tanh(linear(states[:, 0], "dense")), "out_proj")
 
+    def _key(self, name: str) -> str:
+        return next(f"{one}{name}" for one in STACKS if f"{one}{name}" in self.tensors)
+
     def _stack(self, name: str) -> Tensor:
-        key = next(f"{one}{name}" for one in STACKS if f"{one}{name}" in self.tensors)
-        return self.tensors[key].to(self.dtype)
+        return self.tensors[self._key(name)].to(self.dtype)
 
     def _has(self, name: str) -> bool:
         return any(f"{one}{name}" in self.tensors for one in STACKS)
@@ -99,7 +104,8 @@ class Reference:
         return next(name for name in names if self._has(f"{name}.weight"))
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
-        return x @ self._stack(f"{name}.weight").T + self._stack(f"{name}.bias")
+        weight = self._key(f"{name}.weight")
+        return pieces.projected(x, self.tensors, weight) + self._stack(f"{name}.bias")
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         return self._scaled(x, self._stack(f"{name}.weight"), self._stack(f"{name}.bias"))

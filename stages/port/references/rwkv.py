@@ -17,11 +17,13 @@ Letters: B sentences, T tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from stages.port.references import pieces
 
 NORM_EPSILON = 1e-5
 LOWEST = -1e38
@@ -81,19 +83,36 @@ class Reference:
     @torch.inference_mode()
     def logits(self, ids: Tensor, state: list[State] | None = None) -> Tensor:
         """Return [B, T, V] for ids [B, T]; a given `state` is gone on from and replaced."""
-        x = self._get("emb.weight")[ids]
-        states = state if state is not None else self.start(len(ids))
+        *_, (_, found) = self._traced(ids, self.start(len(ids)) if state is None else state, None)
+        return found
+
+    @torch.inference_mode()
+    def trace(
+        self, ids: Tensor, real: Tensor, last: int | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield name and states [B, T, D] behind every block, then logits (of `last` positions).
+
+        `real` [B, T] is False where padding stands, which must be behind a text.
+        """
+        yield from self._traced(ids, self.start(len(ids)), last)
+
+    def _traced(
+        self, ids: Tensor, states: list[State], last: int | None
+    ) -> Iterator[tuple[str, Tensor]]:
+        x = pieces.looked_up(self.tensors, "emb.weight", ids, self.dtype)
         if self.variant != "no norm before the first block":
             x = self._norm(x, "blocks.0.ln0")
         for layer in range(self.layers):
             name = f"blocks.{layer}"
             x = x + self._time(f"{name}.att", self._norm(x, f"{name}.ln1"), states[layer])
             x = x + self._channel(f"{name}.ffn", self._norm(x, f"{name}.ln2"), states[layer])
-        return self._norm(x, "ln_out") @ self._get("head.weight").T
+            yield f"block {layer}", x
+        normed = self._norm(x if last is None else x[:, -last:], "ln_out")
+        yield "logits", pieces.projected(normed, self.tensors, "head.weight")
 
     def start(self, batch: int) -> list[State]:
         """Return the state before the first token."""
-        width = self.tensors["emb.weight"].shape[1]
+        width = self.tensors["ln_out.weight"].shape[0]
         inner = self.tensors["blocks.0.att.time_decay"].shape[0]
 
         def zeros(size: int) -> Tensor:
@@ -129,7 +148,7 @@ class Reference:
         return mix * x + (1 - mix) * before
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
-        return x @ self._get(f"{name}.weight").T
+        return pieces.projected(x, self.tensors, f"{name}.weight")
 
     def _time(self, name: str, x: Tensor, state: State) -> Tensor:
         last = state["att"]

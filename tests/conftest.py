@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# What a test runs in a project of its own need not compile the kernels once more.
+os.environ.setdefault("DEVENO_KERNELS", str(ROOT / ".deveno" / "kernels"))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Begun in the background of a script: what the tests start could not be interrupted either.
     signal.signal(signal.SIGINT, signal.default_int_handler)

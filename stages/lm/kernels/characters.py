@@ -79,7 +79,7 @@ def _properties(start: int, stop: int) -> tuple[NDArray[np.uint32], NDArray[np.i
     count = len(text)
     numbers = {name: number for number, name in enumerate(CATEGORIES)}
     named = np.fromiter((numbers[name] for name in map(unicodedata.category, text)), np.uint32)
-    kinds = named << CATEGORY_SHIFT
+    kinds = (named << CATEGORY_SHIFT).astype(np.uint32)
 
     def put(flag: int, wanted: Any) -> None:
         kinds[np.fromiter(wanted, bool, count)] |= np.uint32(flag)

@@ -13,6 +13,7 @@ import pytest
 
 from stages.core.errors import CheckFailed, DevenoError
 from stages.core.log import Log
+from stages.export import translations
 from stages.export import translator as exporter
 from stages.export.stage import ExportParams, export
 from stages.lm import blueprint
@@ -74,6 +75,13 @@ def test_every_class_translates_as_the_model(
 def test_int8_of_a_class_stays_near(form: str, models: dict[str, Path], tmp_path: Path) -> None:
     facts = run(models["pegasus"], tmp_path / "out", format=form, quantize={"kind": "dynamic-int8"})
     assert [row["agreement_limit"] for row in facts["parity"]] == [0.7, 0.7]
+
+
+def test_equal_texts_are_alike_even_when_they_are_blank() -> None:
+    params = ExportParams(model="ported/x")
+    assert translations._close(params, ["", ""], ["", ""], [], 1, Log())["agreement_limit"] == 0.7
+    with pytest.raises(CheckFailed, match="like the float model's to 0.000"):
+        translations._close(params, ["", "o"], ["", ""], [], 1, Log())
 
 
 def turned(**changed: Any) -> Callable[[Blueprint], Blueprint]:

@@ -113,19 +113,19 @@ def exchanged(source: Blueprint) -> Blueprint:
 
 
 @pytest.mark.parametrize(
-    ("family", "fault"),
+    ("form", "family", "fault"),
     [
-        ("pegasus", turned(pre_norm=False)),
-        ("pegasus", exchanged),
-        ("mbart", turned(embedding_norm=False)),
-        ("mbart", turned(activation="gelu")),
-        ("marian", turned(scale=1.0)),
-        ("marian", short),
-        ("bart", late),
-        ("bart", biased),
+        ("ctranslate2", "pegasus", turned(pre_norm=False)),
+        ("runner", "pegasus", exchanged),
+        ("onnx-translator", "mbart", turned(embedding_norm=False)),
+        ("ctranslate2", "mbart", turned(activation="gelu")),
+        ("runner", "marian", turned(scale=1.0)),
+        ("onnx-translator", "marian", short),
+        ("ctranslate2", "bart", late),
+        ("runner", "bart", biased),
+        ("ctranslate2", "bart", biased),
     ],
 )
-@pytest.mark.parametrize("form", FORMATS)
 def test_a_wrong_blueprint_is_caught(
     form: str,
     family: str,

@@ -19,6 +19,7 @@ filled up and `final_logits_bias` makes the fillers impossible.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -71,10 +72,19 @@ KNOWN = {
     "bpe_separator": ("@@",),
 }
 """Options with a choice: the values that are ported."""
-FAMILIES = ("transformer", "bart", "mbart")
-"""First words of the architectures whose layers these are."""
-OTHERS = {"lm", "monotonic", "pointer", "simul", "modular", "unidirectional", "moe"}
-"""Words in the names of architectures that compute something else with like weights."""
+FAMILIES = ("transformer", "vaswani", "bart", "mbart")
+"""Beginnings of words in the names of architectures whose layers these are."""
+OTHERS = {
+    "lm", "monotonic", "waitk", "pointer", "simul", "modular", "unidirectional", "moe",
+    "nonautoregressive", "levenshtein", "insertion", "cmlm", "nacrf", "latent", "multilingual",
+    "gru", "s2t", "s2s", "s2ut", "tts", "linformer", "lightconv", "dynamicconv", "fconv", "lstm",
+}  # fmt: skip
+"""Words in the names of architectures that compute something else, some with like weights."""
+ANOTHER = (
+    "encoder_conv_type", "decoder_conv_type", "encoder_kernel_size_list", "length_loss_factor",
+    "simul_type", "mass_preservation", "noise_type",
+)  # fmt: skip
+"""Options that only other models have: convolutions, parallel and simultaneous translation."""
 DEFAULT_POSITIONS = 1024
 """fairseq's DEFAULT_MAX_SOURCE_POSITIONS, and of targets."""
 WHERE = "settings inside the checkpoint (args or cfg)"
@@ -137,9 +147,13 @@ class Architecture:
         return "fsmt" if sinusoids else "marian"
 
 
-def read(tree: Mapping[str, Any]) -> Architecture:
-    """Return the architecture of an unpickled checkpoint; refuse what no class can hold."""
+def read(tree: Mapping[str, Any], any_name: bool = False) -> Architecture:
+    """Return the architecture of an unpickled checkpoint; refuse what no class can hold.
+
+    `any_name` takes an architecture of an unknown name whose settings are a whole transformer's.
+    """
     settings, form = _settings(tree)
+    _refuse_families(settings, any_name)
     _refuse(settings)
     _refuse_pairs(settings)
 
@@ -225,12 +239,26 @@ def _shapeless(what: str) -> ArtifactError:
     )
 
 
+def _refuse_families(settings: Mapping[str, Any], any_name: bool) -> None:
+    """Raise for a model that is no transformer, by the name of it or by options of its own."""
+    family = str(settings.get("family"))
+    words = re.split(r"[^a-z0-9]+", family.lower())
+    if OTHERS.intersection(words):
+        raise _unsupported("arch", family, "another family of models")
+    for name in ANOTHER:
+        if settings.get(name) is not None:
+            raise _unsupported(name, settings[name], "another family of models")
+    if not any_name and not any(word.startswith(FAMILIES) for word in words):
+        raise ArtifactError(
+            f"arch = {family}: not known as a transformer",
+            WHERE,
+            "if code of yours registered it for fairseq's own TransformerModel, set "
+            "port.<entry>.source.architecture: transformer",
+        )
+
+
 def _refuse(settings: Mapping[str, Any]) -> None:
     """Raise for the first option, in a fixed order, that has no place in transformers."""
-    family = str(settings.get("family"))
-    words = family.split("_")
-    if words[0] not in FAMILIES or OTHERS.intersection(words):
-        raise _unsupported("arch", family, "another family of models")
     for name, told in REFUSED.items():
         if settings.get(name) not in ABSENT:
             raise _unsupported(name, settings[name], told)

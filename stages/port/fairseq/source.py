@@ -65,7 +65,7 @@ def read(folder: Path, options: Fairseq, checkpoint: str = "") -> Source:
             path.name,
             "give a checkpoint as fairseq-train saved it",
         )
-    shape = architecture.read(tree)
+    shape = architecture.read(tree, options.architecture == "transformer")
     checked = options.dictionary_order == "checked"
     names = (shape.source_language, shape.target_language)
     places = [release.dictionary(files, name) for name in names]

@@ -26,8 +26,8 @@ class Fairseq(Params):
     """File name of the checkpoint to port, such as `model1.pt`; empty: `checkpoint_best.pt`, else
     the one that the release's recordings were made with, else the first by its number."""
     architecture: Literal["named", "transformer"] = "named"
-    """`named`: the checkpoint's `arch` must be a transformer's by its name; `transformer`: it is one
-    under a name of your own (`--arch` of user code), if its settings are a whole one's."""
+    """`named`: the checkpoint's `arch` must say so by its name; `transformer`: it is one under a
+    name of your own (`--arch` of user code), if its settings are a whole one's."""
     combine: Literal["single", "best", "average", "ensemble"] = "single"
     """Of several checkpoints: one, the best on `pairs`, the mean of their weights, or all decoding
     together (the mean of their probabilities at each step)."""

@@ -230,7 +230,7 @@ def is_final_sigma(data: Any, start: Any, at: Any, end: Any, tables: Any) -> Any
 
 @inlined
 def lower_into(data: Any, start: Any, end: Any, out: Any, to: Any, tables: Any) -> Any:
-    """Write the lower case of data[start:end] at `out[to:]`; return where it ends.
+    """Write the lower case of the document data[start:end] at `out[to:]`; return where it ends.
 
     Equal to `str.lower` of the decoded text. A malformed byte becomes U+FFFD, three bytes: room for
     three times the input is always enough.

@@ -1,0 +1,62 @@
+"""Eight bytes at a time: loads at any address, and masks of bits, as LLVM instructions.
+
+numba indexes arrays by whole elements; a word of text begins at any byte. Each of these is one or
+two instructions on every CPU with vectors. The arrays must reach as far as is read: kernels keep
+`MARGIN` bytes behind what they work on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+MARGIN = 64
+"""Bytes that a buffer read by these functions has behind its last byte."""
+I64 = ir.IntType(64)
+
+
+def _address(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.gep(data, [place])
+
+
+@intrinsic
+def load8(typing: Any, array: Any, place: Any) -> Any:
+    """Return the eight bytes at `array[place:]` (uint8) as a little-endian uint64."""
+    del typing, place
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        found = _address(context, builder, signature.args[0], *given)
+        return builder.load(builder.bitcast(found, I64.as_pointer()), align=1)
+
+    return types.uint64(array, types.int64), build
+
+
+@intrinsic
+def mask64(typing: Any, array: Any, place: Any) -> Any:
+    """Return a uint64 whose bit i says whether `array[place + i]` (uint8) is not zero."""
+    del typing, place
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        vector = ir.VectorType(ir.IntType(8), 64)
+        found = _address(context, builder, signature.args[0], *given)
+        block = builder.load(builder.bitcast(found, vector.as_pointer()), align=1)
+        zero = ir.Constant(vector, None)
+        return builder.bitcast(builder.icmp_unsigned("!=", block, zero), I64)
+
+    return types.uint64(array, types.int64), build
+
+
+@intrinsic
+def lowest(typing: Any, word: Any) -> Any:
+    """Return the number of the lowest bit that is set; `word` (uint64) must not be zero."""
+    del typing, word
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        del context, signature
+        return builder.cttz(given[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), build

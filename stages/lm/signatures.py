@@ -11,7 +11,7 @@ Shapes: D documents, L lanes (permutations).
 from __future__ import annotations
 
 import functools
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class Signed(NamedTuple):
 
 
 @functools.cache
-def lanes(form: Form, count: int, seed: int = minhash.SEED) -> tuple[NDArray, NDArray]:
+def lanes(form: Form, count: int, seed: int = minhash.SEED) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the factors and terms of the lanes, `[L]` each: uint64 of `stack`, uint32 of `fast`.
 
     Factors of `fast` are odd. Both are drawn alternately per lane, so fewer lanes are a beginning
@@ -75,9 +75,10 @@ def sign(
         part = texts.part(first, stop)
         signatures = np.empty((stop - first, count), np.uint32)
         sizes, sampled = np.empty(stop - first, np.int64), np.empty(stop - first, np.int64)
-        # A shingle begins with a word, and a word with its blank takes two bytes; pages of memory
-        # that no sample reaches are never touched.
-        samples = np.empty(len(part.data) // 2 + 1 if below else 0, np.uint32)
+        # A shingle begins with a word, and a word with its blank takes two bytes, but for a
+        # document's last; pages of memory that no sample reaches are never touched.
+        room = len(part.data) // 2 + part.documents + 1
+        samples = np.empty(room if below else 0, np.uint32)
         taken = kernel(
             part.data, part.offsets, ngram, words == "unicode", factors, terms, below,
             signatures, sizes, samples, sampled, table,

@@ -107,7 +107,7 @@ def prove(
     params: ExportParams, model: Path, exported: Path, material: Material, log: Log
 ) -> list[dict[str, Any]]:
     """Return one row per search; the first that fails stops the export."""
-    reference, translator = Translator.load(model, "first"), open_translator(exported)
+    reference, translator = Translator.load(model), open_translator(exported)
     pairs = material.pairs()
     texts = [*SENTENCES, *(source for source, _ in pairs)]
     limit = translator.facts["max_source_tokens"]
@@ -203,11 +203,17 @@ def _scores(
 ) -> list[float]:
     """Return the model's score of one hypothesis per source, in nats per token."""
     found: list[float] = []
+    models = [reference.model, *reference.others]
     for start in range(0, len(sources), BATCH):
         part = slice(start, start + BATCH)
         targets = [one.tokens for one in hypotheses[part]]
-        rows = score(reference.model, sources[part], targets, reference.specials, without=without)
-        found += [sum(row) / len(row) for row in rows]
+        members = [
+            score(one, sources[part], targets, reference.specials, without=without)
+            for one in models
+        ]
+        for rows in zip(*members, strict=True):
+            nats = np.logaddexp.reduce(np.array(rows), axis=0) - math.log(len(models))
+            found.append(float(nats.mean()))
     return found
 
 

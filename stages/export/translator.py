@@ -47,14 +47,14 @@ def export_translator(
         "ctranslate2": _write_ctranslate,
         "runner": _write_runner,
     }[params.format]
-    source = _blueprint(model)
+    source = _blueprint(model, model)
     facts = write(params, source, model, exported)
     canonical.write_json(exported / EXPORTED, {**mark, **facts.pop("mark", {})})
     material = Material.read(params, corpus, config, len(source.tokens["encoder"]))
     if isinstance(params.shortlist, LexicalShortlist):
         facts["shortlist"] = _learn(params.shortlist, material, exported, log)
     proof = prove(params, model, exported, material, log)
-    size = sum(path.stat().st_size for path in sorted(exported.iterdir()))
+    size = sum(path.stat().st_size for path in exported.rglob("*") if path.is_file())
     log.metric("size_bytes", size)
     return {
         "format": params.format,
@@ -77,11 +77,12 @@ def _configuration(params: ExportParams, model: Path) -> dict[str, Any]:
             f"{', '.join(blueprint.FAMILIES)}, or use format: onnx",
         )
     members = len(ensembles.folders(model))
-    if members > 1:
+    if members > 1 and params.format != "runner":
         raise ParamsError(
             f"an ensemble of {members} models cannot be exported: {params.format} holds one",
             str(model),
-            "point `model` at the port of one checkpoint (`combine: single`, `best` or `average`)",
+            "use format: runner, or point `model` at the port of one checkpoint "
+            "(`combine: single`, `best` or `average`)",
         )
     if isinstance(params.shortlist, LexicalShortlist) and params.format != "runner":
         raise ParamsError(
@@ -108,7 +109,10 @@ def _keep_decoding(model: Path, exported: Path) -> None:
 def _mark(params: ExportParams, config: Mapping[str, Any], model: Path) -> dict[str, Any]:
     """Return what opening the folder needs to know."""
     path = model / "generation_config.json"
-    longest = config["max_position_embeddings"] - 1  # `</s>` takes the last position
+    positions = min(
+        configuration(place)["max_position_embeddings"] for place in ensembles.folders(model)
+    )
+    longest = positions - 1  # `</s>` takes the last position
     if path.is_file():
         generation = json.loads(path.read_text(encoding="utf-8"))
         longest = min(longest, generation.get("max_length", longest) - EXTRA_TOKENS)
@@ -121,15 +125,15 @@ def _mark(params: ExportParams, config: Mapping[str, Any], model: Path) -> dict[
             "unk": pipeline.source["<unk>"],
             "start": config["decoder_start_token_id"],
         },
-        "max_source_tokens": config["max_position_embeddings"],
+        "max_source_tokens": positions,
         "max_target_tokens": longest,
     }
 
 
-def _blueprint(model: Path) -> Blueprint:
-    """Return what the model computes, without the words that only fill its tables up."""
+def _blueprint(member: Path, model: Path) -> Blueprint:
+    """Return what a member of the model computes, without words that only fill its tables up."""
     pipeline = load_pipeline(model)
-    return blueprint.read(model, (max(pipeline.source.values()) + 1, max(pipeline.target) + 1))
+    return blueprint.read(member, (max(pipeline.source.values()) + 1, max(pipeline.target) + 1))
 
 
 def _write_onnx(
@@ -168,11 +172,15 @@ def _write_runner(
 ) -> dict[str, Any]:
     from stages.lm.runner import layouts, storage
 
-    del model
     small = isinstance(params.quantize, DynamicInt8)
     tables = isinstance(params.quantize, DynamicInt8) and params.quantize.embeddings
-    storage.write(exported, layouts.layout(source), quantize=small, tables=tables)
-    return {}
+    places = ensembles.folders(model)
+    for number, place in enumerate(places, start=1):
+        target = exported / ensembles.member_place(number)
+        target.mkdir(parents=True, exist_ok=True)
+        found = layouts.layout(source if number == 1 else _blueprint(place, model))
+        storage.write(target, found, quantize=small, tables=tables, members=len(places))
+    return {"members": len(places)} if len(places) > 1 else {}
 
 
 def _learn(

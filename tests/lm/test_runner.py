@@ -12,6 +12,7 @@ import torch
 
 from stages.core.errors import DevenoError
 from stages.lm import blueprint
+from stages.lm.ensembles import EnsembleStepper
 from stages.lm.generate import Search, Specials, TransformersStepper, beam_search, pad_batch
 from stages.lm.runner import layouts, packing
 from stages.lm.runner.engine import Answers, Runner, Settings
@@ -135,6 +136,25 @@ def test_every_class_is_searched_as_by_torch(
     small = Runner(packed(found, quantize=True)).translate(sources(9), rules(search))
     firsts = zip(texts(answers), texts(small), strict=True)
     assert sum(floats[0][0] == rounded[0][0] for floats, rounded in firsts) >= 6
+
+
+def test_an_ensemble_is_searched_by_mean_probabilities() -> None:
+    """Members of three classes and shapes; excluded words stay excluded."""
+    members = [
+        model("relu", "pegasus"), model("gelu", "mbart", scaled=False), model("silu", "bart")
+    ]  # fmt: skip
+    search = Search(num_beams=3, max_tokens=11)
+    ids, mask = pad_batch(sources(9), 1)
+    stepper = EnsembleStepper([TransformersStepper(one) for one in members])
+    expected = beam_search(stepper, ids, mask, search, Specials())
+    runner = Runner([packed(one, quantize=False) for one in members], Settings(slots=4))
+    answers = runner.translate(sources(9), rules(search))
+    assert texts(answers) == [[one.tokens for one in row] for row in expected]
+    for row, hypotheses in enumerate(expected):
+        scores = sorted(answers.found.scores[row, : len(hypotheses)], reverse=True)
+        assert scores == pytest.approx([one.score_nats for one in hypotheses], abs=2e-5)
+    alone = Runner(packed(members[0], quantize=False)).translate(sources(9), rules(search))
+    assert texts(alone) != texts(answers)
 
 
 def test_more_than_the_positions_is_refused() -> None:

@@ -145,7 +145,7 @@ def test_the_fillers_of_a_vocabulary_are_left_out(models: dict[str, Path]) -> No
     config = json.loads((models["bart"] / "config.json").read_text(encoding="utf-8"))
     assert config["vocab_size"] == 16
     assert len(blueprint.read(models["bart"]).output) == 16
-    found = exporter._blueprint(models["bart"])
+    found = exporter._blueprint(models["bart"], models["bart"])
     assert (len(found.output), len(found.tokens["decoder"])) == (14, 14)
     assert len(found.tokens["encoder"]) == 16
     assert np.isfinite(found.output_bias).all()

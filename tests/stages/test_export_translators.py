@@ -22,6 +22,7 @@ from stages.export import translations
 from stages.export.stage import ExportParams, export
 from stages.lm import ensembles
 from stages.lm.decoding.settings import Beam, Greedy, Sampling, stored
+from stages.lm.runner import storage
 from stages.lm.translator import Translator
 from stages.port.stage import PortParams, port
 
@@ -209,6 +210,47 @@ def test_a_position_off_by_one_is_caught(form: str, ported: Path, tmp_path: Path
         translations.prove(params, ported, out, facts, Log())
 
 
+@pytest.mark.parametrize("small", [False, True])
+def test_the_runner_decodes_an_ensemble_together(
+    small: bool, ported: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = shutil.copytree(ported, tmp_path / "pair")
+    shutil.copytree(ported, pair / "members" / "2")
+    tensors = load_file(ported / "model.safetensors")
+    generator = np.random.Generator(np.random.PCG64(1))
+    for name, one in tensors.items():
+        if ".layers." in name:
+            noise = generator.standard_normal(one.shape, np.float32)
+            tensors[name] = one + noise * np.float32(0.3) * one.std()
+    save_file(tensors, pair / "members/2/model.safetensors", metadata={"format": "pt"})
+    ensembles.write(pair, ["model1.pt", "model2.pt"])
+    if small:
+        wide = {"kind": "lexical", "each": 300, "common": 300, "rare": 0}
+        int8 = {"quantize": {"kind": "dynamic-int8"}, "shortlist": wide, "parity_points": 3.0}
+        facts, _ = run(pair, tmp_path / "out", pairs, format="runner", **int8)
+        assert (facts["members"], facts["shortlist"]["sentences"]) == (2, 80)
+        return
+    facts, _ = run(pair, tmp_path / "out", format="runner")
+    assert facts["members"] == 2
+    assert all(row["equal"] == row["sentences"] for row in facts["parity"])
+    model, exported = Translator.load(pair), Translator.load(tmp_path / "out")
+    together = exported.decoded(TEXTS, Beam(num_beams=3, max_tokens=20))
+    assert together == model.decoded(TEXTS, Beam(num_beams=3, max_tokens=20))
+    read = storage.read
+
+    def forgetful(folder: Path) -> Any:
+        members, shortlist = read(folder)
+        return members[:1], shortlist
+
+    monkeypatch.setattr(storage, "read", forgetful)
+    with pytest.raises(CheckFailed, match="the export (says|scores)"):
+        run(pair, tmp_path / "forgetful", format="runner")
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "out/members")
+    with pytest.raises(DevenoError):
+        Translator.load(tmp_path / "out")
+
+
 def test_a_cache_off_by_one_is_caught(
     ported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,7 +282,7 @@ def test_refusals_name_the_field(ported: Path, tmp_path: Path) -> None:
     shutil.copytree(ported, pair / "members" / "2")
     ensembles.write(pair, ["model1.pt", "model2.pt"])
     with pytest.raises(DevenoError, match="an ensemble of 2 models cannot be exported"):
-        run(pair, tmp_path / "e", format="runner")
+        run(pair, tmp_path / "e", format="ctranslate2")
     run(ported, tmp_path / "d", format="runner")
     (tmp_path / "d/translator.json").write_text('{"format": "tape"}', encoding="utf-8")
     with pytest.raises(DevenoError, match="translator.json cannot be read"):

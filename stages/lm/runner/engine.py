@@ -15,10 +15,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stages.core.errors import ParamsError
-from stages.lm.runner.network import INPUTS, PARTS, STRIDE, Desk
+from stages.core.errors import ArtifactError, ParamsError
+from stages.lm.runner.instance import Members, decode
+from stages.lm.runner.network import INPUTS, PARTS, STRIDE, Plan
 from stages.lm.runner.packing import Packed, aligned
-from stages.lm.runner.search import Best, Found, Rules, State, Words, decode
+from stages.lm.runner.search import Best, Found, Rules, State, Words
 from stages.lm.runner.shortlist import Shortlist
 from stages.lm.runner.vectors import LANES
 
@@ -46,20 +47,26 @@ class Answers:
 
 
 class Runner:
-    """A packed model on this machine."""
+    """A packed model on this machine, or an ensemble of them over one vocabulary."""
 
     def __init__(
         self,
-        packed: Packed,
+        packed: Packed | Sequence[Packed],
         settings: Settings | None = None,
         shortlist: Shortlist | None = None,
     ) -> None:
-        self.packed, self.settings = packed, settings or Settings()
-        self.shortlist = shortlist
+        self.members = [packed] if isinstance(packed, Packed) else list(packed)
+        self.settings, self.shortlist = settings or Settings(), shortlist
+        sizes = {one.plan.shape.vocabulary for one in self.members}
+        if len(sizes) != 1:
+            raise ArtifactError(
+                f"the members have vocabularies of {sorted(sizes)} words", "ensemble",
+                "join models of one vocabulary",
+            )  # fmt: skip
 
     def translate(self, sources: Sequence[Sequence[int]], rules: Rules) -> Answers:
         """Search every source; long ones first, so that no core ends with a long one."""
-        _check(rules, sources, self.packed.positions)
+        _check(rules, sources, min(one.positions for one in self.members))
         words = self._words(sources)
         steps = rules.max_tokens + 1
         found = _found(len(sources), rules.beams, steps)
@@ -79,7 +86,7 @@ class Runner:
     def _words(self, sources: Sequence[Sequence[int]]) -> Words:
         """Return the words of every sentence, or all of them."""
         if self.shortlist is None:
-            whole = self.packed.plan.shape.vocabulary
+            whole = self.members[0].plan.shape.vocabulary
             return Words(0, whole, np.zeros(1, np.int32), np.zeros(2, np.int64))
         lists = [self.shortlist.of(source) for source in sources]
         starts = np.array([0, *itertools.accumulate(len(one) for one in lists)], np.int64)
@@ -127,7 +134,7 @@ class _Job:
         slots = settings.slots or max(4, ROWS // rules.beams)
         self.slots = min(slots, len(order))
         self.refill = settings.refill or max(1, self.slots // 4)
-        self.plan, self.rules, self.found = runner.packed.plan, rules, found
+        self.plans, self.rules, self.found = [one.plan for one in runner.members], rules, found
         self.order = np.array(order, np.int64)
         rows = [np.asarray(sources[one], np.int32) for one in order]
         self.ids = np.concatenate(rows)
@@ -158,16 +165,15 @@ class _Job:
             np.zeros(2 * beams, np.int64),
             np.zeros((beams, steps + 1), np.int32),
         )
-        memory = self._memory(steps)
-        desk = Desk(*(array.ctypes.data for array in memory))
+        memory = [self._memory(plan, steps) for plan in self.plans]
         program(
-            self.plan, rules, desk, state, best, self.found, self.words, self.ids, self.starts,
-            self.order, self.lengths, self.refill, self.longest, self.profile,
+            _members(self.plans, memory), rules, state, best, self.found, self.words, self.ids,
+            self.starts, self.order, self.lengths, self.refill, self.longest, self.profile,
         )  # fmt: skip
 
-    def _memory(self, steps: int) -> list[NDArray[Any]]:
-        """Return the arrays of `Desk`, in its order."""
-        shape, slots = self.plan.shape, self.slots
+    def _memory(self, plan: Plan, steps: int) -> list[NDArray[Any]]:
+        """Return the arrays of a member's `Desk`, in its order."""
+        shape, slots = plan.shape, self.slots
         group = sorted(np.diff(self.starts))[-max(self.refill, 1) :]
         rows = max(slots * self.rules.beams, int(sum(group)))
         inner = max(
@@ -196,8 +202,26 @@ class _Job:
         chosen = slots * columns if self.words.limited else 0
         return memory + [
             aligned((size,), np.float32)
-            for size in (chosen * self.plan.linears[-1, INPUTS], chosen, chosen, chosen)
+            for size in (chosen * plan.linears[-1, INPUTS], chosen, chosen, chosen)
         ]
+
+
+def _members(plans: Sequence[Plan], memory: Sequence[Sequence[NDArray[Any]]]) -> Members:
+    """Return plans and the memory of each as compiled code takes them."""
+    starts = [
+        np.array([0, *itertools.accumulate(len(rows) for rows in tables)], np.int64)
+        for tables in ([one.linears for one in plans], [one.norms for one in plans])
+    ]
+    return Members(
+        np.array([one.shape for one in plans], np.int64),
+        np.concatenate([one.linears for one in plans]),
+        starts[0],
+        np.concatenate([one.norms for one in plans]),
+        starts[1],
+        np.stack([one.tables for one in plans]),
+        np.array([(one.scale, one.epsilon) for one in plans], np.float64),
+        np.array([[array.ctypes.data for array in arrays] for arrays in memory], np.int64),
+    )
 
 
 @functools.cache
@@ -213,12 +237,12 @@ def program() -> Callable[..., None]:
 
     @njit(nogil=True, cache=True)
     def run(
-        plan: Any, rules: Any, desk: Any, state: Any, best: Any, found: Any, words: Any,
-        ids: Any, starts: Any, order: Any, lengths: Any, refill: int, longest: int, profile: Any,
+        members: Any, rules: Any, state: Any, best: Any, found: Any, words: Any, ids: Any,
+        starts: Any, order: Any, lengths: Any, refill: int, longest: int, profile: Any,
     ) -> int:  # fmt: skip
         decode(
-            plan, rules, desk, state, best, found, words, ids, starts, order, lengths, refill,
-            longest, profile,
+            members, rules, state, best, found, words, ids, starts, order, lengths, refill, longest,
+            profile,
         )  # fmt: skip
         return stamp
 

@@ -20,8 +20,6 @@ from stages.lm.runner.network import (
     EMBED_PART,
     ENCODER_LINEARS,
     LINEAR_PART,
-    PROJECTION_PART,
-    SEARCH_PART,
     SELF_PART,
     STRIDE,
     Desk,
@@ -30,11 +28,9 @@ from stages.lm.runner.network import (
     attend_past,
     attend_source,
     decoder_norms,
-    encode,
     enter,
     linear,
 )
-from stages.lm.runner.projection import choose_words, project_words, round_rows
 from stages.lm.runner.rows import BLOCK, LOWEST, embed, exponential_sum, maxima
 from stages.lm.runner.vectors import LANES, cycles, float_at
 
@@ -206,24 +202,6 @@ def choose(rules: Rules, state: State, found: Found, slot: int, best: Best, size
 
 
 @njit(nogil=True)
-def admit(
-    plan: Plan, desk: Desk, state: State, ids: Any, starts: Any, order: Any, first: int, last: int,
-    active: int, places: int, longest: int, profile: Any,
-) -> int:  # fmt: skip
-    """Encode waiting sentences into free slots; returns how many run now."""
-    count = last - first
-    slots = state.free[places - active - count : places - active]
-    encode(plan, desk, ids, starts, first, last, slots, longest, profile)
-    for number in range(count):
-        slot = slots[number]
-        state.sentence[slot] = order[first + number]
-        state.time[slot], state.alive[slot], state.found[slot] = 0, 1, 0
-        state.ancestry[slot, 0, 0] = 0
-        state.running[active + number] = slot
-    return active + count
-
-
-@njit(nogil=True)
 def embed_rows(plan: Plan, rules: Rules, desk: Desk, state: State, active: int) -> int:
     """Write the embeddings of every running beam's last token; returns how many rows."""
     size = 4 * plan.shape.padded
@@ -298,11 +276,11 @@ def decode_layers(
 
 @njit(nogil=True)
 def select(
-    plan: Plan, rules: Rules, desk: Desk, state: State, found: Found, best: Best, words: Words,
+    rules: Rules, desk: Desk, state: State, found: Found, best: Best, words: Words,
     active: int, places: int,
 ) -> int:  # fmt: skip
     """Choose every sentence's continuations from its logits; returns how many still run."""
-    columns = plan.shape.vocabulary
+    columns = words.columns
     row: Any = np.int64(0)
     left: Any = np.int64(0)
     for number in range(active):
@@ -325,68 +303,3 @@ def select(
             state.running[left] = slot
             left += 1
     return left
-
-
-@njit(nogil=True)
-def list_words(plan: Plan, desk: Desk, state: State, words: Words, first: int, last: int) -> None:
-    """Give sentences that just joined the output weights of their words."""
-    for number in range(first, last):
-        slot = state.running[number]
-        start = words.starts[state.sentence[slot]]
-        count = words.starts[state.sentence[slot] + 1] - start
-        choose_words(plan, desk, slot, words.ids, start, count, words.columns)
-
-
-@njit(nogil=True)
-def project_listed(
-    plan: Plan, desk: Desk, state: State, words: Words, active: int, rows: int
-) -> None:
-    """Write every beam's logits of its sentence's words."""
-    round_rows(plan, desk, rows)
-    row: Any = np.int64(0)
-    for number in range(active):
-        slot = state.running[number]
-        sentence = state.sentence[slot]
-        count = words.starts[sentence + 1] - words.starts[sentence]
-        project_words(plan, desk, slot, row, state.alive[slot], count, words.columns)
-        row += state.alive[slot]
-
-
-@njit(nogil=True)
-def decode(
-    plan: Plan, rules: Rules, desk: Desk, state: State, best: Best, found: Found, words: Words,
-    ids: Any, starts: Any, order: Any, lengths: Any, refill: int, longest: int, profile: Any,
-) -> None:  # fmt: skip
-    """Translate all sentences; `ids` are the sources in the order of `order`."""
-    # Typed zeros: numba compiles a callee once more for each literal that it meets.
-    active: Any = np.int64(0)
-    first: Any = np.int64(0)
-    places, waiting = len(state.free), len(order)
-    projection = ENCODER_LINEARS * plan.shape.encoder_layers
-    projection += DECODER_LINEARS * plan.shape.decoder_layers
-    while active > 0 or first < waiting:
-        room = min(places - active, waiting - first)
-        if room > 0 and (active == 0 or room >= refill or first + room == waiting):
-            last = first + min(room, max(refill, 1))
-            active = admit(
-                plan, desk, state, ids, starts, order, first, last, active, places, longest,
-                profile,
-            )  # fmt: skip
-            if words.limited:
-                list_words(plan, desk, state, words, active - (last - first), active)
-            first = last
-            continue
-        t0 = cycles()
-        rows = embed_rows(plan, rules, desk, state, active)
-        t1 = cycles()
-        decode_layers(plan, rules, desk, state, active, rows, lengths, longest, profile)
-        t2 = cycles()
-        if words.limited:
-            project_listed(plan, desk, state, words, active, rows)
-        else:
-            linear(plan, projection, desk.normed, rows, desk.logits, desk)
-        t3 = cycles()
-        active = select(plan, rules, desk, state, found, best, words, active, places)
-        profile[EMBED_PART] += t1 - t0
-        profile[PROJECTION_PART] += t3 - t2
-        profile[SEARCH_PART] += cycles() - t3

@@ -4,6 +4,7 @@
     model.safetensors     linear.<n>.weight [N, K] (float32 or int8), .scale [N], .bias [N],
                           norm.<n>.gain, .bias, and the four tables of tokens and positions
     shortlist.safetensors optional: `words` and `starts` by source token, `common`
+    members/<n>/          of an ensemble: the second member and on, each as above
 
 Nothing in it depends on the machine; panels are made for the CPU that opens it.
 """
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from stages.core import canonical
 from stages.core.errors import ArtifactError
-from stages.lm import weights
+from stages.lm import ensembles, weights
 from stages.lm.runner.network import Shape
 from stages.lm.runner.packing import Layout, Linear, Packed, pack, rounded
 from stages.lm.runner.shortlist import Shortlist
@@ -29,8 +30,11 @@ TABLES = ("source_tokens", "source_positions", "target_tokens", "target_position
 Arrays = dict[str, NDArray[Any]]
 
 
-def write(folder: Path, layout: Layout, *, quantize: bool, tables: bool) -> None:
-    """Write a model; `quantize` rounds linear layers to bytes, `tables` tokens as well."""
+def write(folder: Path, layout: Layout, *, quantize: bool, tables: bool, members: int = 1) -> None:
+    """Write a model; `quantize` rounds linear layers to bytes, `tables` tokens as well.
+
+    `members` says how many an ensemble has whose first this is.
+    """
     from safetensors.numpy import save
 
     arrays: Arrays = {}
@@ -54,6 +58,7 @@ def write(folder: Path, layout: Layout, *, quantize: bool, tables: bool) -> None
             "epsilon": layout.epsilon,
             "quantize": quantize,
             "norms": len(layout.norms),
+            "members": members,
         },
     )
 
@@ -65,8 +70,8 @@ def _put(arrays: Arrays, name: str, weight: NDArray[np.float32], small: bool) ->
         arrays[name] = weight
 
 
-def read_layout(folder: Path) -> tuple[Layout, bool]:
-    """Return the model of a folder and whether its linear layers are bytes."""
+def read_layout(folder: Path) -> tuple[Layout, bool, int]:
+    """Return the model of a folder, whether its linear layers are bytes, and members in all."""
     from safetensors.numpy import load_file
 
     weights.check(folder / WEIGHTS)
@@ -89,7 +94,7 @@ def read_layout(folder: Path) -> tuple[Layout, bool]:
             scale=facts["scale"],
             epsilon=facts["epsilon"],
         )
-        return layout, bool(facts["quantize"])
+        return layout, bool(facts["quantize"]), int(facts.get("members", 1))
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise ArtifactError(
             f"this is no runner's folder: {type(fault).__name__}: {fault}", str(folder),
@@ -97,16 +102,15 @@ def read_layout(folder: Path) -> tuple[Layout, bool]:
         ) from None  # fmt: skip
 
 
-def read(folder: Path) -> tuple[Packed, Shortlist | None]:
-    """Return the packed model and the shortlist, if there is one."""
-    layout, quantize = read_layout(folder)
+def read(folder: Path) -> tuple[list[Packed], Shortlist | None]:
+    """Return the packed members of a model and the shortlist, if there is one."""
+    layout, quantize, members = read_layout(folder)
+    found = [pack(layout, quantize=quantize)]
+    for number in range(2, members + 1):
+        layout, quantize, _ = read_layout(folder / ensembles.member_place(number))
+        found.append(pack(layout, quantize=quantize))
     listed = folder / WORDS
-    return pack(layout, quantize=quantize), Shortlist.load(listed) if listed.is_file() else None
-
-
-def _linear(arrays: Arrays, number: int, activation: int) -> Linear:
-    weight = _get(arrays, f"linear.{number}.weight")
-    return Linear(weight, arrays[f"linear.{number}.bias"], activation)
+    return found, Shortlist.load(listed) if listed.is_file() else None
 
 
 def _table(arrays: Arrays, name: str) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """Activations on whole vectors, in place.
 
 All are built on one exponential of numbers below zero, so that nothing overflows. Absolute errors
-stay below 5e-7 times the input's size, about what frameworks differ by in 32 bits.
+stay below 5e-7 times the input's size (tanh: 1.2e-7 for small ones), about what frameworks differ
+by in 32 bits.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port fairseq-release fairseq-shapes port-stream bench-warm-starts bench-decoding bench-translate
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port fairseq-release fairseq-shapes port-stream port-layers bench-warm-starts bench-decoding bench-translate
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ removable: setup  ## let MLflow die in five ways in the middle of a run, and cou
 
 port-stream: setup  ## port a checkpoint as a stream against loading it whole: time and memory (10 minutes)
 	$(BIN)/python benchmarks/port_stream.py
+
+port-layers: setup  ## port and prove three families layer by layer, within the memory bound (4 minutes)
+	$(BIN)/python -m benchmarks.port_layers
 
 overhead: setup  ## what truth costs: nothing to do, registering 2 GB, a logged metric (20 minutes; needs a fresh workspace)
 	$(BIN)/python benchmarks/truth.py

@@ -29,11 +29,11 @@ from stages.lm.tensors.bridge import tensor_of
 from stages.lm.tensors.checkpoint import open_safetensors
 from stages.lm.tensors.nodes import Node
 
-CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 8 << 20
 """Weights of a projection that are in memory at once, if it is larger."""
 KERNEL = "Conv1D"
 """transformers' module of a matrix [in, out], which GPT-2 is made of."""
-MMAP_THRESHOLD, BLOCK_BYTES = -3, 1 << 20
+MMAP_THRESHOLD, BLOCK_BYTES = -3, 1 << 17
 """glibc's name for a malloc option (malloc.h), and its value here."""
 
 

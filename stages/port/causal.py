@@ -23,8 +23,8 @@ from stages.port.checks import Verification, explanation
 
 LIMIT_FP32, LIMIT_FP64 = 1e-5, 1e-9
 """Largest difference of logits, over the largest logit (issue, section 1)."""
-LOGITS = 1 << 20
-"""Logits of one comparison: 8 MiB in fp64."""
+LOGITS = 1 << 19
+"""Logits of one comparison: 4 MiB in fp64."""
 TIE = 1e-4
 """Logits this close, over the largest, may change places by rounding alone."""
 

@@ -168,12 +168,12 @@ class Reference:
             carried = [state["a"], state["b"], state["p"]]
             wkv = by_steps(torch.exp(decay), first, key, value, carried)
             state["a"], state["b"], state["p"] = carried
-        state["att"] = x[:, -1]
+        state["att"] = x[:, -1].clone()
         return self._linear(torch.sigmoid(gate) * wkv, f"{name}.output")
 
     def _channel(self, name: str, x: Tensor, state: State) -> Tensor:
         last = state["ffn"]
         key = self._linear(self._mixed(x, last, name, "k"), f"{name}.key")
         gate = self._linear(self._mixed(x, last, name, "r"), f"{name}.receptance")
-        state["ffn"] = x[:, -1]
+        state["ffn"] = x[:, -1].clone()
         return torch.sigmoid(gate) * self._linear(torch.relu(key).square(), f"{name}.value")

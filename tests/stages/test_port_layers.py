@@ -42,6 +42,22 @@ FAMILIES: dict[str, tuple[Any, Callable[[Path], Path]]] = {
         choices.MegatronGpt2(**LARGE),
         lambda at: material.megatron(at, material.gpt2_model(), 2, 2),
     ),
+    "megatron 3 of three ranks with heads of seven": (
+        choices.MegatronGpt2(**LARGE),
+        lambda at: material.megatron(at, material.gpt2_model(layers=3, heads=3, width=21), 3, 3),
+    ),
+    "megatron 1 with one head, in 16 bits": (
+        choices.MegatronGpt2(**LARGE),
+        lambda at: material.megatron(at, material.gpt2_model(heads=1, width=7).bfloat16(), 1),
+    ),
+    "bloom with seven heads": (
+        choices.Bloom(**LARGE),
+        lambda at: material.bloom(at, material.bloom_model(heads=7, width=35)),
+    ),
+    "bloom of four ranks": (
+        choices.Bloom(**LARGE),
+        lambda at: material.bloom_training(at, material.bloom_model(heads=12), 4),
+    ),
     "bert": (
         choices.Bert(**LARGE, activation="gelu_new"), lambda at: material.release("bert", at),
     ),

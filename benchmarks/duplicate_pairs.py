@@ -21,16 +21,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from stages.core import canonical  # noqa: E402
-from stages.lm import minhash  # noqa: E402
-from stages.refine.duplicates import Shingled  # noqa: E402
+from stages.lm import minhash, neighbours  # noqa: E402
+from stages.lm.kernels.text import of_strings  # noqa: E402
+from stages.refine.duplicates import shape_of  # noqa: E402
 from stages.refine.filters import Drop, changes  # noqa: E402
 from stages.refine.settings import Duplicates, Normalise  # noqa: E402
+from stages.refine.shingled import Shingled  # noqa: E402
 
 TABLE = "dedup/eo_same_work_pairs.tsv"
 
@@ -67,13 +70,18 @@ def judge(data: Path, settings: Duplicates) -> list[dict[str, Any]]:
     texts = [normalised(data, name) for name in names]
     with tempfile.TemporaryDirectory() as folder:
         documents = Shingled(
-            range(len(names)), lambda number: texts[number], settings, Path(folder) / "signatures"
+            range(len(names)),
+            lambda rows: of_strings([texts[row] for row in rows]),
+            [len(text.encode("utf-8", "surrogatepass")) for text in texts],
+            settings,
+            Path(folder) / "signatures",
         )
-        bands, rows = minhash.band_shape(settings.permutations, settings.threshold)
-        pairs = minhash.bucket_pairs(documents.signatures, bands, rows)
+        pairs = minhash.bucket_pairs(documents.signatures, *shape_of(settings))
         banded = {(int(a), int(b)) for a, b in pairs}
-        least = 0.8 * settings.related
-        sketched = {(a, b) for a, b, _ in minhash.sketch_pairs(documents.sketches, least=least)}
+        low, high, _ = neighbours.contained_pairs(
+            documents.codes, len(documents), 0.8 * settings.related
+        )
+        sketched = set(zip(low.tolist(), high.tolist(), strict=True))
         found = [_row(row, names, documents, banded, sketched, settings) for row in table]
         documents.close()
     return found
@@ -88,8 +96,10 @@ def _row(
     settings: Duplicates,
 ) -> dict[str, Any]:
     low, high = sorted((names.index(row["file_a"]), names.index(row["file_b"])))
-    match = documents.compare(low, high, "")
-    exact, inside = match.exact_jaccard or 0.0, match.containment or 0.0
+    one, other = np.array([low]), np.array([high])
+    measures = documents.comparison.measure(one, other)
+    exact, inside = float(measures.jaccard()[0]), float(measures.containment()[0])
+    estimated = float(neighbours.estimates(documents.signatures, one, other)[0])
     kind = "none"
     if (low, high) in banded and exact >= settings.threshold:
         kind = "near"
@@ -102,7 +112,7 @@ def _row(
         "file_b": row["file_b"],
         "same_work": row["same_work"] == "1",
         "jaccard_of_table": float(row["jaccard5_norm"]),
-        "estimated_jaccard": round(match.estimated_jaccard or 0.0, 4),
+        "estimated_jaccard": round(estimated, 4),
         "exact_jaccard": round(exact, 4),
         "containment": round(inside, 4),
         "found": kind,

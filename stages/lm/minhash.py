@@ -153,11 +153,12 @@ def recall(similarity: float, bands: int, rows: int) -> float:
 
 
 @functools.cache
-def band_shape(permutations: int, threshold: float) -> tuple[int, int]:
-    """Return the bands B and rows R that weigh false positives and false negatives equally.
+def band_shape(permutations: int, threshold: float, missed: float = 0.5) -> tuple[int, int]:
+    """Return the bands B and rows R of least error; at 0.5 both kinds of error weigh the same.
 
-    Minimises half the integral of the S-curve below the threshold plus half the integral of its
-    complement above it over all B * R <= P (as datasketch and bigcode-dataset do by quadrature).
+    Minimises (1 - `missed`) times the integral of the S-curve below the threshold plus `missed`
+    times the integral of its complement above it over all B * R <= P (as datasketch and
+    bigcode-dataset do by quadrature, at 0.5).
     """
     nodes, weights = np.polynomial.legendre.leggauss(400)
     below = (nodes + 1) / 2 * threshold
@@ -167,7 +168,7 @@ def band_shape(permutations: int, threshold: float) -> tuple[int, int]:
         rows = np.arange(1, permutations // bands + 1)[:, None]
         false_positive = (1 - (1 - below**rows) ** bands) @ weights * threshold / 2
         false_negative = ((1 - above**rows) ** bands) @ weights * (1 - threshold) / 2
-        errors = 0.5 * false_positive + 0.5 * false_negative
+        errors = (1 - missed) * false_positive + missed * false_negative
         index = int(errors.argmin())
         if errors[index] < best:
             best, shape = float(errors[index]), (bands, index + 1)

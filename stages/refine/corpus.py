@@ -8,17 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stages.core import canonical
 from stages.core.errors import CheckFailed
 from stages.core.log import Log
+from stages.lm.kernels import compiled
+from stages.lm.kernels.text import Texts, of_strings
 from stages.lm.parts import Parts
-from stages.refine import duplicates, output
+from stages.refine import clusters, duplicates, output
 from stages.refine.contamination import HeldOut
 from stages.refine.contamination import held_out as read_held_out
-from stages.refine.duplicates import Match
+from stages.refine.duplicates import Findings, Match
 from stages.refine.intake import Intake, manifests, texts_of
 from stages.refine.ledger import Ledger
 from stages.refine.settings import RefineParams
+from stages.refine.shingled import Shingled, batches
 from stages.refine.spool import Spool
 
 UNITS = {
@@ -40,15 +46,16 @@ def make_corpus(
     with _workplace(log) as work, Spool(work / "documents") as spool:
         Intake(params, ledger, spool, out, log).run(raw)
         _refuse_empty(ledger, len(spool), raw)
-        matches = _matches(params, spool, work, log)
-        kept = _without_duplicates(params, ledger, spool, matches)
+        found = _findings(params, spool, work, log)
+        kept = _without_duplicates(params, ledger, spool, found.matches)
         kept = _first(ledger, spool, kept, params.max_documents)
         corpus.mkdir(parents=True)
-        gone = [match for match in matches if match.kind != "related"]
+        gone = [match for match in found.matches if match.kind != "related"]
         splits, statistics, labels = output.write_splits(corpus, params, spool, kept, len(gone))
         output.write_matches(corpus / "duplicates.parquet", gone, spool)
-        related = [match for match in matches if match.kind == "related"]
+        related = [match for match in found.matches if match.kind == "related"]
         output.write_matches(corpus / "related.parquet", related, spool)
+        canonical.write_json(corpus / "duplicates.json", _clusters(params, spool, found))
     losses.write(corpus / "dropped.parquet")
     accounts = ledger.as_json(UNITS[params.kind])
     manifest: dict[str, Any] = {
@@ -95,34 +102,41 @@ def _refuse_empty(ledger: Ledger, left: int, raw: Sequence[Path]) -> None:
     )
 
 
-def _matches(params: RefineParams, spool: Spool, scratch: Path, log: Log) -> list[Match]:
+def _findings(params: RefineParams, spool: Spool, scratch: Path, log: Log) -> Findings:
     """Return every duplicate and related pair in the order of the rules that find them."""
-    settings = params.duplicates
-
-    def text(number: int) -> str:
-        return "\t".join(texts_of(spool[number]))
-
-    found: list[Match] = []
+    settings, threads = params.duplicates, params.threads
+    found = Findings([])
     if params.intact:
         return found
+    lengths = np.array(spool.lengths(), np.int64)
+
+    def texts(numbers: NDArray[np.int64]) -> Texts:
+        return of_strings(["\t".join(texts_of(spool[number])) for number in numbers.tolist()])
+
     if settings.exact:
-        found += duplicates.exact(text(number) for number in range(len(spool)))
+        every = batches(np.arange(len(spool)), lengths)
+        found.matches += duplicates.exact(map(texts, every), settings.keep, threads)
     # Sentences and pairs are short and formulaic: equal ones go, similar ones are wanted.
-    if params.kind != "text":
-        return found
-    gone = {match.document for match in found}
-    if settings.near or settings.containment or settings.related:
-        left = [number for number in range(len(spool)) if number not in gone]
+    gone = {match.document for match in found.matches}
+    if params.kind == "text" and (settings.near or settings.containment or settings.related):
+        left = np.array([number for number in range(len(spool)) if number not in gone], np.int64)
         parts = Parts(log, "signatures")
-        shingled = duplicates.Shingled(left, text, settings, scratch / "signatures", parts)
+        shingled = Shingled(
+            left, texts, lengths[left], settings, scratch / "signatures",
+            parts=parts, threads=threads,
+        )  # fmt: skip
         parts.close()
         if settings.near:
             alike = duplicates.near(shingled, settings)
-            found += alike
-            gone |= {match.document for match in alike}
+            found.matches += alike.matches
+            found.candidates += alike.candidates
+            gone |= {match.document for match in alike.matches}
         if settings.containment or settings.related:
-            found += duplicates.contained(shingled, settings, gone)
+            within = duplicates.contained(shingled, settings, gone)
+            found.matches += within.matches
+            found.candidates += within.candidates
         shingled.close()
+    compiled.report(log)
     return found
 
 
@@ -153,6 +167,16 @@ def _without_duplicates(
                 kept.append(number)
         left = kept
     return left
+
+
+def _clusters(params: RefineParams, spool: Spool, found: Findings) -> dict[str, Any]:
+    return clusters.report(
+        found,
+        params.duplicates,
+        len(spool),
+        lambda number: spool.size(number).characters,
+        lambda number: str(spool[number]["id"]),
+    )
 
 
 def _first(ledger: Ledger, spool: Spool, kept: list[int], most: int) -> list[int]:

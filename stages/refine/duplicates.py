@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import re
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lm import minhash
-from stages.lm.parts import Parts
+from stages.lm import minhash, neighbours
+from stages.lm.kernels import equality
+from stages.lm.kernels.text import Texts
 from stages.refine.settings import Duplicates
+from stages.refine.shingled import Shingled
 
-Signed = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
-"""Of some documents: sizes, signatures [D, P], lengths of their sketches, all sketches in a row."""
-SIGN_DOCUMENTS = 4096
-SIGN_SHINGLES = 1 << 18
-"""Shingles collected before they are signed: bounds memory, not results."""
-CACHED_SHINGLES = 1_000_000
-"""Shingle strings kept while candidates are compared, about 100 MB."""
-NO_SKETCH = np.zeros(0, dtype=np.uint32)
-_BLANKS = re.compile(r"\s+")
-
-Texts = Callable[[int], str]
+Numbers = NDArray[np.int64]
+Keep = Literal["first", "last", "longest"]
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
     """Two documents that resemble each other; `kind` is exact, near, contained or related.
 
-    `document` goes (unless the kind is related) and `representative` stays. Measures are of this
-    very pair and None where they were not computed.
+    `document` goes (unless the kind is related) and `representative` stays. `cluster` is the lowest
+    document of all that are joined to both; `bands` how many bands of their signatures are equal.
+    Measures are of this very pair and None where they were not computed.
     """
 
     document: int
@@ -46,204 +34,160 @@ class Match:
     estimated_jaccard: float | None = None
     exact_jaccard: float | None = None
     containment: float | None = None
+    cluster: int | None = None
+    bands: int | None = None
 
 
-def exact(texts: Iterable[str]) -> list[Match]:
-    """Return later documents that equal an earlier one up to letter case and blanks."""
-    digests = bytearray()
-    for text in texts:
-        key = _BLANKS.sub(" ", text).strip().casefold()
-        digests += hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:16]
-    keys = np.frombuffer(bytes(digests), dtype="<u8").reshape(-1, 2)
-    order = np.lexsort((np.arange(len(keys)), keys[:, 1], keys[:, 0]))
-    ranked = keys[order]
-    same = (ranked[1:] == ranked[:-1]).all(axis=1)
-    first = order.copy()
-    found = []
-    for at in np.flatnonzero(same) + 1:
-        first[at] = first[at - 1]
-        found.append(Match(int(order[at]), int(first[at]), "exact", 1.0, 1.0, 1.0))
-    return sorted(found, key=lambda match: match.document)
+@dataclass(slots=True)
+class Findings:
+    """All matches, and what was looked at to find them."""
+
+    matches: list[Match]
+    candidates: int = 0
+    """Pairs that shared a band or enough of their sketches, and were not of one cluster yet."""
 
 
-class Shingled:
-    """The documents left by exact deduplication, with signatures on disk and sketches in memory."""
+def chosen(roots: Numbers, keep: Keep, sizes: Numbers) -> Numbers:
+    """Return who stays of each document's cluster, `[D]`; `sizes` decide for `longest`.
 
-    def __init__(
-        self,
-        numbers: Sequence[int],
-        text: Texts,
-        settings: Duplicates,
-        path: Path,
-        parts: Parts | None = None,
-    ) -> None:
-        self.numbers = list(numbers)
-        self._text = text
-        self._settings = settings
-        self._path = path
-        self._cache: OrderedDict[int, set[str]] = OrderedDict()
-        self._cached = 0
-        shape = (max(1, len(self.numbers)), settings.permutations)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.signatures: NDArray[np.uint32] = np.memmap(path, np.uint32, "w+", shape=shape)
-        self.sketches: list[minhash.Hashes] = []
-        self.sizes = np.zeros(len(self.numbers), dtype=np.int64)
-        self._fill(parts)
-
-    def close(self) -> None:
-        """Let go of the file of signatures and delete it."""
-        self.signatures = np.zeros((0, 0), dtype=np.uint32)
-        self._path.unlink(missing_ok=True)
-
-    def _fill(self, parts: Parts | None) -> None:
-        """Sign all documents, some thousands at a time: what a kill costs at most."""
-        drawn = minhash.draw_permutations(self._settings.permutations)
-        for part, first in enumerate(range(0, len(self.numbers), SIGN_DOCUMENTS)):
-            rows = range(first, min(first + SIGN_DOCUMENTS, len(self.numbers)))
-            work = partial(self._signed, rows, drawn)
-            found = work() if parts is None else parts.make(part, work, _packed, _unpacked)
-            sizes, signatures, lengths, samples = found
-            self.sizes[rows.start : rows.stop] = sizes
-            self.signatures[rows.start : rows.stop] = signatures
-            ends = np.cumsum(lengths)
-            for end, length in zip(ends.tolist(), lengths.tolist(), strict=True):
-                # Most short documents have next to no sample: one array stands for them all.
-                self.sketches.append(samples[end - length : end].copy() if length else NO_SKETCH)
-
-    def _signed(self, rows: range, drawn: Any) -> Signed:
-        """Return sizes, signatures and sketches of some documents, signed bit by bit."""
-        settings = self._settings
-        sizes = np.zeros(len(rows), dtype=np.int64)
-        signatures = np.zeros((len(rows), settings.permutations), dtype=np.uint32)
-        sketches: list[minhash.Hashes] = []
-        held: list[minhash.Hashes] = []
-        start = size = 0
-        for row, hashes in enumerate(self._hashes(rows)):
-            sizes[row] = len(hashes)
-            if settings.containment or settings.related:
-                sample = minhash.sketch(hashes, settings.sketch_scale)
-                sketches.append(sample if len(sample) >= minhash.MIN_SKETCH else NO_SKETCH)
-            held.append(hashes)
-            size += len(hashes)
-            if size >= SIGN_SHINGLES or row == len(rows) - 1:
-                signatures[start : row + 1] = minhash.sign(held, drawn)
-                held, start, size = [], row + 1, 0
-        lengths = np.array([len(sketch) for sketch in sketches], dtype=np.int64)
-        return sizes, signatures, lengths, np.concatenate([NO_SKETCH, *sketches])
-
-    def _hashes(self, rows: range) -> Iterator[minhash.Hashes]:
-        for number in self.numbers[rows.start : rows.stop]:
-            words = minhash.words(self._text(number), self._settings.words)
-            yield minhash.hash_words(words, self._settings.ngram)
-
-    def shingles(self, row: int) -> set[str]:
-        """Return a document's shingle set, from a cache of bounded size."""
-        if row in self._cache:
-            self._cache.move_to_end(row)
-            return self._cache[row]
-        words = minhash.words(self._text(self.numbers[row]), self._settings.words)
-        found = minhash.shingles(words, self._settings.ngram)
-        self._cache[row] = found
-        self._cached += len(found)
-        while self._cached > CACHED_SHINGLES and len(self._cache) > 2:
-            self._cached -= len(self._cache.popitem(last=False)[1])
-        return found
-
-    def compare(self, first: int, second: int, kind: str) -> Match:
-        """Measure two documents exactly; the one with the lower number represents them."""
-        low, high = sorted((first, second))
-        a, b = self.shingles(low), self.shingles(high)
-        return Match(
-            self.numbers[high],
-            self.numbers[low],
-            kind,
-            self.estimate(low, high),
-            minhash.jaccard(a, b),
-            minhash.containment(a, b),
-        )
-
-    def estimate(self, first: int, second: int) -> float:
-        """Return the share of equal signature positions."""
-        return float(minhash.estimate(self.signatures[first], self.signatures[second]))
+    Equal sizes: the lowest document.
+    """
+    order = np.arange(len(roots))
+    if keep == "last":
+        order = order[::-1]
+    elif keep == "longest":
+        order = np.lexsort((order, -sizes))
+    _, first = np.unique(roots[order], return_index=True)
+    stays = np.empty(len(roots), np.int64)
+    stays[roots[order[first]]] = order[first]
+    return stays[roots]
 
 
-def _packed(arrays: Signed) -> bytes:
-    stream = io.BytesIO()
-    for array in arrays:
-        np.save(stream, array, allow_pickle=False)
-    return stream.getvalue()
+def exact(batches: Iterable[Texts], keep: Keep = "first", threads: int = 1) -> list[Match]:
+    """Return documents that equal another one up to letter case and blanks.
+
+    The lowest of them stays, with `last` the highest: `longest` has nothing to choose.
+    """
+    found = [equality.keys(texts, threads) for texts in batches]
+    keys = np.concatenate([np.zeros((0, 2), np.uint64), *found])
+    firsts = equality.firsts_of(keys)
+    stays = chosen(firsts, "last" if keep == "last" else "first", firsts)
+    gone = np.flatnonzero(stays != np.arange(len(stays)))
+    return [
+        Match(number, int(stays[number]), "exact", 1.0, 1.0, 1.0, int(firsts[number]))
+        for number in gone.tolist()
+    ]
 
 
-def _unpacked(data: bytes) -> Signed:
-    stream = io.BytesIO(data)
-    sizes, signatures, lengths, samples = (np.load(stream, allow_pickle=False) for _ in range(4))
-    return sizes, signatures, lengths, samples
+def shape_of(settings: Duplicates) -> tuple[int, int]:
+    """Return the bands and rows in force."""
+    if settings.bands:
+        return settings.bands, settings.permutations // settings.bands
+    return minhash.band_shape(settings.permutations, settings.threshold, settings.missed_weight)
 
 
-def near(documents: Shingled, settings: Duplicates) -> list[Match]:
-    """Return every document that is a near-duplicate, with its cluster's lowest document.
+def near(documents: Shingled, settings: Duplicates) -> Findings:
+    """Return every document that is a near-duplicate of the one of its cluster that stays.
 
     Candidates share a band of their signatures; with `verify: exact` a pair joins a cluster only if
     its Jaccard similarity reaches the threshold. Documents without shingles (fewer words than the
     n-gram has) all have the same signature and take no part; exact deduplication deals with them.
     """
-    bands, rows = minhash.band_shape(settings.permutations, settings.threshold)
-    judged = np.flatnonzero(documents.sizes > 0)
-    if len(judged) < 2:
-        return []
-    pairs = judged[minhash.bucket_pairs(documents.signatures[judged], bands, rows)]
-    clusters = minhash.Clusters(len(documents.numbers))
-    for low, high in pairs.tolist():
-        if settings.verify == "exact" and clusters.find(low) != clusters.find(high):
-            a, b = documents.shingles(low), documents.shingles(high)
-            if minhash.jaccard(a, b) < settings.threshold:
-                continue
-        clusters.union(low, high)
-    roots = clusters.roots()
-    members = np.flatnonzero(roots != np.arange(len(roots)))
-    return [_measured(documents, int(roots[row]), int(row), "near", settings) for row in members]
-
-
-def _measured(documents: Shingled, low: int, high: int, kind: str, settings: Duplicates) -> Match:
-    if settings.verify == "exact":
-        return documents.compare(low, high, kind)
-    return Match(
-        documents.numbers[high], documents.numbers[low], kind, documents.estimate(low, high)
+    shape = shape_of(settings)
+    judged = (documents.sizes > 0).astype(np.uint8)
+    comparison = documents.comparison if settings.verify == "exact" else None
+    roots, candidates = neighbours.cluster(
+        documents.signatures, judged, shape, comparison, settings.threshold
     )
+    stays = chosen(roots, settings.keep, documents.sizes)
+    gone = np.flatnonzero(stays != np.arange(len(stays)))
+    matches = _measured(documents, gone, stays[gone], "near", roots[gone], settings)
+    return Findings(matches, candidates)
 
 
-def contained(documents: Shingled, settings: Duplicates, gone: set[int]) -> list[Match]:
+def _measured(
+    documents: Shingled,
+    gone: Numbers,
+    stays: Numbers,
+    kind: str,
+    roots: Numbers,
+    settings: Duplicates,
+) -> list[Match]:
+    """Return matches of rows with all their measures; without verification only estimates."""
+    order = np.lexsort((np.maximum(gone, stays), np.minimum(gone, stays)))
+    gone, stays, roots = gone[order], stays[order], roots[order]
+    lower, higher = np.minimum(gone, stays), np.maximum(gone, stays)
+    jaccards: list[float | None] = [None] * len(gone)
+    shares = jaccards
+    if settings.verify == "exact":
+        found = documents.comparison.measure(lower, higher)
+        jaccards, shares = found.jaccard().tolist(), found.containment().tolist()
+    estimated = neighbours.estimates(documents.signatures, lower, higher)
+    bands = neighbours.bands_shared(documents.signatures, shape_of(settings), lower, higher)
+    names = documents.numbers
+    return sorted(
+        (
+            Match(*row)
+            for row in zip(
+                names[gone].tolist(), names[stays].tolist(), [kind] * len(gone),
+                estimated.tolist(), jaccards, shares, names[roots].tolist(), bands.tolist(),
+                strict=True,
+            )
+        ),
+        key=lambda match: match.document,
+    )  # fmt: skip
+
+
+def contained(documents: Shingled, settings: Duplicates, gone: set[int]) -> Findings:
     """Return pairs of which one lies within the other: dropped (`contained`) or told (`related`).
 
     Candidates come from sketches; what is dropped is always compared exactly. The smaller document
     goes, unless its container is gone already. A pair that reaches the Jaccard threshold, but
-    shared no band by bad luck, is a near-duplicate after all.
+    shared no band by bad luck, is a near-duplicate after all. Numbers in `gone` are left out, and
+    those that go are added.
     """
     least = min(value for value in (settings.containment, settings.related, 1.0) if value)
-    found: list[Match] = []
+    away = np.isin(documents.numbers, np.fromiter(gone, np.int64, len(gone)))
+    codes = documents.codes[~away[(documents.codes & np.uint64(0xFFFFFFFF)).astype(np.int64)]]
     # Sampling error: a candidate is taken a fifth below the bound and then measured.
-    for low, high, _ in minhash.sketch_pairs(documents.sketches, least=0.8 * least):
-        if {documents.numbers[low], documents.numbers[high]} & gone:
+    lower, higher, _ = neighbours.contained_pairs(codes, len(documents), 0.8 * least)
+    measures = documents.comparison.measure(lower, higher)
+    jaccards, shares = measures.jaccard(), measures.containment()
+    alike = settings.near & (jaccards >= settings.threshold)
+    within = (shares >= settings.containment) & (settings.containment > 0)
+    told = (shares >= settings.related) & (settings.related > 0)
+    places = np.flatnonzero(alike | within | told)
+    estimated = neighbours.estimates(documents.signatures, lower[places], higher[places])
+    bands = neighbours.bands_shared(
+        documents.signatures, shape_of(settings), lower[places], higher[places]
+    )
+    found: list[Match] = []
+    for at, place in enumerate(places.tolist()):
+        low, high = int(documents.numbers[lower[place]]), int(documents.numbers[higher[place]])
+        if low in gone or high in gone:
             continue
-        match = documents.compare(low, high, "related")
-        share = match.containment or 0.0
-        if settings.near and (match.exact_jaccard or 0.0) >= settings.threshold:
-            gone.add(match.document)
-            found.append(replace(match, kind="near"))
-        elif settings.containment and share >= settings.containment:
-            small, large = sorted((low, high), key=lambda row: (documents.sizes[row], -row))
-            gone.add(documents.numbers[small])
-            found.append(
-                replace(
-                    match,
-                    kind="contained",
-                    document=documents.numbers[small],
-                    representative=documents.numbers[large],
-                )
-            )
-        elif settings.related and share >= settings.related:
-            found.append(match)
-    return found
+        smaller = low if measures.first[place] < measures.second[place] else high
+        kind, goes = "related", high
+        if alike[place]:
+            kind = "near"
+            goes = {"first": high, "last": low, "longest": smaller}[settings.keep]
+        elif within[place]:
+            kind, goes = "contained", smaller
+        if kind != "related":
+            gone.add(goes)
+        found.append(
+            Match(
+                goes,
+                low + high - goes,
+                kind,
+                float(estimated[at]),
+                float(jaccards[place]),
+                float(shares[place]),
+                low,
+                int(bands[at]),
+            )  # fmt: skip
+        )
+    return Findings(found, len(lower))
 
 
 def row_of(match: Match, identity: Callable[[int], str]) -> dict[str, Any]:
@@ -255,4 +199,6 @@ def row_of(match: Match, identity: Callable[[int], str]) -> dict[str, Any]:
         "estimated_jaccard": match.estimated_jaccard,
         "exact_jaccard": match.exact_jaccard,
         "containment": match.containment,
+        "cluster": None if match.cluster is None else identity(match.cluster),
+        "bands": match.bands,
     }

@@ -31,6 +31,8 @@ MATCHES = pa.schema(
         ("estimated_jaccard", pa.float64()),
         ("exact_jaccard", pa.float64()),
         ("containment", pa.float64()),
+        ("cluster", pa.string()),
+        ("bands", pa.int32()),
     ]
 )
 REFERENCES = pa.field("references", pa.list_(pa.string()))

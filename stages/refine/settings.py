@@ -89,16 +89,27 @@ class Filters(Params):
 
 
 class Duplicates(Params):
-    """Exact and near duplicates; the lowest document in reading order is kept."""
+    """Exact and near duplicates."""
 
     exact: bool = True
     """Drop texts that are equal up to letter case and blanks."""
     near: bool = True
     """Drop near-duplicates found by MinHash and locality-sensitive hashing."""
+    keep: Literal["first", "last", "longest"] = "first"
+    """Which document of a cluster stays: the first or last in reading order (`raw` is read before
+    `second`, that before `third`), or the one of most words."""
+    hash: Literal["fast", "stack"] = "fast"
+    """Numbers of the signatures: `fast`, or digit for digit The Stack's (SHA-1; ten times the
+    time). The same words and shingles are compared, and the same ones are found."""
     permutations: int = Field(256, ge=1, le=9000)
     """Hash functions per signature (The Stack: 256)."""
     threshold: float = Field(0.7, gt=0, lt=1)
     """Jaccard similarity of word n-gram sets from which documents are near-duplicates."""
+    bands: int = Field(0, ge=0)
+    """Bands of the signatures, of permutations / bands rows each; 0 chooses by `missed_weight`."""
+    missed_weight: float = Field(0.9, gt=0, lt=1)
+    """What a missed pair weighs against a false candidate where bands are chosen. The Stack takes
+    0.5; a false candidate that is verified costs a comparison, a missed one stays in the corpus."""
     ngram: int = Field(5, ge=1, le=20)
     """Words per shingle."""
     words: Literal["unicode", "ascii"] = "unicode"
@@ -112,6 +123,14 @@ class Duplicates(Params):
     sketch_scale: int = Field(16, ge=1)
     """One shingle in so many is kept to look for containment; documents under 8 times this many
     shingles are not searched."""
+
+    @model_validator(mode="after")
+    def _banded(self) -> Self:
+        if self.bands > self.permutations:
+            raise ValueError(
+                f"bands is {self.bands}, must be at most the {self.permutations} permutations"
+            )
+        return self
 
 
 class Decontaminate(Params):
@@ -208,3 +227,5 @@ class RefineParams(Params):
     """Shares of train, valid and test."""
     max_documents: int = Field(0, ge=0)
     """Keep the first so many documents; 0 keeps all."""
+    threads: int = Field(1, ge=1, le=256)
+    """Cores that kernels may use at once; no output depends on it."""

@@ -63,6 +63,12 @@ def test_band_shape_golden(permutations, threshold, shape):
     assert minhash.band_shape(permutations, threshold) == shape
 
 
+def test_band_shape_that_misses_less():
+    bands, rows = minhash.band_shape(256, 0.7, 0.9)
+    assert minhash.recall(0.75, bands, rows) > 0.96 > minhash.recall(0.75, 25, 10)
+    assert minhash.recall(0.4, bands, rows) < 0.05
+
+
 def test_fast_signing_equals_the_published_formula():
     random = np.random.RandomState(3)
     sizes = [0, 1, 5, 255, 256, 257, 1500]

@@ -66,8 +66,9 @@ def test_every_document_is_accounted_for(tmp_path):
     assert done.log.metrics["documents_kept"] == 41
     assert done.statistics["documents"] == 41
     assert sorted(path.name for path in done.folder.iterdir()) == [
-        "corpus.json", "dropped.parquet", "duplicates.parquet", "ledger.json", "related.parquet",
-        "statistics.json", "test-00000.parquet", "train-00000.parquet", "valid-00000.parquet",
+        "corpus.json", "dropped.parquet", "duplicates.json", "duplicates.parquet", "ledger.json",
+        "related.parquet", "statistics.json", "test-00000.parquet", "train-00000.parquet",
+        "valid-00000.parquet",
     ]  # fmt: skip
 
 

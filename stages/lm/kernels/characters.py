@@ -108,18 +108,21 @@ def _properties(start: int, stop: int) -> tuple[NDArray[np.uint32], NDArray[np.i
 
 def _folded(kinds: NDArray[np.uint32], lowers: NDArray[np.int32]) -> Tables:
     """Keep each block of 128 once."""
-    both = np.stack([kinds.view(np.int32), lowers]).reshape(2, -1, PAGE_SIZE).transpose(1, 0, 2)
-    numbers: dict[bytes, int] = {}
-    pages = [numbers.setdefault(block.tobytes(), len(numbers)) for block in both]
-    blocks = np.frombuffer(b"".join(numbers), np.int32).reshape(-1, 2, PAGE_SIZE)
-    made = (
-        np.array(pages, np.uint16),
-        np.ascontiguousarray(blocks[:, 0]).view(np.uint32).ravel(),
-        np.ascontiguousarray(blocks[:, 1]).ravel(),
-    )
+    pages, blocks = paged(kinds.view(np.int32), lowers)
+    made = Tables(pages, blocks[0].view(np.uint32), blocks[1])
     for array in made:
         array.flags.writeable = False
-    return Tables(*made)
+    return made
+
+
+def paged(*columns: NDArray[np.int32]) -> tuple[NDArray[np.uint16], list[NDArray[np.int32]]]:
+    """Return the pages of some properties `[0x110000]`, and of each the blocks that differ."""
+    rows = np.stack(columns).reshape(len(columns), -1, PAGE_SIZE).transpose(1, 0, 2)
+    numbers: dict[bytes, int] = {}
+    pages = [numbers.setdefault(row.tobytes(), len(numbers)) for row in rows]
+    blocks = np.frombuffer(b"".join(numbers), np.int32).reshape(-1, len(columns), PAGE_SIZE)
+    split = [np.ascontiguousarray(blocks[:, place]).ravel() for place in range(len(columns))]
+    return np.array(pages, np.uint16), split
 
 
 @inlined

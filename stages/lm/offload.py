@@ -33,6 +33,9 @@ CHUNK_BYTES = 8 << 20
 """Weights of a projection that are in memory at once, if it is larger."""
 KERNEL = "Conv1D"
 """transformers' module of a matrix [in, out], which GPT-2 is made of."""
+PLAIN = {"rwkv": {"rescale_every": 0}}
+"""Settings by model type without which a model would change its weights in place: RWKV halves some
+of them for the range of fp16."""
 MMAP_THRESHOLD, BLOCK_BYTES = -3, 1 << 17
 """glibc's name for a malloc option (malloc.h), and its value here."""
 
@@ -213,6 +216,8 @@ def _without_weights(folder: Path, head: Head | type, dtype: torch.dtype) -> Any
 
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        for name, value in PLAIN.get(config.model_type, {}).items():
+            setattr(config, name, value)
         with torch.device("meta"):
             auto: Any = auto_class(head) if isinstance(head, str) else head
             model = auto.from_config(config)  # sdpa, where the class has it

@@ -25,6 +25,8 @@ KINDS = {
     "llama tied": ("Llama", "ForCausalLM", {"tie_word_embeddings": True}),
     "roberta": ("Roberta", "ForMaskedLM", {"type_vocab_size": 1}),
     "gpt2": ("GPT2", "LMHeadModel", {"n_positions": 64}),
+    "rwkv": ("Rwkv", "ForCausalLM", {"num_hidden_layers": 7}),
+    "bloom": ("Bloom", "ForCausalLM", {"hidden_size": 21, "num_attention_heads": 3}),
     "bert tagger": ("Bert", "ForTokenClassification", {"num_labels": 4}),
 }
 

@@ -18,7 +18,7 @@ from stages.core.log import Log
 from stages.lm.layouts import conversion
 from stages.lm.layouts.plan import Plan, copied
 from stages.lm.models import Head, auto_class
-from stages.lm.offload import Offloaded
+from stages.lm.offload import PLAIN, Offloaded
 from stages.port import archives, causal
 from stages.port.checks import Verification, require
 from stages.port.families.release import read_json
@@ -123,7 +123,7 @@ def _check_answers(
     if whole:
         opened = auto_class(head).from_pretrained(
             model, local_files_only=True, use_safetensors=True, dtype=torch.float32,
-            attn_implementation="sdpa",
+            **PLAIN.get(str(read_json(model / "config.json").get("model_type")), {}),
         )  # fmt: skip
         wanted = opened.eval()(input_ids=ids, attention_mask=real.long()).logits[real]
         figure = float((found - wanted).abs().max() / wanted.abs().max())

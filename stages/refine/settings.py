@@ -89,7 +89,7 @@ class Filters(Params):
 
 
 class Duplicates(Params):
-    """Exact and near duplicates."""
+    """Which documents repeat others, and which of them stay."""
 
     exact: bool = True
     """Drop texts that are equal up to letter case and blanks."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 MARGIN = 64
@@ -60,3 +61,36 @@ def lowest(typing: Any, word: Any) -> Any:
         return builder.cttz(given[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.uint64), build
+
+
+def _ask(builder: Any, place: Any) -> None:
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    called = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    flags = [ir.Constant(number, flag) for flag in (0, 3, 1)]
+    builder.call(called, [builder.bitcast(place, byte), *flags])
+
+
+@intrinsic
+def prefetch(typing: Any, table: Any, row: Any) -> Any:
+    """Ask for `table[row]` (uint64 [N, 4], 32 bytes a row) to be brought nearer; no effect else."""
+    del typing, row
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        first = builder.shl(given[1], ir.Constant(I64, 2))
+        _ask(builder, _address(context, builder, signature.args[0], given[0], first))
+        return context.get_dummy_value()
+
+    return types.void(table, types.int64), build
+
+
+@intrinsic
+def prefetch_line(typing: Any, array: Any, place: Any) -> Any:
+    """Ask for the 64 bytes around `array[place]`, which has one dimension, to be brought nearer."""
+    del typing, place
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        _ask(builder, _address(context, builder, signature.args[0], *given))
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), build

@@ -294,8 +294,10 @@ def split(
     the window's bytes.
     """
     size = end - base
-    room.held[:size] = data[base:end]
-    room.held[size : size + MARGIN] = 0
+    for at in range(size):
+        room.held[at] = data[base + at]
+    for at in range(size, size + MARGIN):
+        room.held[at] = 0
     wide = classify(room, offsets, document, base, size, tables)
     mark(room, offsets, document, base, size, wide)
     count = 0

@@ -1,0 +1,74 @@
+"""Byte-level BPE as `tokenizers` writes it: how bytes are spelled, a model from counted words."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from stages.lm.kernels import merges
+from stages.lm.kernels.wordcounts import Words
+
+PRINTED = (range(0x21, 0x7F), range(0xA1, 0xAD), range(0xAE, 0x100))
+"""Bytes that GPT-2 spells as the character of that number; the others follow from 256 on."""
+
+
+@functools.cache
+def spellings() -> tuple[str, ...]:
+    """Return the character that spells each byte [256] (GPT-2's `bytes_to_unicode`)."""
+    printed = {byte for part in PRINTED for byte in part}
+    others = iter(range(256, 512))
+    return tuple(chr(byte if byte in printed else next(others)) for byte in range(256))
+
+
+@functools.cache
+def _bytes_of() -> dict[str, int]:
+    return {letter: byte for byte, letter in enumerate(spellings())}
+
+
+def spell(token: bytes) -> str:
+    """Return a token's bytes as the vocabulary spells them."""
+    letters = spellings()
+    return "".join(letters[byte] for byte in token)
+
+
+def unspell(token: str) -> bytes | None:
+    """Return the bytes that a token of the vocabulary stands for; None if it spells none."""
+    known = _bytes_of()
+    if not all(letter in known for letter in token):
+        return None
+    return bytes(known[letter] for letter in token)
+
+
+def splitter(split_digits: bool) -> Any:
+    """Return the pre-tokenizer of `tokenizers` that the kernels are equal to."""
+    from tokenizers import pre_tokenizers
+
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    if not split_digits:
+        return byte_level
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    return pre_tokenizers.Sequence([digits, byte_level])
+
+
+def learned_model(
+    words: Words,
+    specials: Sequence[str],
+    vocab_size: int,
+    min_frequency: int,
+    unknown: str | None = None,
+) -> tuple[Any, int]:
+    """Learn a model of `tokenizers` from counted words; returns it and its number of tokens.
+
+    The vocabulary is: special tokens, the 256 bytes in the order of their spellings, what is
+    learned. It is token for token what `tokenizers`' own BpeTrainer learns from the same words.
+    """
+    from tokenizers import models
+
+    first = [*dict.fromkeys([*specials, *sorted(spellings())])]
+    found = merges.learn(words, [unspell(token) for token in first], vocab_size, min_frequency)
+    names = first + [spell(token or b"") for token in found.tokens[len(first) :]]
+    ranks = {(left, right): rank for rank, (left, right, _) in enumerate(found.merges)}
+    pairs = [(names[left], names[right]) for left, right in sorted(ranks, key=ranks.__getitem__)]
+    vocabulary = {name: number for number, name in enumerate(names)}
+    return models.BPE(vocab=vocabulary, merges=pairs, unk_token=unknown), len(names)

@@ -41,6 +41,11 @@ SHAPES = {
         half(material.state() | FREQUENCIES), material.params(), {"count": 2, "table_axis": 1},
         "LlamaForCausalLM",
     ),
+    "frequencies in every layer": (
+        material.state() | {f"layers.{at}.attention.inner_attention.rope.freqs": torch.ones(4)
+                            for at in range(2)},
+        material.params(), {"count": 2}, "LlamaForCausalLM",
+    ),
     "ranks, table by rows": (
         material.state(), material.params(vocab_size=60), {"count": 2}, "LlamaForCausalLM",
     ),

@@ -21,6 +21,8 @@ from stages.lm.layouts.steps import Join, Same, Step, permuted_rows
 from stages.lm.tensors.entries import Spec
 
 TABLE, NORM, OUTPUT, FREQUENCIES = "tok_embeddings", "norm", "output", "rope.freqs"
+INNER = "attention.inner_attention.rope.freqs"
+"""What the first release holds in every layer, the same numbers again."""
 Tying = Literal["none", "equal", "absent"]
 """Whether the output table is a tensor of its own, a copy of the token table, or not there."""
 
@@ -44,6 +46,8 @@ class Shape:
     """The projections of attention that have one: ``, `qkv` or `qkvo`."""
     frequencies: bool = False
     """Whether `rope.freqs` lies in the files; it is kept beside the model."""
+    layer_frequencies: bool = False
+    """Whether every layer holds it, too."""
 
     def record(self) -> dict[str, Any]:
         """Return the shape as JSON."""
@@ -87,8 +91,10 @@ def plan(shape: Shape) -> Plan:
         for part, name, axis in (("gate", "w1", 0), ("up", "w3", 0), ("down", "w2", 1)):
             here, there = f"{ours}mlp.{part}_proj.weight", f"{theirs}feed_forward.{name}.weight"
             rows.append(_rule(shape, here, there, shape.feed_forward, axis))
-    if shape.frequencies:
-        rows.append(_rule(shape, KEPT + FREQUENCIES, FREQUENCIES))
+    kept = [FREQUENCIES] if shape.frequencies else []
+    if shape.layer_frequencies:
+        kept += [f"layers.{layer}.{INNER}" for layer in range(shape.layers)]
+    rows += [_rule(shape, KEPT + name, name) for name in kept]
     return Plan(rows)
 
 
@@ -170,6 +176,7 @@ def shape_of_original(
         tying=tying,
         biases=projections,
         frequencies=rank_name(0, FREQUENCIES, ranks) in specs,
+        layer_frequencies=rank_name(0, f"layers.0.{INNER}", ranks) in specs,
     )
 
 
@@ -193,4 +200,5 @@ def shape_of_config(
             part for part in "qkvo" if f"model.layers.0.self_attn.{part}_proj.bias" in specs
         ),
         frequencies=KEPT + FREQUENCIES in specs,
+        layer_frequencies=f"{KEPT}layers.0.{INNER}" in specs,
     )

@@ -236,7 +236,7 @@ def _write_twin(given: Release, folder: Path, seed: int) -> None:
     """Write a release of the same kind and heads, small, with random weights."""
     shape = dataclasses.replace(
         given.shape, layers=TWIN_LAYERS, vocabulary=TWIN_VOCABULARY, ranks=1, table_axis=0,
-        feed_forward=TWIN_FEED_FORWARD, frequencies=False,
+        feed_forward=TWIN_FEED_FORWARD, frequencies=False, layer_frequencies=False,
     )  # fmt: skip
     torch.manual_seed(seed)
     targets = []

@@ -10,7 +10,8 @@ Runs with the Python that has fairseq, not with Deveno's (nothing of Deveno is i
 
 Every shape becomes a folder of DIR as a release has it: checkpoint, dictionaries, codes or
 sentencepiece model, `fairseq-beam1.jsonl` and `fairseq-beam5-nbest5.jsonl` (the rows that stage
-`port` verifies against). `benchmarks/fairseq_shapes.py` ports them all.
+`port` verifies against). `benchmarks/fairseq_shapes.py` ports them all. A thousand updates are
+about 75 s of one core; several of these may fill DIRs of their own, each with some `--shapes`.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ SHAPES = {
     "pre-norm": ("bpe", "", {**PRE, **TIED}),
     "pre-norm-old": ("bpe", "old", {**PRE, **TIED}),
     "pre-norm-joined": ("bpe-joined", "", {**PRE, **ALL, "activation-fn": "gelu_accurate"}),
-    "pre-norm-untied": ("bpe", "", {**PRE, "activation-fn": "relu_squared"}),
+    "pre-norm-untied": ("bpe", "", {**PRE, "activation-fn": "gelu_fast"}),
     "learned": ("bpe", "", {**LEARNED, **TIED}),
     "learned-joined": (
         "bpe-joined",
@@ -329,6 +330,8 @@ def main() -> None:
             call("-c", CHANGE, folder / "model.pt", change)
         for beam in (1, 5):
             generate(kind, text, folder, beam)
+        told = {"updates": given.updates, "pairs": len(rows) - given.test}
+        (folder / "training.json").write_text(json.dumps(told) + "\n", encoding="utf-8")
         for path in [
             *(text / "bin").glob("dict.*.txt"),
             *text.glob("*.model"),

@@ -1,13 +1,13 @@
 """Port checkpoints of many shapes that real fairseq made, and count what is equal.
 
-    python benchmarks/fairseq_shapes.py DIR [--sentences 24]
+    python benchmarks/fairseq_shapes.py DIR [--sentences 60]
 
 DIR is what `benchmarks/fairseq_oracle.py` wrote: a folder per shape, with fairseq's own n-best
 outputs and scores beside the checkpoint. Writes `fairseq_shapes.json` beside this file, a row per
-shape: the transformers class, sentences whose tokens are fairseq's (every hypothesis), the largest
-difference of a score in bits, and what plain `AutoTokenizer` and `generate` do otherwise. A shape
-that is refused or fails its verification has its error instead. Shapes that the file has and DIR
-lacks stay as they are.
+shape: the transformers class, the updates it was trained for, sentences whose tokens are fairseq's
+(every hypothesis), the largest difference of a score in bits, and what plain `AutoTokenizer` and
+`generate` do otherwise. A shape that is refused or fails its verification has its error instead.
+Shapes that the file has and DIR lacks stay as they are.
 """
 
 from __future__ import annotations
@@ -50,16 +50,22 @@ def row_of(folder: Path, sentences: int) -> dict[str, Any]:
                 "worst_score_difference_bits": float(f"{log.observed[name]:.2g}"),
             }
         )
+    training = folder / "training.json"
+    updates = json.loads(training.read_text(encoding="utf-8"))["updates"]
     kept = ("family", "tying", "codes_format", "settings_format", "source_dtypes", "passed")
     facts = {key: told[key] for key in kept}
-    return facts | {"checks": len(told["checks"]), "searches": searches}
+    return facts | {"checks": len(told["checks"]), "searches": searches, "updates": updates}
+
+
+def _total(rows: list[dict[str, Any]], name: str) -> int:
+    return sum(one[name] for row in rows for one in row.get("searches", ()))
 
 
 def main() -> None:
     """Port every folder of DIR that holds recorded outputs."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--sentences", type=int, default=24, help="recorded ones per beam size")
+    parser.add_argument("--sentences", type=int, default=60, help="recorded ones per beam size")
     given = parser.parse_args()
     found = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"shapes": {}}
     for folder in sorted(given.folder.iterdir()):
@@ -73,6 +79,17 @@ def main() -> None:
             "made_by": "fairseq 0.12.2, torch 1.13.1, benchmarks/fairseq_oracle.py",
             "shapes_ported": sum(one["passed"] for one in rows),
             "shapes_tried": len(rows),
+            "searches": _total(rows, "sentences"),
+            "searches_equal": _total(rows, "sentences_equal"),
+            "searches_near_ties": _total(rows, "near_ties"),
+            "worst_score_difference_bits": max(
+                (
+                    one["worst_score_difference_bits"]
+                    for row in rows
+                    for one in row.get("searches", ())
+                ),
+                default=0.0,
+            ),
         }
         RESULT.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 

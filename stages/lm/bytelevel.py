@@ -57,8 +57,8 @@ def learned_model(
     vocab_size: int,
     min_frequency: int,
     unknown: str | None = None,
-) -> tuple[Any, int]:
-    """Learn a model of `tokenizers` from counted words; returns it and its number of tokens.
+) -> Any:
+    """Learn a BPE model of `tokenizers` from counted words.
 
     The vocabulary is: special tokens, the 256 bytes in the order of their spellings, what is
     learned. It is token for token what `tokenizers`' own BpeTrainer learns from the same words.
@@ -71,4 +71,4 @@ def learned_model(
     ranks = {(left, right): rank for rank, (left, right, _) in enumerate(found.merges)}
     pairs = [(names[left], names[right]) for left, right in sorted(ranks, key=ranks.__getitem__)]
     vocabulary = {name: number for number, name in enumerate(names)}
-    return models.BPE(vocab=vocabulary, merges=pairs, unk_token=unknown), len(names)
+    return models.BPE(vocab=vocabulary, merges=pairs, unk_token=unknown)

@@ -70,6 +70,15 @@ def _group(source: Any, number: int, column: str) -> list[str]:
     return texts
 
 
+def arrays(folder: Path, split: str, column: str = "text") -> Iterator[tuple[Any, Any]]:
+    """Yield (ids, texts) of every row group of a split as Arrow arrays, in order, one at a time."""
+    for path in tables.shard_paths(folder, split):
+        source = tables.open_parquet(path, ["id", column])
+        for number in range(source.num_row_groups):
+            group = source.read_row_group(number, ["id", column], use_threads=False)
+            yield group.column("id"), group.column(column)
+
+
 def split_size(manifest: dict[str, Any], split: str, unit: str = "documents") -> int:
     """Return how many documents, characters or bytes a split has; 0 where it is not listed."""
     return int(manifest["splits"].get(split, {}).get(unit, 0))

@@ -1,12 +1,13 @@
 """The three ways to learn a vocabulary, each with the same bytes out in every process.
 
-Byte-level BPE of `tokenizers` is deterministic as it is. Its WordPiece trainer numbers the inner
-pieces (`##a`) in the order of a hash map, and ties between pairs are broken by these numbers: here
-the whole alphabet is counted first and handed over sorted, as tokens that are there already, so
-that nothing is left to the map (tokenizers issues 1794, 2066). Its Unigram trainer sums floats in
-the order of such a map in several threads, which cannot be mended from outside: SentencePiece does
-that work, each thread its own share in a fixed order, and the pieces with their scores become a
-Unigram model of `tokenizers`.
+Byte-level BPE is ours (`stages.lm.kernels.merges`), token for token what `tokenizers`' own trainer
+learns, and deterministic as that is. The library's WordPiece trainer numbers the inner pieces
+(`##a`) in the order of a hash map, and ties between pairs are broken by these numbers: here the
+whole alphabet is counted first and handed over sorted, as tokens that are there already, so that
+nothing is left to the map (tokenizers issues 1794, 2066). Its Unigram trainer sums floats in the
+order of such a map in several threads, which cannot be mended from outside: SentencePiece does that
+work, each thread its own share in a fixed order, and the pieces with their scores become a Unigram
+model of `tokenizers`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from tokenizers import (
 )
 
 from stages.core.errors import CheckFailed
+from stages.lm import bytelevel
+from stages.lm.kernels.wordcounts import Words
 from stages.tokenizer.stage import TokenizerParams
 
 INNER = "##"
@@ -47,21 +50,16 @@ def learn(params: TokenizerParams, specials: list[AddedToken], texts: Texts) -> 
     return ALGORITHMS[params.algorithm](params, specials, texts)
 
 
-def bpe(params: TokenizerParams, specials: list[AddedToken], texts: Texts) -> Tokenizer:
-    """Learn byte-level BPE (GPT-2)."""
-    backend = Tokenizer(models.BPE(unk_token=_unknown(params)))
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    digits = [pre_tokenizers.Digits(individual_digits=True)] if params.split_digits else []
-    backend.pre_tokenizer = pre_tokenizers.Sequence([*digits, byte_level]) if digits else byte_level
-    backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=params.vocab_size,
-        min_frequency=params.min_frequency,
-        show_progress=False,
-        special_tokens=specials,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+def bpe(params: TokenizerParams, specials: list[AddedToken], words: Words) -> Tokenizer:
+    """Learn byte-level BPE (GPT-2) from counted words, token for token as `tokenizers` does."""
+    plain = [token.content for token in specials]
+    model = bytelevel.learned_model(
+        words, plain, params.vocab_size, params.min_frequency, _unknown(params)
     )
-    backend.train_from_iterator(texts, trainer)
+    backend = Tokenizer(model)
+    backend.pre_tokenizer = bytelevel.splitter(params.split_digits)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(specials)
     return backend
 
 
@@ -194,4 +192,5 @@ def _unknown(params: TokenizerParams) -> str | None:
     return None if params.objective == "causal" else "<unk>"
 
 
-ALGORITHMS: dict[str, Learn] = {"bpe": bpe, "wordpiece": wordpiece, "unigram": unigram}
+ALGORITHMS: dict[str, Learn] = {"wordpiece": wordpiece, "unigram": unigram}
+"""Those that learn from texts; `bpe` learns from counted words."""

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from tokenizers import AddedToken, Tokenizer, processors
 
 from stages.core import canonical
 from stages.core.errors import CheckFailed
 from stages.lm import corpora
+from stages.lm.kernels.text import Texts, of_arrow
+from stages.lm.kernels.wordcounts import Tallies
 from stages.lm.tokenizers import CAUSAL_SPECIALS, CONFIG, MASKED_SPECIALS
 from stages.tokenizer import algorithms
 from stages.tokenizer.stage import TokenizerParams
@@ -45,13 +49,39 @@ def learn(params: TokenizerParams, corpus: Path, kind: str) -> tuple[Tokenizer, 
             str(corpus),
             "give the corpus more text, or its training split a larger share",
         )
+    column, limit = corpora.TEXT_COLUMNS[kind], params.max_training_bytes
     specials = CAUSAL_SPECIALS if params.objective == "causal" else MASKED_SPECIALS
     seen = {"documents": 0, "bytes": 0}
-    texts = sample(corpus, "train", corpora.TEXT_COLUMNS[kind], size, params.max_training_bytes)
     given = [_special(token) for token in specials]
-    backend = algorithms.learn(params, given, _batches(texts, seen))
+    if params.algorithm == "bpe":
+        tallies = Tallies(params.threads, params.split_digits)
+        for texts in sampled(corpus, "train", column, size, limit):
+            seen["documents"] += texts.documents
+            seen["bytes"] += len(texts.data)
+            tallies.add(texts)
+        backend = algorithms.bpe(params, given, tallies.words())
+    else:
+        strings = sample(corpus, "train", column, size, limit)
+        backend = algorithms.learn(params, given, _batches(strings, seen))
     _finish(backend, params)
     return backend, seen | {"corpus_bytes": size, "vocabulary_tokens": backend.get_vocab_size()}
+
+
+def sampled(corpus: Path, split: str, column: str, size: int, limit: int) -> Iterator[Texts]:
+    """Yield the same texts as `sample`, row group by row group and as buffers."""
+    threshold = min(1.0, limit / size) * 2.0**64
+    used = 0
+    for ids, column_texts in corpora.arrays(corpus, split, column):
+        if size > limit:
+            chosen = np.array([_rank(one) < threshold for one in ids.to_pylist()], bool)
+            texts = of_arrow(column_texts.filter(pa.array(chosen)))
+        else:
+            texts = of_arrow(column_texts)
+        fitting = int(np.searchsorted(texts.offsets, limit - used, side="right")) - 1
+        used += int(texts.offsets[fitting])
+        yield texts.part(0, fitting)
+        if fitting < texts.documents:
+            return
 
 
 def sample(corpus: Path, split: str, column: str, size: int, limit: int) -> Iterator[str]:

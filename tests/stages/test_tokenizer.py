@@ -14,6 +14,7 @@ from stages.core import canonical
 from stages.core.errors import ArtifactError, CheckFailed
 from stages.core.log import Log
 from stages.lm import tables, tokenizers
+from stages.lm.kernels import text
 from stages.tokenizer import report, training
 from stages.tokenizer.stage import TokenizerParams, tokenizer
 
@@ -365,3 +366,13 @@ def test_real_esperanto_is_shorter_than_under_real_english(shared_data, tmp_path
     assert log.metrics["length_against_foreign_ratio"] <= 0.9
     assert log.metrics["unknown_fraction"] == 0
     assert load_auto(tmp_path / "t").tokenize("Mi estas Julien.")[:2] == ["Mi", "Ġestas"]
+
+
+def test_buffers_of_the_sample_are_the_texts_of_the_sample(corpus):
+    """Whatever the limit: all documents, some by the hash of their ids, none that passes it."""
+    size = json.loads((corpus / "corpus.json").read_text())["splits"]["train"]["bytes"]
+    for limit in (10 * size, size, size - 1, size // 3, 300, 1):
+        strings = list(training.sample(corpus, "train", "text", size, limit))
+        parts = list(training.sampled(corpus, "train", "text", size, limit))
+        assert [one for part in parts for one in text.to_strings(part)] == strings
+        assert limit != size // 3 or 0 < len(strings) < 200

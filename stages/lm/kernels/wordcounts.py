@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -250,26 +251,44 @@ class Tally:
         return Words(np.concatenate([data, self._arena[: self._sizes[2]]]), offsets, counts)
 
 
+class Tallies:
+    """Counts of pre-tokens by several threads, each its own, added up in the end."""
+
+    def __init__(self, threads: int = 1, isolate: bool = False) -> None:
+        self._threads = threads
+        self._all = [Tally(isolate) for _ in range(threads)]
+        self._free: SimpleQueue[Tally] = SimpleQueue()
+        for tally in self._all:
+            self._free.put(tally)
+
+    def add(self, texts: Texts) -> None:
+        """Count the pre-tokens of texts."""
+
+        def work(first: int, stop: int) -> None:
+            tally = self._free.get()
+            try:
+                tally.add(texts.part(first, stop))
+            finally:
+                self._free.put(tally)
+
+        spread(texts.offsets, self._threads, work)
+
+    def words(self) -> Words:
+        """Return the distinct words and how often each occurs; their order says nothing."""
+        if self._threads == 1:
+            return self._all[0].words()
+        found = Tally()
+        for tally in self._all:
+            part = tally.words()
+            found.add(Texts(part.data, part.offsets), part.counts)
+        return found.words()
+
+
 def count(texts: Texts, threads: int = 1, isolate: bool = False) -> Words:
-    """Count the pre-tokens of texts; every thread counts a part, and the parts are added up."""
-
-    def work(first: int, stop: int) -> Words:
-        tally = Tally(isolate)
-        tally.add(texts.part(first, stop))
-        return tally.words()
-
-    return merged(spread(texts.offsets, threads, work))
-
-
-def merged(parts: Iterable[Words]) -> Words:
-    """Add up counts of the same words."""
-    held = list(parts)
-    if len(held) == 1:
-        return held[0]
-    tally = Tally()
-    for part in held:
-        tally.add(Texts(part.data, part.offsets), part.counts)
-    return tally.words()
+    """Count the pre-tokens of texts."""
+    tallies = Tallies(threads, isolate)
+    tallies.add(texts)
+    return tallies.words()
 
 
 def as_counter(words: Words) -> Counter[bytes]:

@@ -14,7 +14,7 @@ from stages.core import canonical
 from stages.core.errors import ArtifactError, CheckFailed
 from stages.core.log import Log
 from stages.lm import tables, tokenizers
-from stages.lm.kernels import text
+from stages.lm.kernels.text import to_strings
 from stages.tokenizer import report, training
 from stages.tokenizer.stage import TokenizerParams, tokenizer
 
@@ -374,5 +374,5 @@ def test_buffers_of_the_sample_are_the_texts_of_the_sample(corpus):
     for limit in (10 * size, size, size - 1, size // 3, 300, 1):
         strings = list(training.sample(corpus, "train", "text", size, limit))
         parts = list(training.sampled(corpus, "train", "text", size, limit))
-        assert [one for part in parts for one in text.to_strings(part)] == strings
+        assert [one for part in parts for one in to_strings(part)] == strings
         assert limit != size // 3 or 0 < len(strings) < 200

@@ -169,7 +169,10 @@ class Ports(prove_again.Again):
 
     def line_13(self) -> Line:
         """Exported translators: ONNX with a cache, CTranslate2, our runner, each proved."""
-        return self.tests("tests/stages/test_export_translators.py", "tests/lm/test_runner.py")
+        return self.tests(
+            "tests/stages/test_export_translators.py", "tests/stages/test_export_classes.py",
+            "tests/lm/test_runner.py", "tests/lm/test_runner_activations.py",
+        )  # fmt: skip
 
     def line_14(self) -> Line:
         """Faster than CTranslate2 int8 and generate, at equal quality."""
@@ -186,6 +189,17 @@ class Ports(prove_again.Again):
         """`make test` as a whole, in a fresh clone."""
         return self.line_21()
 
+    def line_16(self) -> Line:
+        """Families larger than memory: proved layer by layer within one tensor and 64 MiB."""
+        found = self.measured("port_layers", "port_layers")
+        told = [
+            f"{name}: grows {one['layer_by_layer']['growth_mib']:.0f} MiB of {one['bound_mib']:.0f}"
+            f" allowed, loaded whole {one['whole']['growth_mib']:.0f}"
+            for name, one in found.items()
+        ]
+        good = all(one["within_bound"] and not one["whole_within_bound"] for one in found.values())
+        return "make port-layers", "; ".join(told), good
+
 
 def _effects(found: dict[str, Any], score: str, digits: int = 2) -> str:
     """Return what warming each side is worth in a score."""
@@ -198,7 +212,7 @@ def _effects(found: dict[str, Any], score: str, digits: int = 2) -> str:
 
 
 EQUAL = ("sentences_equal", "sentences")
-LINES = range(1, 16)
+LINES = range(1, 17)
 
 if __name__ == "__main__":
     raise SystemExit(prove_again.prove_lines(Ports, LINES, RESULT, str(__doc__)))

@@ -54,6 +54,7 @@ class Ports(prove_again.Again):
         return self.tests(
             "tests/stages/test_port.py", "tests/stages/test_port_faults.py",
             "tests/stages/test_port_classes.py", "tests/stages/test_port_releases.py",
+            "tests/stages/test_port_ties.py", "tests/stages/test_port_settings.py",
         )  # fmt: skip
 
     def line_4(self) -> Line:

@@ -1,0 +1,78 @@
+"""Exact substrings: every maximal span of at least k bytes or words that stands in texts twice."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lm.kernels import repeats
+from stages.lm.kernels.text import Texts
+
+Rows = NDArray[np.int64]
+SHARE_BYTES = 1 << 30
+"""Memory that the samples of one share may take, about."""
+SAMPLE_BYTES = 32
+
+
+def spans(texts: Texts, least: int, *, earlier: bool = False, threads: int = 1) -> Rows:
+    """Return the maximal spans of at least `least` bytes that stand in the texts more than once.
+
+    Rows `[S, 3]` are (begin, end, where another one begins), places in the texts' data, ascending;
+    spans lie within documents. Maximal: no longer span around it repeats (an other one may
+    overlap it). These are the positions i of a suffix array with LCP >= `least` to a neighbour
+    whose match is not that of i - 1 less one byte. With `earlier` a span counts only if it stands
+    before, too (the longest previous factor); the other one is that. `threads` change nothing.
+    """
+    if least < repeats.LEAST:
+        raise ValueError(f"least is {least}, must be at least {repeats.LEAST} bytes")
+    loads = min(4, least // 16)
+    samples = 2 * len(texts.data) // (least - 8 * loads + 2)
+    shares = max(threads, -(-samples * SAMPLE_BYTES // SHARE_BYTES))
+
+    def work(share: int) -> Rows:
+        found: Rows = repeats.candidates(
+            texts.data, texts.offsets, least, loads, earlier, share, shares
+        )
+        return found
+
+    if threads == 1 or shares == 1:
+        found = [work(share) for share in range(shares)]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(work, range(shares)))
+    return maximal(np.concatenate(found) if len(found) > 1 else found[0])
+
+
+def maximal(rows: Rows) -> Rows:
+    """Return rows (begin, end, other), ascending, without those that lie in another one."""
+    if not len(rows):
+        return rows
+    rows = rows[np.lexsort((rows[:, 2], -rows[:, 1], rows[:, 0]))]
+    ends = np.maximum.accumulate(rows[:, 1])
+    return rows[np.diff(ends, prepend=-1) > 0]
+
+
+def reference_spans(documents: list[bytes], least: int, earlier: bool = False) -> list[Any]:
+    """Return (begin, end) of the same by comparing all places with all others."""
+    text = b"".join(documents)
+    ends: list[int] = []
+    for document in documents:
+        ends += [len(ends) + len(document)] * len(document)
+    found: list[tuple[int, int]] = []
+    last = 0
+    for here in range(len(text)):
+        size = 0
+        for other in range(here if earlier else len(text)):
+            if other != here:
+                most = min(ends[here] - here, ends[other] - other)
+                same = 0
+                while same < most and text[here + same] == text[other + same]:
+                    same += 1
+                size = max(size, same)
+        if size >= least and here + size > last:
+            found.append((here, here + size))
+        last = max(last, here + size if size >= least else 0)
+    return found

@@ -13,6 +13,7 @@ import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -214,20 +215,21 @@ def constrained(models: Models) -> dict[str, Any]:
 
 
 def translator(models: Models) -> dict[str, Any]:
-    """The shared checkpoint: recorded outputs, plain generate, and terms forced into outputs.
+    """The real release, ported here: recorded outputs, plain generate, terms forced into outputs.
 
-    Needs models/ported/en-eo of the shared release and DEVENO_TEST_DATA for its recordings.
+    It is found by DEVENO_TEST_DATA, as for tests.
     """
+    from benchmarks import translators
     from stages.lm.decoding.settings import Beam, Constrained
     from stages.lm.metrics import CorpusScore
     from stages.lm.translator import Translator
 
-    folder = Path(os.environ.get("DEVENO_PORTED", ROOT / "models" / "ported" / "en-eo"))
-    release = Path(os.environ["DEVENO_TEST_DATA"]) / "checkpoints" / "fairseq-en-eo"
-    lines = (release / "fairseq-beam5-nbest5.jsonl").read_text(encoding="utf-8").split("\n")
+    recorded = translators.CHECKPOINT / "fairseq-beam5-nbest5.jsonl"
+    lines = recorded.read_text(encoding="utf-8").split("\n")
     rows = [json.loads(line) for line in lines if line][:200]
     sources = [row["source"] for row in rows]
-    model = Translator.load(folder, "first")
+    with tempfile.TemporaryDirectory(prefix="deveno-decoding-") as place:
+        model = Translator.load(translators.ported(Path(place)), "first")
     beam = model.outputs(sources, Beam(num_beams=5, num_return_sequences=5))
     texts = [[one.text for one in outputs] for outputs in beam]
     plain = model.translate(sources, 5, search="transformers")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("DEVENO_TEST_DATA", ROOT / "shared"))
+DATA = Path(os.environ.get("DEVENO_TEST_DATA", ROOT.parent / "shared"))
 ORACLE = os.environ.get("DEVENO_FAIRSEQ_PYTHON", "")
 """Interpreter of an environment with fairseq; empty: it is left out."""
 CHECKPOINT = DATA / "checkpoints/fairseq-en-eo"

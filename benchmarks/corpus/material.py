@@ -7,8 +7,10 @@ Each is an Arrow file (IPC, one column `text` of large strings), written once un
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -16,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import zstandard
 
 from benchmarks.corpus.rounds import ROOT
 
@@ -87,6 +90,7 @@ def generated(size_mb: float) -> Path:
     path = KEPT / f"generated-{size_mb:g}.arrow"
     if not path.exists():
         folder = KEPT / f"generated-{size_mb:g}"
+        shutil.rmtree(folder, ignore_errors=True)
         code = (
             "import sys; from pathlib import Path; from stages.core.log import Log\n"
             "from stages.acquire.generator.corpus import generate\n"
@@ -98,14 +102,15 @@ def generated(size_mb: float) -> Path:
             [sys.executable, "-c", code, str(folder), str(size_mb)], env=environment, check=True
         )
         save(path, list(_texts(folder)))
+        shutil.rmtree(folder)
     return path
 
 
 def _texts(folder: Path) -> Iterator[str]:
-    from stages.lm.corpora import raw_documents
-
-    for record in raw_documents(folder):
-        yield record.text
+    for path in sorted((folder / "files").glob("documents-*.jsonl.zst")):
+        with zstandard.open(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                yield json.loads(line)["text"]
 
 
 def plant(

@@ -6,8 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stages.refine.duplicates import Findings, Match, shape_of
 from stages.refine.settings import Duplicates
+from stages.refine.spool import Spool
 
 LARGEST = 10
 """Clusters told by name."""
@@ -88,6 +92,12 @@ def concentration(sizes: Any, documents: int) -> dict[str, float]:
         made = sum(ranked[:count]) + max(0, count - len(ranked))
         found[name] = round(made / max(1, documents), 6)
     return found
+
+
+def sources(spool: Spool) -> NDArray[np.int64]:
+    """Return of every document which raw folder it came from, by its place in `SOURCES`, `[D]`."""
+    names = (_source(str(record["id"])) for record in spool)
+    return np.fromiter(map(SOURCES.index, names), np.int64, len(spool))
 
 
 def _source(identity: str) -> str:

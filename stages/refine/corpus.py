@@ -17,14 +17,14 @@ from stages.core.log import Log
 from stages.lm.kernels import compiled
 from stages.lm.kernels.text import Texts, of_strings
 from stages.lm.parts import Parts
-from stages.refine import clusters, duplicates, output
+from stages.refine import clusters, duplicates, output, repeats
 from stages.refine.contamination import HeldOut
 from stages.refine.contamination import held_out as read_held_out
 from stages.refine.duplicates import Findings, Match
 from stages.refine.intake import Intake, manifests, texts_of
-from stages.refine.ledger import Ledger
+from stages.refine.ledger import Ledger, Size
 from stages.refine.settings import RefineParams
-from stages.refine.shingled import Shingled, batches
+from stages.refine.shingled import Reader, Shingled, batches
 from stages.refine.spool import Spool
 
 UNITS = {
@@ -32,7 +32,12 @@ UNITS = {
     "labelled": "sentences",
     "parallel": "pairs",
 }
-DUPLICATE_RULES = {"exact": "exact_duplicate", "near": "near_duplicate", "contained": "contained"}
+DUPLICATE_RULES = {
+    "exact": "exact_duplicate",
+    "near": "near_duplicate",
+    "contained": "contained",
+    "across": "across_sources",
+}
 
 
 def make_corpus(
@@ -48,6 +53,8 @@ def make_corpus(
         _refuse_empty(ledger, len(spool), raw)
         found = _findings(params, spool, work, log)
         kept = _without_duplicates(params, ledger, spool, found.matches)
+        report = _clusters(params, spool, found)
+        kept = _without_repeats(params, ledger, spool, kept)
         kept = _first(ledger, spool, kept, params.max_documents)
         corpus.mkdir(parents=True)
         gone = [match for match in found.matches if match.kind != "related"]
@@ -55,7 +62,7 @@ def make_corpus(
         output.write_matches(corpus / "duplicates.parquet", gone, spool)
         related = [match for match in found.matches if match.kind == "related"]
         output.write_matches(corpus / "related.parquet", related, spool)
-        canonical.write_json(corpus / "duplicates.json", _clusters(params, spool, found))
+        canonical.write_json(corpus / "duplicates.json", report)
     losses.write(corpus / "dropped.parquet")
     accounts = ledger.as_json(UNITS[params.kind])
     manifest: dict[str, Any] = {
@@ -102,24 +109,29 @@ def _refuse_empty(ledger: Ledger, left: int, raw: Sequence[Path]) -> None:
     )
 
 
+def _reader(spool: Spool) -> Reader:
+    def texts(numbers: NDArray[np.int64]) -> Texts:
+        return of_strings(["\t".join(texts_of(spool[number])) for number in numbers.tolist()])
+
+    return texts
+
+
 def _findings(params: RefineParams, spool: Spool, scratch: Path, log: Log) -> Findings:
     """Return every duplicate and related pair in the order of the rules that find them."""
     settings, threads = params.duplicates, params.threads
     found = Findings([])
     if params.intact:
         return found
-    lengths = np.array(spool.lengths(), np.int64)
-
-    def texts(numbers: NDArray[np.int64]) -> Texts:
-        return of_strings(["\t".join(texts_of(spool[number])) for number in numbers.tolist()])
-
+    lengths, texts = np.array(spool.lengths(), np.int64), _reader(spool)
+    sources = clusters.sources(spool) if settings.across == "keep" else None
     if settings.exact:
         every = batches(np.arange(len(spool)), lengths)
-        found.matches += duplicates.exact(map(texts, every), settings.keep, threads)
+        found.matches += duplicates.exact(map(texts, every), settings.keep, threads, sources)
     # Sentences and pairs are short and formulaic: equal ones go, similar ones are wanted.
     gone = {match.document for match in found.matches}
     if params.kind == "text" and (settings.near or settings.containment or settings.related):
         left = np.array([number for number in range(len(spool)) if number not in gone], np.int64)
+        own = None if sources is None else sources[left]
         parts = Parts(log, "signatures")
         shingled = Shingled(
             left, texts, lengths[left], settings, scratch / "signatures",
@@ -127,17 +139,43 @@ def _findings(params: RefineParams, spool: Spool, scratch: Path, log: Log) -> Fi
         )  # fmt: skip
         parts.close()
         if settings.near:
-            alike = duplicates.near(shingled, settings)
+            alike = duplicates.near(shingled, settings, own)
             found.matches += alike.matches
             found.candidates += alike.candidates
             gone |= {match.document for match in alike.matches}
         if settings.containment or settings.related:
-            within = duplicates.contained(shingled, settings, gone)
+            within = duplicates.contained(shingled, settings, gone, own)
             found.matches += within.matches
             found.candidates += within.candidates
         shingled.close()
     compiled.report(log)
     return found
+
+
+def _without_repeats(
+    params: RefineParams, ledger: Ledger, spool: Spool, kept: list[int]
+) -> list[int]:
+    """Cut paragraphs and lines that stood in the corpus before; return who is left."""
+    settings, filters = params.duplicates, params.filters
+    if params.intact or params.kind != "text":
+        return kept
+
+    def too_little(size: Size) -> bool:
+        return size.characters < filters.min_characters or size.tokens < filters.min_words
+
+    units: dict[repeats.Unit, int] = {
+        "paragraphs": settings.max_paragraph_copies,
+        "lines": settings.max_line_copies,
+    }
+    for unit, most in units.items():
+        if most:
+            changed = repeats.without(
+                unit, most, settings.min_copied_characters, kept,
+                np.array(spool.lengths(), np.int64), _reader(spool), params.threads,
+            )  # fmt: skip
+            name = repeats.RULES[unit]
+            kept = repeats.enter(name, changed, ledger, spool, kept, too_little)
+    return kept
 
 
 def _without_duplicates(
@@ -151,22 +189,37 @@ def _without_duplicates(
         "near": not params.intact and texts and settings.near,
         "contained": not params.intact and texts and settings.containment > 0,
     }
+    several = params.second != "none" or params.third != "none"
+    used["across"] = any(used.values()) and several and settings.across == "drop"
+    sources = clusters.sources(spool) if used["across"] else np.zeros(len(spool), np.int64)
     for kind, name in DUPLICATE_RULES.items():
         if not used[kind]:
             continue
-        by_number = {match.document: match for match in matches if match.kind == kind}
+        by_number = {
+            match.document: match
+            for match in matches
+            if kind == _rule_of(match, sources) and match.kind != "related"
+        }
         rule = ledger.rule(name)
         kept = []
         for number in left:
             size = spool.size(number)
             if number in by_number:
-                other = str(spool[by_number[number].representative]["id"])
-                ledger.drop(rule, str(spool[number]["id"]), size, f"of {other}")
+                match = by_number[number]
+                other = str(spool[match.representative]["id"])
+                detail = f"{match.kind} of {other}" if kind == "across" else f"of {other}"
+                ledger.drop(rule, str(spool[number]["id"]), size, detail)
             else:
                 rule.pass_on(size, size)
                 kept.append(number)
         left = kept
     return left
+
+
+def _rule_of(match: Match, sources: NDArray[np.int64]) -> str:
+    """Return the kind of a match, or `across` where its documents are of two raw folders."""
+    same = sources[match.document] == sources[match.representative]
+    return match.kind if same else "across"
 
 
 def _clusters(params: RefineParams, spool: Spool, found: Findings) -> dict[str, Any]:

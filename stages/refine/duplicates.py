@@ -47,11 +47,16 @@ class Findings:
     """Pairs that shared a band or enough of their sketches, and were not of one cluster yet."""
 
 
-def chosen(roots: Numbers, keep: Keep, sizes: Numbers) -> Numbers:
+def chosen(roots: Numbers, keep: Keep, sizes: Numbers, sources: Numbers | None = None) -> Numbers:
     """Return who stays of each document's cluster, `[D]`; `sizes` decide for `longest`.
 
-    Equal sizes: the lowest document.
+    Equal sizes: the lowest document. With `sources` [D] one stays of each source in a cluster.
     """
+    if sources is not None:
+        _, first, own = np.unique(
+            roots * (1 + sources.max(initial=0)) + sources, return_index=True, return_inverse=True
+        )
+        roots = first[own]
     order = np.arange(len(roots))
     if keep == "last":
         order = order[::-1]
@@ -63,15 +68,21 @@ def chosen(roots: Numbers, keep: Keep, sizes: Numbers) -> Numbers:
     return stays[roots]
 
 
-def exact(batches: Iterable[Texts], keep: Keep = "first", threads: int = 1) -> list[Match]:
+def exact(
+    batches: Iterable[Texts],
+    keep: Keep = "first",
+    threads: int = 1,
+    sources: Numbers | None = None,
+) -> list[Match]:
     """Return documents that equal another one up to letter case and blanks.
 
-    The lowest of them stays, with `last` the highest: `longest` has nothing to choose.
+    The lowest of them stays, with `last` the highest: `longest` has nothing to choose. With
+    `sources` [D] one stays of each source.
     """
     found = [equality.keys(texts, threads) for texts in batches]
     keys = np.concatenate([np.zeros((0, 2), np.uint64), *found])
     firsts = equality.firsts_of(keys)
-    stays = chosen(firsts, "last" if keep == "last" else "first", firsts)
+    stays = chosen(firsts, "last" if keep == "last" else "first", firsts, sources)
     gone = np.flatnonzero(stays != np.arange(len(stays)))
     return [
         Match(number, int(stays[number]), "exact", 1.0, 1.0, 1.0, int(firsts[number]))
@@ -86,7 +97,7 @@ def shape_of(settings: Duplicates) -> tuple[int, int]:
     return minhash.band_shape(settings.permutations, settings.threshold, settings.missed_weight)
 
 
-def near(documents: Shingled, settings: Duplicates) -> Findings:
+def near(documents: Shingled, settings: Duplicates, sources: Numbers | None = None) -> Findings:
     """Return every document that is a near-duplicate of the one of its cluster that stays.
 
     Candidates share a band of their signatures; with `verify: exact` a pair joins a cluster only if
@@ -99,7 +110,7 @@ def near(documents: Shingled, settings: Duplicates) -> Findings:
     roots, candidates = neighbours.cluster(
         documents.signatures, judged, shape, comparison, settings.threshold
     )
-    stays = chosen(roots, settings.keep, documents.sizes)
+    stays = chosen(roots, settings.keep, documents.sizes, sources)
     gone = np.flatnonzero(stays != np.arange(len(stays)))
     matches = _measured(documents, gone, stays[gone], "near", roots[gone], settings)
     return Findings(matches, candidates)
@@ -138,13 +149,18 @@ def _measured(
     )  # fmt: skip
 
 
-def contained(documents: Shingled, settings: Duplicates, gone: set[int]) -> Findings:
+def contained(
+    documents: Shingled,
+    settings: Duplicates,
+    gone: set[int],
+    sources: Numbers | None = None,
+) -> Findings:
     """Return pairs of which one lies within the other: dropped (`contained`) or told (`related`).
 
     Candidates come from sketches; what is dropped is always compared exactly. The smaller document
     goes, unless its container is gone already. A pair that reaches the Jaccard threshold, but
     shared no band by bad luck, is a near-duplicate after all. Numbers in `gone` are left out, and
-    those that go are added.
+    those that go are added. With `sources` [D] pairs of two sources are only told.
     """
     least = min(value for value in (settings.containment, settings.related, 1.0) if value)
     away = np.isin(documents.numbers, np.fromiter(gone, np.int64, len(gone)))
@@ -155,6 +171,9 @@ def contained(documents: Shingled, settings: Duplicates, gone: set[int]) -> Find
     jaccards, shares = measures.jaccard(), measures.containment()
     alike = settings.near & (jaccards >= settings.threshold)
     within = (shares >= settings.containment) & (settings.containment > 0)
+    if sources is not None:
+        inside = sources[lower] == sources[higher]
+        alike, within = alike & inside, within & inside
     told = (shares >= settings.related) & (settings.related > 0)
     places = np.flatnonzero(alike | within | told)
     estimated = neighbours.estimates(documents.signatures, lower[places], higher[places])

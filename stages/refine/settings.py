@@ -123,6 +123,18 @@ class Duplicates(Params):
     sketch_scale: int = Field(16, ge=1)
     """One shingle in so many is kept to look for containment; documents under 8 times this many
     shingles are not searched."""
+    across: Literal["drop", "keep"] = "drop"
+    """Duplicates of documents of another raw folder (`raw`, `second`, `third`): dropped, entered in
+    the ledger as `across_sources`, or kept, so that every source is freed of its own alone."""
+    max_paragraph_copies: int = Field(0, ge=0)
+    """Of a paragraph, so many copies stand in the whole corpus, the first in reading order; later
+    ones are cut out of their documents: `duplicate_paragraphs`; 0 is off (CCNet, Wenzek et al.
+    2020: 1)."""
+    max_line_copies: int = Field(0, ge=0)
+    """The same of lines: `duplicate_lines`; 0 is off (C4, Raffel et al. 2020, and RefinedWeb,
+    Penedo et al. 2023, leave 1 of spans of lines)."""
+    min_copied_characters: int = Field(30, ge=1)
+    """Shorter lines and paragraphs are no copies: names, headings, numbers."""
 
     @model_validator(mode="after")
     def _banded(self) -> Self:

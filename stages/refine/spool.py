@@ -13,13 +13,14 @@ from stages.refine.ledger import Size
 
 
 class Spool:
-    """A file of JSON records with their offsets and sizes in memory (40 bytes per document)."""
+    """A file of JSON records with their places and sizes in memory (48 bytes per document)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: IO[bytes] = path.open("w+b")
-        self._offsets = array("q", [0])
+        self._starts, self._ends = array("q"), array("q")
+        self._written = 0
         self._sizes = array("q")
         self.names: set[str] = set()
         """Fields that some record has."""
@@ -37,15 +38,31 @@ class Spool:
         self._path.unlink(missing_ok=True)
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return len(self._starts)
 
     def append(self, record: dict[str, Any], size: Size) -> None:
         """Add a document."""
+        start = self._write(record)
+        self._starts.append(start)
+        self._ends.append(self._written)
+        self._sizes.extend((size.documents, size.characters, size.tokens))
+
+    def replace(self, number: int, record: dict[str, Any], size: Size) -> None:
+        """Put another record in a document's place."""
+        self._starts[number], self._ends[number] = self._write(record), self._written
+        self._sizes[3 * number : 3 * number + 3] = array(
+            "q", (size.documents, size.characters, size.tokens)
+        )
+
+    def _write(self, record: dict[str, Any]) -> int:
+        """Write behind all that was written; return where it begins."""
         data = json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        start = self._written
+        self._file.seek(start)
         self._file.write(data)
         self.names.update(record)
-        self._offsets.append(self._offsets[-1] + len(data))
-        self._sizes.extend((size.documents, size.characters, size.tokens))
+        self._written += len(data)
+        return start
 
     def size(self, number: int) -> Size:
         """Return a document's size."""
@@ -53,10 +70,10 @@ class Spool:
 
     def lengths(self) -> array[int]:
         """Return how many bytes each record takes here: its texts are shorter."""
-        return array("q", map(int.__sub__, self._offsets[1:], self._offsets))
+        return array("q", map(int.__sub__, self._ends, self._starts))
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        start, stop = self._offsets[number], self._offsets[number + 1]
+        start, stop = self._starts[number], self._ends[number]
         self._file.seek(start)
         record: dict[str, Any] = json.loads(self._file.read(stop - start))
         return record

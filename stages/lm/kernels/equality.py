@@ -12,7 +12,7 @@ import re
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types, uint32, uint64
+from numba import types, uint8, uint32, uint64
 from numpy.typing import NDArray
 
 from stages.lm.kernels.bits import load8
@@ -115,10 +115,8 @@ def normal_into(
     return to
 
 
-@kernel(
-    types.void, BYTES, OFFSETS, fills(types.uint64, 2), TABLES, FOLDS,
-)  # fmt: skip
-def _keys(data: Any, offsets: Any, found: Any, tables: Any, folds: Any) -> None:
+@kernel(types.void, BYTES, OFFSETS, fills(types.uint64, 2), fills(types.int64), TABLES, FOLDS)
+def _keys(data: Any, offsets: Any, found: Any, characters: Any, tables: Any, folds: Any) -> None:
     documents = len(offsets) - 1
     out = np.zeros(3 * longest(offsets, 0, documents) + 16, np.uint8)
     address = out.ctypes.data
@@ -129,6 +127,10 @@ def _keys(data: Any, offsets: Any, found: Any, tables: Any, folds: Any) -> None:
     for number in range(documents):
         size = normal_into(data, offsets[number], offsets[number + 1], out, plain, tables, folds)
         out[size : size + 8] = 0
+        count = 0
+        for at in range(size):
+            count += (out[at] & uint8(0xC0)) != 0x80
+        characters[number] = count
         one = uint64(size) * uint64(LENGTH_FACTOR)
         two = ~one
         for at in range(0, size, 8):
@@ -143,15 +145,22 @@ def _keys(data: Any, offsets: Any, found: Any, tables: Any, folds: Any) -> None:
 
 def keys(texts: Texts, threads: int = 1) -> NDArray[np.uint64]:
     """Return every document's key, `[D, 2]`."""
+    return keyed(texts, threads)[0]
+
+
+def keyed(texts: Texts, threads: int = 1) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return every document's key, `[D, 2]`, and the characters of its normal form, `[D]`."""
     table, fold = tables(), folds()
 
-    def work(first: int, stop: int) -> NDArray[np.uint64]:
+    def work(first: int, stop: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         part = texts.part(first, stop)
         found = np.empty((stop - first, 2), np.uint64)
-        _keys(part.data, part.offsets, found, table, fold)
-        return found
+        characters = np.empty(stop - first, np.int64)
+        _keys(part.data, part.offsets, found, characters, table, fold)
+        return found, characters
 
-    return np.concatenate(spread(texts.offsets, threads, work))
+    found, characters = zip(*spread(texts.offsets, threads, work), strict=True)
+    return np.concatenate(found), np.concatenate(characters)
 
 
 def reference_normal(text: str) -> str:

@@ -22,7 +22,9 @@ def test_hostile_texts_have_their_references_keys():
     given = text.to_strings(texts)
     wanted = [list(equality.reference_key(one)) for one in given]
     for threads in (1, 3):
-        assert equality.keys(texts, threads).tolist() == wanted
+        found, characters = equality.keyed(texts, threads)
+        assert found.tolist() == wanted
+        assert characters.tolist() == [len(equality.reference_normal(one)) for one in given]
 
 
 def test_equal_up_to_case_and_blanks_and_nothing_else():

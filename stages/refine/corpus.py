@@ -17,7 +17,7 @@ from stages.core.log import Log
 from stages.lm.kernels import compiled
 from stages.lm.kernels.text import Texts, of_strings
 from stages.lm.parts import Parts
-from stages.refine import clusters, duplicates, output, repeats
+from stages.refine import clusters, duplicates, gates, measuring, output, repeats
 from stages.refine.contamination import HeldOut
 from stages.refine.contamination import held_out as read_held_out
 from stages.refine.duplicates import Findings, Match
@@ -41,9 +41,13 @@ DUPLICATE_RULES = {
 
 
 def make_corpus(
-    params: RefineParams, raw: Sequence[Path], held: Path | None, corpus: Path, log: Log
-) -> None:
-    """Write a corpus folder from raw folders; `held` is the evaluation text to keep out."""
+    params: RefineParams, raw: Sequence[Path], held: Path | None, against: Path | None,
+    corpus: Path, log: Log,
+) -> None:  # fmt: skip
+    """Write a corpus folder from raw folders; `held` is the evaluation text to keep out.
+
+    `against` is another corpus that this one is measured against.
+    """
     about = manifests(raw)
     out = read_held_out(held, params.decontaminate) if held is not None else None
     losses = output.Losses()
@@ -58,7 +62,7 @@ def make_corpus(
         kept = _first(ledger, spool, kept, params.max_documents)
         corpus.mkdir(parents=True)
         gone = [match for match in found.matches if match.kind != "related"]
-        splits, statistics, labels = output.write_splits(corpus, params, spool, kept, len(gone))
+        splits, labels = output.write_splits(corpus, params, spool, kept)
         output.write_matches(corpus / "duplicates.parquet", gone, spool)
         related = [match for match in found.matches if match.kind == "related"]
         output.write_matches(corpus / "related.parquet", related, spool)
@@ -76,10 +80,23 @@ def make_corpus(
         manifest["labels"] = labels
     canonical.write_json(corpus / "corpus.json", manifest)
     canonical.write_json(corpus / "ledger.json", accounts)
+    statistics = _measured(params, raw, against, corpus, splits, accounts["rules"], len(gone))
     canonical.write_json(corpus / "statistics.json", statistics)
     if out is not None:
         canonical.write_json(corpus / "contamination.json", _contamination(params, out, ledger))
     _tell(log, ledger, splits, statistics)
+
+
+def _measured(
+    params: RefineParams, raw: Sequence[Path], against: Path | None, corpus: Path,
+    splits: dict[str, Any], rules: Sequence[dict[str, Any]], duplicates: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Return statistics.json, with the tables beside it written and every gate passed."""
+    names = [str(row["rule"]) for row in rules]
+    told = measuring.Told(raw, splits, _languages(params), names, duplicates, against)
+    statistics = measuring.measure(corpus, params, told)
+    gates.check(params.gates, statistics, rules, against)
+    return statistics
 
 
 @contextmanager

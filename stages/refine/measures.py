@@ -1,165 +1,259 @@
-"""Statistics of a corpus: vocabulary, lengths, labels, duplicates and Zipf's law.
+"""Statistics of a corpus: words, lengths, labels, duplicates, Zipf's law, company, topics, oddity.
 
 The families are those of the Data Measurements Tool (huggingface.co/blog/data-measurements-tool),
-narrowed; its confusion of the two exponents of Zipf's law is not repeated: both are given.
+counted over Arrow buffers after the shards are written. Words are `\\w+` of the lower-cased text.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from stages.lm import tables
+from stages.lm.kernels import equality
+from stages.lm.kernels.vocabulary import Numbered, Vocabulary
+from stages.lm.shards import Group
+from stages.refine import identities, zipf
 
 TOP_WORDS = 100
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-_WORD = re.compile(r"\w+")
+BINS = 24
+PEEK, PEEK_CHARACTERS = 100, 160
+REPEATED = 20
+MOST_LISTED = 200_000
+"""Words that words.parquet lists, the most frequent ones."""
+SAMPLE_WORDS = 2000
+"""Words of a sampled document that are looked at, the first ones."""
+WORDS = pa.schema([("word", pa.string()), ("count", pa.int64()), ("documents", pa.int64())])
+Ints = NDArray[np.int64]
 
 
 class Measures:
-    """Collects words, lengths and labels of documents one at a time."""
+    """Takes a corpus's row groups in order and tells what is in them."""
 
-    def __init__(self) -> None:
-        self._words: Counter[str] = Counter()
+    def __init__(self, sampled: Ints, threads: int = 1) -> None:
+        self.words = Vocabulary()
+        self.documents = 0
+        self.characters = 0
+        self.ids: list[str] = []
+        """Ids of the sampled documents."""
+        self._sampled, self._threads = sampled, threads
+        self._lengths: dict[str, list[Ints]] = {}
+        self._keys: list[NDArray[np.uint64]] = []
+        self._sample: list[NDArray[np.int32]] = []
         self._labels: Counter[str] = Counter()
-        self._lengths = array("q")
-        self._characters = 0
+        self._sources: Counter[str] = Counter()
+        self._nulls: Counter[str] = Counter()
+        self._empty = 0
+        self._peek: list[dict[str, str]] = []
+        self._ranked: Ints | None = None
 
-    def add(self, texts: Iterable[str], labels: Iterable[str] = ()) -> None:
-        """Take one document: its text, or both sides of a pair; and its labels."""
-        length = 0
-        for text in texts:
-            words = _WORD.findall(text.lower())
-            self._words.update(words)
-            length += len(words)
-            self._characters += len(text)
-        self._lengths.append(length)
-        self._labels.update(labels)
+    def add(self, group: Group) -> None:
+        """Take a row group."""
+        numbered = self.words.add(group.texts)
+        self._lengths.setdefault(group.split, []).append(np.diff(numbered.offsets))
+        self._keys.append(equality.keys(group.texts, self._threads))
+        self._empty += int((np.diff(group.texts.offsets) == 0).sum())
+        names = group.rows.schema.names
+        for name in names:
+            self._nulls[name] += group.rows.column(name).null_count
+        if "tags" in names:
+            flat = pc.value_counts(pc.list_flatten(group.rows.column("tags")))
+            self._labels.update({row["values"]: row["counts"] for row in flat.to_pylist()})
+        flat = pc.value_counts(group.rows.column("source"))
+        self._sources.update({row["values"] or "": row["counts"] for row in flat.to_pylist()})
+        self._take_sample(group, numbered)
+        if group.split == "train" and len(self._peek) < PEEK:
+            self._peek += _excerpts(group, range(min(PEEK - len(self._peek), group.rows.num_rows)))
+        self.characters += group.characters
+        self.documents += group.rows.num_rows
 
-    def as_json(self, duplicates: int) -> dict[str, Any]:
+    def _take_sample(self, group: Group, numbered: Numbered) -> None:
+        first, stop = np.searchsorted(
+            self._sampled, [self.documents, self.documents + group.rows.num_rows]
+        )
+        places = self._sampled[first:stop] - self.documents
+        for place in places.tolist():
+            begin, end = numbered.offsets[place], numbered.offsets[place + 1]
+            self._sample.append(numbered.ids[begin : min(end, begin + SAMPLE_WORDS)])
+        self.ids += group.rows.column("id").take(pa.array(places)).to_pylist()
+
+    def sample(self) -> tuple[Ints, Ints]:
+        """Return the words of the sampled documents and where each document begins."""
+        sizes = [len(one) for one in self._sample]
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        flat = np.concatenate(self._sample) if self._sample else np.zeros(0, np.int32)
+        return flat.astype(np.int64), offsets
+
+    def as_json(self, duplicates: int, languages: Sequence[str]) -> dict[str, Any]:
         """Return the statistics; `duplicates` is how many documents were dropped as such."""
-        lengths = np.array(self._lengths, dtype=np.int64)
-        counts = np.array(sorted(self._words.values(), reverse=True), dtype=np.int64)
+        every = np.concatenate([np.zeros(0, np.int64), *sum(self._lengths.values(), [])])
+        counts = self.words.counts
+        order = self.ranked()
+        descending = counts[order]
+        total = int(counts.sum()) + self.words.others
+        top = [self.words.word(number) for number in order[:TOP_WORDS].tolist()]
+        law = zipf.zipf(descending)
         found: dict[str, Any] = {
-            "documents": len(lengths),
-            "characters": self._characters,
-            "words": int(counts.sum()),
+            "documents": self.documents,
+            "characters": self.characters,
+            "words": total,
             "vocabulary_size": len(counts),
             "words_seen_once": int((counts == 1).sum()),
+            "words_past_the_vocabulary": self.words.others,
             "duplicates_dropped": duplicates,
-            "length_words": _lengths(lengths),
+            "length_words": lengths(every),
+            "length_words_by_split": {
+                split: lengths(np.concatenate(parts)) for split, parts in self._lengths.items()
+            },
             "top_words": [
-                {"word": word, "count": count}
-                for word, count in sorted(self._words.items(), key=_by_count)[:TOP_WORDS]
+                {"word": word, "count": int(count), "fraction": round(int(count) / total, 6)}
+                for word, count in zip(top, descending.tolist(), strict=False)
             ],
-            "zipf": zipf(counts),
+            "open_class": self._open(order, set(identities.closed(languages))),
+            "zipf": law,
+            "columns": {
+                "nulls": dict(sorted(self._nulls.items())),
+                "empty_texts": self._empty,
+            },
+            "sources": {name: count for name, count in sorted(self._sources.items())},
+            "duplicates": self._repeated(),
         }
+        if law:
+            law["warnings"] = zipf.warnings(law)
+            law["points"] = zipf.points(descending, top, law["rank_exponent_s"])
         if self._labels:
-            total = sum(self._labels.values())
-            found["labels"] = {
-                label: {"count": count, "fraction": round(count / total, 6)}
-                for label, count in sorted(self._labels.items())
-            }
+            found["labels"] = _labels(self._labels)
+            found["label_balance"] = balance(self._labels)
         return found
 
+    def ranked(self) -> Ints:
+        """Return the words' numbers, most frequent first, words of one count by their bytes."""
+        if self._ranked is None or len(self._ranked) != len(self.words):
+            counts = self.words.counts
+            by_word = pc.sort_indices(word_array(self.words)).to_numpy()
+            order = by_word[np.argsort(-counts[by_word], kind="stable")]
+            self._ranked = order.astype(np.int64)
+        return self._ranked
 
-def _by_count(item: tuple[str, int]) -> tuple[int, str]:
-    return -item[1], item[0]
+    def peek(self) -> list[dict[str, str]]:
+        """Return the beginnings of the first training documents."""
+        return self._peek
+
+    def write_words(self, path: Path) -> None:
+        """Write the most frequent words with their counts."""
+        order = self.ranked()[:MOST_LISTED]
+        table = pa.table(
+            [
+                word_array(self.words).take(pa.array(order)).cast(pa.string()),
+                pa.array(self.words.counts[order]),
+                pa.array(self.words.holders[order]),
+            ],
+            schema=WORDS,
+        )
+        tables.write_table(path, table)
+
+    def _open(self, order: Ints, closed: set[str]) -> dict[str, Any]:
+        numbers = {self.words.number(word) for word in closed} - {-1}
+        left = order[~np.isin(order, list(numbers))] if numbers else order
+        counts = self.words.counts
+        return {
+            "vocabulary_size": len(left),
+            "words": int(counts[left].sum()),
+            "top_words": [
+                {"word": self.words.word(number), "count": int(counts[number])}
+                for number in left[:TOP_WORDS].tolist()
+            ],
+        }
+
+    def _repeated(self) -> dict[str, Any]:
+        """Tell of texts that are equal up to case and blanks; the first copy counts too."""
+        keys = np.concatenate([np.zeros((0, 2), np.uint64), *self._keys])
+        firsts = equality.firsts_of(keys) if len(keys) else np.zeros(0, np.int64)
+        copies = np.bincount(firsts, minlength=len(firsts))
+        repeated = np.flatnonzero(copies > 1)
+        most = repeated[np.argsort(-copies[repeated], kind="stable")][:REPEATED]
+        extra = int((copies[repeated] - 1).sum())
+        return {
+            "texts": len(repeated),
+            "documents": int(copies[repeated].sum()),
+            "fraction": round(extra / max(1, len(keys)), 6),
+            "most": [{"document": int(at), "copies": int(copies[at])} for at in most],
+        }
 
 
-def _lengths(lengths: NDArray[np.int64]) -> dict[str, Any]:
-    if not len(lengths):
-        return {}
+def word_array(words: Vocabulary) -> pa.Array:
+    """Return the words as an Arrow array over the vocabulary's own bytes."""
+    held = words.texts()
+    data, offsets = np.ascontiguousarray(held.data), np.ascontiguousarray(held.offsets)
+    return pa.LargeStringArray.from_buffers(len(words), pa.py_buffer(offsets), pa.py_buffer(data))
+
+
+def sampled(documents: int, most: int, seed: int) -> Ints:
+    """Return which documents are sampled, ascending: all of them, or a seeded draw."""
+    if documents <= most:
+        return np.arange(documents)
+    return np.sort(np.random.RandomState(seed).permutation(documents)[:most]).astype(np.int64)
+
+
+def _excerpts(group: Group, places: Sequence[int]) -> list[dict[str, str]]:
+    ids = group.rows.column("id").slice(0, max(places, default=-1) + 1).to_pylist()
+    found = []
+    for place in places:
+        text = group.texts.bytes_at(place)[: 4 * PEEK_CHARACTERS].decode("utf-8", "ignore")
+        found.append({"id": ids[place], "text": text[:PEEK_CHARACTERS]})
+    return found
+
+
+def _labels(labels: Counter[str]) -> dict[str, Any]:
+    total = sum(labels.values())
     return {
-        "mean": round(float(lengths.mean()), 4),
-        "std": round(float(lengths.std()), 4),
-        "min": int(lengths.min()),
-        "max": int(lengths.max()),
-        "distinct": len(np.unique(lengths)),
+        label: {"count": count, "fraction": round(count / total, 6)}
+        for label, count in sorted(labels.items())
+    }
+
+
+def balance(labels: Counter[str]) -> dict[str, Any]:
+    """Return how even labels are: entropy over that of equal shares, and largest over smallest."""
+    counts = np.array(sorted(labels.values()), np.float64)
+    share = counts / counts.sum()
+    entropy = float(-(share * np.log(share)).sum())
+    even = float(np.log(len(counts))) if len(counts) > 1 else 0.0
+    return {
+        "labels": len(counts),
+        "evenness": round(entropy / even, 6) if even else 1.0,
+        "largest_to_smallest": round(float(counts[-1] / counts[0]), 4),
+    }
+
+
+def lengths(given: Ints) -> dict[str, Any]:
+    """Return mean, deviation, range, quantiles and a histogram of lengths in words."""
+    if not len(given):
+        return {}
+    top = int(np.quantile(given, 0.99, method="lower"))
+    width = max(1, -(-(top + 1) // BINS))
+    places = np.minimum(given // width, BINS)
+    counts = np.bincount(places, minlength=BINS + 1)
+    return {
+        "mean": round(float(given.mean()), 4),
+        "std": round(float(given.std()), 4),
+        "median": int(np.quantile(given, 0.5, method="lower")),
+        "min": int(given.min()),
+        "max": int(given.max()),
+        "distinct": len(np.unique(given)),
         "quantiles": {
-            f"{share:g}": int(np.quantile(lengths, share, method="lower")) for share in QUANTILES
+            f"{share:g}": int(np.quantile(given, share, method="lower")) for share in QUANTILES
         },
+        "histogram": [
+            {"from": place * width, "documents": int(count)}
+            for place, count in enumerate(counts.tolist())
+            if count
+        ],
     }
-
-
-def zipf(counts: NDArray[np.int64]) -> dict[str, Any]:
-    """Fit Zipf's law to word counts in descending order.
-
-    `rank_exponent_s` (natural text: about 1) is the maximum-likelihood exponent of the frequencies
-    of the ranks that occur at least 10 times; `count_exponent_alpha` (about 1 + 1/s) is the
-    discrete power law of the counts themselves from the `count_minimum` with the least
-    Kolmogorov-Smirnov distance (Clauset, Shalizi, Newman 2009, arXiv 0706.1062, 3.1 to 3.3).
-    """
-    if len(counts) < 50:
-        return {}
-    alpha, minimum, distance = _count_exponent(counts)
-    return {
-        "rank_exponent_s": round(_rank_exponent(counts), 4),
-        "count_exponent_alpha": round(alpha, 4),
-        "count_minimum": minimum,
-        "ks_distance": round(distance, 4),
-    }
-
-
-def _rank_exponent(counts: NDArray[np.int64]) -> float:
-    head = counts[counts >= 10] if (counts >= 10).sum() >= 20 else counts
-    logs = np.log(np.arange(1, len(head) + 1))
-    target = float((head * logs).sum() / head.sum())
-    low, high = 0.01, 5.0
-    # The mean log rank falls as s grows: bisection finds where it equals the observed one.
-    for _ in range(60):
-        middle = (low + high) / 2
-        weights = np.exp(-middle * logs)
-        low, high = (middle, high) if (weights @ logs) / weights.sum() > target else (low, middle)
-    return (low + high) / 2
-
-
-def _count_exponent(counts: NDArray[np.int64]) -> tuple[float, int, float]:
-    values, times = np.unique(counts, return_counts=True)
-    best = (2.0, 1, math.inf)
-    for minimum in values[values <= 50]:
-        tail, weight = values[values >= minimum], times[values >= minimum]
-        total = int(weight.sum())
-        if total < 50:
-            break
-        alpha = _alpha(tail, weight, int(minimum))
-        model = 1 - _zeta(alpha, tail + 1) / _zeta(alpha, np.array([minimum]))
-        distance = float(np.abs(np.cumsum(weight) / total - model).max())
-        if distance < best[2]:
-            best = (alpha, int(minimum), distance)
-    return best
-
-
-def _alpha(values: NDArray[np.int64], times: NDArray[np.int64], minimum: int) -> float:
-    """Return the maximum-likelihood exponent by golden-section search over 1.05 to 6."""
-    mean_log = float((np.log(values) @ times) / times.sum())
-    start = np.array([minimum])
-
-    def loss(alpha: float) -> float:
-        return float(np.log(_zeta(alpha, start))[0]) + alpha * mean_log
-
-    low, high = 1.05, 6.0
-    ratio = (math.sqrt(5) - 1) / 2
-    for _ in range(50):
-        left, right = high - ratio * (high - low), low + ratio * (high - low)
-        low, high = (low, right) if loss(left) < loss(right) else (left, high)
-    return (low + high) / 2
-
-
-def _zeta(exponent: float, start: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the Hurwitz zeta function by Euler and Maclaurin, 12 terms and four corrections."""
-    first = start.astype(np.float64)
-    total = ((first[:, None] + np.arange(12)) ** -exponent).sum(axis=1)
-    at = first + 12
-    total += at ** (1 - exponent) / (exponent - 1) + 0.5 * at**-exponent
-    term = exponent * at ** (-exponent - 1)
-    for order, factor in enumerate((1 / 12, -1 / 720, 1 / 30240, -1 / 1209600)):
-        total += factor * term
-        step = 2 * order + 1
-        term = term * (exponent + step) * (exponent + step + 1) / at**2
-    return total

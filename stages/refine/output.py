@@ -17,7 +17,6 @@ from stages.core.errors import CheckFailed
 from stages.lm import tables
 from stages.refine.duplicates import Match, row_of
 from stages.refine.intake import Record, texts_of
-from stages.refine.measures import Measures
 from stages.refine.settings import RefineParams, Split
 from stages.refine.spool import Spool
 
@@ -116,14 +115,14 @@ def assign(values: NDArray[np.uint64], split: Split) -> NDArray[np.int8]:
 
 
 def write_splits(
-    folder: Path, params: RefineParams, spool: Spool, kept: Sequence[int], duplicates: int
-) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Write all shards and return (splits of corpus.json, statistics.json, labels)."""
+    folder: Path, params: RefineParams, spool: Spool, kept: Sequence[int]
+) -> tuple[dict[str, Any], list[str]]:
+    """Write all shards and return (splits of corpus.json, labels)."""
     values = array("Q")
     for number in kept:
         values.append(split_value(split_key(spool[number], params.split), params.split.seed))
     splits = assign(np.frombuffer(values, dtype=np.uint64), params.split)
-    schema, measures = SCHEMAS[params.kind], Measures()
+    schema = SCHEMAS[params.kind]
     if REFERENCES.name in spool.names:  # only then: other corpora keep their columns
         schema = schema.append(REFERENCES)
     counts = {name: {"documents": 0, "characters": 0, "bytes": 0} for name in SPLITS}
@@ -141,12 +140,11 @@ def write_splits(
             count["characters"] += sum(map(len, texts))
             count["bytes"] += sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
             labels.update(record.get("tags", ()))
-            measures.add(texts, record.get("tags", ()))
     rows = {
         name: {**counts[name], "shards": writer.shards}
         for name, writer in zip(SPLITS, writers, strict=True)
     }
-    return rows, measures.as_json(duplicates), sorted(labels)
+    return rows, sorted(labels)
 
 
 def write_matches(path: Path, matches: Iterable[Match], spool: Spool) -> None:

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from stages.core.declare import Params
+from stages.refine.measured import Gate, Measure
 
 Action = Literal["repair", "drop", "keep"]
 
@@ -215,6 +216,8 @@ class RefineParams(Params):
     """A further raw folder, as `raw/<key>`, or `none`."""
     held_out: str = "none"
     """Evaluation text to keep out: `raw/<key>`, `corpora/<key>` (its valid and test), or `none`."""
+    against: str = "none"
+    """A corpus to measure this one against, as `corpora/<key>`: an earlier version, or `none`."""
     kind: Literal["text", "labelled", "parallel"] = "text"
     """Documents, labelled sentences, or pairs of texts."""
     documents: Literal["record", "paragraph", "line"] = "record"
@@ -237,6 +240,10 @@ class RefineParams(Params):
     """Filters of parallel text."""
     split: Split = Split()
     """Shares of train, valid and test."""
+    measure: Measure = Measure()
+    """What is measured."""
+    gates: list[Gate] = []
+    """Bounds on measures; the stage fails where one is outside, and writes nothing."""
     max_documents: int = Field(0, ge=0)
     """Keep the first so many documents; 0 keeps all."""
     threads: int = Field(1, ge=1, le=256)

@@ -16,6 +16,7 @@ from stages.refine.settings import RefineParams
         "second": "data/${item.second}",
         "third": "data/${item.third}",
         "held_out": "data/${item.held_out}",
+        "against": "data/${item.against}",
     },
     writes={"corpus": "data/corpora/${key}"},
 )
@@ -25,6 +26,7 @@ def refine(
     second: Path,
     third: Path,
     held_out: Path,
+    against: Path,
     corpus: Path,
     log: Log,
 ) -> None:
@@ -37,4 +39,11 @@ def refine(
         for name, folder in ((params.second, second), (params.third, third))
         if name != "none"
     ]
-    make_corpus(params, chosen, held_out if params.held_out != "none" else None, corpus, log)
+    make_corpus(
+        params,
+        chosen,
+        held_out if params.held_out != "none" else None,
+        against if params.against != "none" else None,
+        corpus,
+        log,
+    )

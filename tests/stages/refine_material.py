@@ -47,14 +47,16 @@ class Refined:
     """What one run of the stage wrote."""
 
     def __init__(
-        self, raw: Path, corpus: Path, held_out: Path | None = None, **params: Any
-    ) -> None:
+        self, raw: Path, corpus: Path, held_out: Path | None = None,
+        against: Path | None = None, **params: Any,
+    ) -> None:  # fmt: skip
         self.folder, self.log = corpus, Log()
         self.params = RefineParams(
-            raw="raw", held_out="raw/held-out" if held_out else "none", **params
-        )
+            raw="raw", held_out="raw/held-out" if held_out else "none",
+            against="corpora/other" if against else "none", **params,
+        )  # fmt: skip
         none = raw.parent / "none"
-        refine(self.params, raw, none, none, held_out or none, corpus, self.log)
+        refine(self.params, raw, none, none, held_out or none, against or none, corpus, self.log)
         self.manifest = self.json("corpus.json")
         self.ledger = {row["rule"]: row for row in self.json("ledger.json")["rules"]}
         self.statistics = self.json("statistics.json")

@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port fairseq-release fairseq-shapes port-stream port-layers bench-corpus bench-warm-starts bench-decoding bench-translate
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus bench-warm-starts bench-decoding bench-translate
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ prove: setup  ## run every line of benchmarks/line.json in a fresh clone
 
 prove-again: setup  ## run every line of benchmarks/made-again.json (hours; --recorded takes long ones as tracked)
 	$(BIN)/python benchmarks/prove_again.py
+
+prove-corpus: setup  ## run every line of benchmarks/corpus.json (rows of bench-corpus as tracked)
+	$(BIN)/python -m benchmarks.prove_corpus
 
 prove-port: setup  ## run every line of benchmarks/port.json (--recorded takes long ones as tracked)
 	$(BIN)/python -m benchmarks.prove_port

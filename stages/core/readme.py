@@ -13,6 +13,7 @@ PROVED = {
     "benchmarks/line.json": "make prove",
     "benchmarks/made-again.json": "make prove-again",
     "benchmarks/port.json": "make prove-port",
+    "benchmarks/corpus.json": "make prove-corpus",
 }
 """Tracked results by the command that writes them."""
 
@@ -66,4 +67,5 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "proved": _proved,
     "made-again": lambda root: _proved(root, "benchmarks/made-again.json"),
     "port": lambda root: _proved(root, "benchmarks/port.json"),
+    "corpus": lambda root: _proved(root, "benchmarks/corpus.json"),
 }

@@ -15,15 +15,12 @@ from stages.core.log import Log
 from stages.encode import megatron
 from stages.lm import corpora, tokenizers
 from stages.lm import indexed as indexed_tokens
-from stages.lm.packing import Ints
+from stages.lm.encoders import Encoder
+from stages.lm.kernels.text import of_arrow
 from stages.lm.parts import Parts
-from stages.lm.tokens import SPLITS, Encoded, write_manifest, write_split
+from stages.lm.tokens import SPLITS, Encoded, Special, write_manifest, write_split
 
 FIELDS = ("ids", "sizes", "text_bytes", "text_characters")
-BLOCK_DOCUMENTS = 64
-"""Documents encoded at once: larger batches are slower (page faults of Encoding objects)."""
-BLOCK_BYTES = 4 << 20
-"""Text encoded at once at most, one document above it: this bounds memory."""
 
 
 def encode_corpus(
@@ -46,6 +43,9 @@ def encode_corpus(
     encoded = [split for split in SPLITS if ready is None or split != "train"]
     total = sum(corpora.split_size(described, split, "bytes") for split in encoded)
     done = _Progress(log, total)
+    encoder = Encoder(backend)
+    log.text("encoded_by", "the kernels" if encoder.reason is None else encoder.reason)
+    work = partial(_encoded, encoder=encoder, special=special)
     ledgers: dict[str, dict[str, Any]] = {}
     for split in SPLITS:
         if ready is not None and split == "train":
@@ -54,7 +54,7 @@ def encode_corpus(
             _check(ledger, split, ready.prefix, len(ready), sequence_length)
         else:
             parts = Parts(log, f"encode {split}")
-            blocks = _parts(corpora.groups(corpus, split), backend, parts, done)
+            blocks = _parts(corpora.groups(corpus, split), work, parts, done)
             ledger = write_split(tokens, split, blocks, special, vocab_size, sequence_length)
             parts.close()
             _check(ledger, split, corpus, corpora.split_size(described, split), sequence_length)
@@ -107,26 +107,23 @@ class _Progress:
 
 
 def _parts(
-    groups: Iterator[Callable[[], list[str]]], backend: Any, parts: Parts, done: _Progress
+    groups: Iterator[Callable[[], Any]],
+    work: Callable[[Any], Encoded],
+    parts: Parts,
+    done: _Progress,
 ) -> Iterator[Encoded]:
     """Encode row group by row group (16 MB of text at most); those kept by a killed run are read.
 
-    A document's tokens depend on nothing but its text, so groups and blocks leave no trace.
+    A document's tokens depend on nothing but its text, so groups leave no trace.
     """
     for number, read in enumerate(groups):
-        found = parts.make(number, partial(_group, read, backend), _packed, _unpacked)
+        found = parts.make(number, partial(_made, work, read), _packed, _unpacked)
         done.add(int(found.text_bytes.sum()))
         yield found
 
 
-def _group(read: Callable[[], list[str]], backend: Any) -> Encoded:
-    blocks = list(_blocks(read(), backend))
-    ids = [np.zeros(0, dtype=np.uint32), *(block.ids for block in blocks)]
-
-    def joined(name: str) -> Ints:
-        return np.concatenate([np.zeros(0, np.int64), *(getattr(block, name) for block in blocks)])
-
-    return Encoded(np.concatenate(ids), *(joined(name) for name in FIELDS[1:]))
+def _made(work: Callable[[Any], Encoded], read: Callable[[], Any]) -> Encoded:
+    return work(read())
 
 
 def _packed(found: Encoded) -> bytes:
@@ -138,28 +135,17 @@ def _packed(found: Encoded) -> bytes:
 
 def _unpacked(data: bytes) -> Encoded:
     stream = io.BytesIO(data)
-    return Encoded(**{name: np.load(stream, allow_pickle=False) for name in FIELDS})
+    arrays = {name: np.load(stream, allow_pickle=False) for name in FIELDS}
+    return Encoded(**arrays, closed=True)
 
 
-def _blocks(documents: list[str], backend: Any) -> Iterator[Encoded]:
-    texts: list[str] = []
-    size = 0
-    for text in documents:
-        texts.append(text)
-        size += len(text)
-        if len(texts) >= BLOCK_DOCUMENTS or size >= BLOCK_BYTES:
-            yield _encoded(texts, backend)
-            texts, size = [], 0
-    if texts:
-        yield _encoded(texts, backend)
-
-
-def _encoded(texts: list[str], backend: Any) -> Encoded:
-    found = tokenizers.encode_texts(backend, texts)
-    text_bytes = np.array([len(text.encode("utf-8")) for text in texts], dtype=np.int64)
+def _encoded(array: Any, encoder: Encoder, special: Special) -> Encoded:
+    texts = of_arrow(array)
+    found = encoder.encode(texts, special.begin, special.end)
     return Encoded(
-        ids=np.concatenate([np.asarray(ids, dtype=np.uint32) for ids in found]),
-        sizes=np.array([len(ids) for ids in found], dtype=np.int64),
-        text_bytes=text_bytes,
-        text_characters=np.array([len(text) for text in texts], dtype=np.int64),
+        ids=found.ids,
+        sizes=np.diff(found.firsts) - 2,
+        text_bytes=np.diff(texts.offsets),
+        text_characters=found.characters,
+        closed=True,
     )

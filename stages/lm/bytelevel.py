@@ -13,6 +13,10 @@ PRINTED = (range(0x21, 0x7F), range(0xA1, 0xAD), range(0xAE, 0x100))
 """Bytes that GPT-2 spells as the character of that number; the others follow from 256 on."""
 
 
+EXPRESSION = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+"""How GPT-2 cuts text (Radford et al. 2019)."""
+
+
 @functools.cache
 def spellings() -> tuple[str, ...]:
     """Return the character that spells each byte [256] (GPT-2's `bytes_to_unicode`)."""
@@ -49,6 +53,36 @@ def splitter(split_digits: bool) -> Any:
         return byte_level
     digits = pre_tokenizers.Digits(individual_digits=True)
     return pre_tokenizers.Sequence([digits, byte_level])
+
+
+def isolates(pre_tokenizer: Any) -> bool | None:
+    """Return whether a pre-tokenizer of tokenizer.json sets every digit apart.
+
+    None is one that `stages.lm.kernels.pretokens` is not equal to.
+    """
+    if not isinstance(pre_tokenizer, dict):
+        return None
+    steps = [pre_tokenizer]
+    if pre_tokenizer.get("type") == "Sequence":
+        steps = list(pre_tokenizer["pretokenizers"])
+    digits = bool(steps) and steps[0].get("type") == "Digits"
+    if digits and not steps.pop(0).get("individual_digits"):
+        return None
+    cut = bool(steps) and steps[0].get("type") == "Split"
+    if cut and not _is_expression(steps.pop(0)):
+        return None
+    plain = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": not cut}
+    if len(steps) != 1 or not plain.items() <= {"use_regex": True, **steps[0]}.items():
+        return None
+    return digits
+
+
+def _is_expression(split: dict[str, Any]) -> bool:
+    return (
+        split.get("pattern") == {"Regex": EXPRESSION}
+        and split.get("behavior") == "Isolated"
+        and not split.get("invert")
+    )
 
 
 def learned_model(

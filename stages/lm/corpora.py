@@ -57,17 +57,16 @@ def pairs(folder: Path, split: str) -> Iterator[dict[str, Any]]:
             yield from batch.to_pylist()
 
 
-def groups(folder: Path, split: str, column: str = "text") -> Iterator[Callable[[], list[str]]]:
-    """Yield a reader of the texts of every row group of a split, in order; none is read yet."""
+def groups(folder: Path, split: str, column: str = "text") -> Iterator[Callable[[], Any]]:
+    """Yield a reader of each row group's texts, as an Arrow array, in order; none is read yet."""
     for path in tables.shard_paths(folder, split):
         source = tables.open_parquet(path, [column])
         for number in range(source.num_row_groups):
             yield partial(_group, source, number, column)
 
 
-def _group(source: Any, number: int, column: str) -> list[str]:
-    texts: list[str] = source.read_row_group(number, [column], use_threads=False)[0].to_pylist()
-    return texts
+def _group(source: Any, number: int, column: str) -> Any:
+    return source.read_row_group(number, [column], use_threads=False)[0]
 
 
 def arrays(folder: Path, split: str, column: str = "text") -> Iterator[tuple[Any, Any]]:

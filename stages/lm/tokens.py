@@ -63,13 +63,15 @@ class Encoded:
     """Some documents encoded without special tokens.
 
     `ids` [T] are all their tokens, `sizes` [N] tokens per document, `text_bytes` and
-    `text_characters` [N] the size of each text.
+    `text_characters` [N] the size of each text. `closed` says that the begin and end tokens of
+    every document stand in `ids` already; `sizes` never counts them.
     """
 
     ids: NDArray[Any]
     sizes: Ints
     text_bytes: Ints
     text_characters: Ints
+    closed: bool = False
 
 
 def dtype_for(vocab_size: int) -> str:
@@ -103,7 +105,8 @@ def write_split(
                     f"split {split} of {folder.name}",
                     "encode with the tokenizer that the entry names, unchanged",
                 )
-            stream.write(_wrapped(block, special, dtype).tobytes())
+            ids = block.ids if block.closed else _wrapped(block, special, dtype)
+            stream.write(np.ascontiguousarray(ids, dtype=dtype).view(np.uint8).data)
             sizes.append(block.sizes + 2)
             text_bytes.append(block.text_bytes)
             characters += int(block.text_characters.sum())

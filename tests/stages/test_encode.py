@@ -9,6 +9,7 @@ import sys
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from stages.core import canonical
@@ -221,28 +222,62 @@ def test_a_large_vocabulary_is_stored_in_32_bits(corpus, tokenizer, tmp_path):
 def test_memory_does_not_grow_with_the_corpus(tokenizer, tmp_path):
     """Texts are read row group by row group: at no time are more than two of them alive."""
     from stages.encode import encoding
+    from stages.lm.encoders import Encoder
     from stages.lm.parts import Parts
 
     alive, most = 0, 0
 
-    class Text(str):
-        def __init__(self, *_):
+    class Chunk:
+        """A row group that is counted while it lives."""
+
+        def __init__(self, first: int) -> None:
             nonlocal alive, most
+            self.texts = [text(number, 20) for number in range(first, first + 100)]
             alive += 1
             most = max(most, alive)
 
-        def __del__(self):
+        def __del__(self) -> None:
             nonlocal alive
             alive -= 1
 
-    def group(first: int) -> list[str]:
-        return [Text(text(number, 20)) for number in range(first, first + 100)]
-
+    backend = tokenizers.load(tokenizer)
+    encoder, special = Encoder(backend), tokenizers.special(tokenizer, backend)
     log = Log(scratch=tmp_path)
-    groups = (partial(group, first) for first in range(0, 1000, 100))
+    groups = (partial(Chunk, first) for first in range(0, 1000, 100))
     parts = Parts(log, "encode train")
     done = encoding._Progress(log, 1)
-    for block in encoding._parts(groups, tokenizers.load(tokenizer), parts, done):
-        assert block.sizes.sum() == len(block.ids)
+
+    def work(chunk: Chunk):
+        return encoding._encoded(pa.array(chunk.texts), encoder, special)
+
+    for block in encoding._parts(groups, work, parts, done):
+        assert block.sizes.sum() == len(block.ids) - 2 * len(block.sizes)
     assert parts.made == 10
-    assert most <= 200
+    assert most <= 2
+
+
+def test_a_tokenizer_that_the_kernels_do_not_know_encodes_by_the_library(
+    corpus, tokenizer, tmp_path
+):
+    """The reason is told, and an equal tokenizer written otherwise gives equal bytes."""
+    folder = tmp_path / "tokenizer"
+    tokenizers.copy(tokenizer, folder)
+    document = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    document["normalizer"] = {"type": "Replace", "pattern": {"String": "\uffff"}, "content": ""}
+    (folder / "tokenizer.json").write_text(json.dumps(document), encoding="utf-8")
+    told = {}
+
+    class Heard(Log):
+        def text(self, name: str, text: str) -> None:
+            told[name] = text
+
+    params = EncodeParams(corpus="eo", tokenizer="eo", sequence_length=16)
+    for name, given in (("kernels", tokenizer), ("library", folder)):
+        encode(
+            params, corpus, given, tmp_path, tmp_path / name, Heard(scratch=tmp_path / "s" / name)
+        )
+        told[name] = told.pop("encoded_by")
+    assert told["kernels"] == "the kernels"
+    assert told["library"] == "the normalizer is not NFC"
+    for path in sorted((tmp_path / "kernels").glob("train*")):
+        assert path.read_bytes() == (tmp_path / "library" / path.name).read_bytes(), path.name

@@ -26,7 +26,7 @@ import numpy as np
 from numba import int32, int64, types, uint64
 from numpy.typing import NDArray
 
-from stages.lm.kernels.compiled import called, fills, inlined, kernel
+from stages.lm.kernels.compiled import called, fills, kernel, leaf, plain
 from stages.lm.kernels.loads import prefetch_line
 from stages.lm.kernels.pairs import (
     FACES,
@@ -69,7 +69,7 @@ class Learned(NamedTuple):
     merges: list[tuple[int, int, int]]
 
 
-@called
+@plain
 def token_slot(places: Any, letters: Any, left: int, right: int, index: Any) -> int:
     """Return the slot of the token that two tokens spell, or the empty one where it belongs."""
     length = places[left, 1] + places[right, 1]
@@ -109,7 +109,7 @@ class Beside(NamedTuple):
     found: NDArray[np.int64]
 
 
-@inlined
+@leaf
 def met(beside: Any, log: Any, sizes: Any, side: int, symbol: int, made: int, times: int) -> int:
     """Count a neighbour of the merged pair; returns the face it makes with the new token."""
     if beside.face[side, symbol] < 0:

@@ -11,7 +11,7 @@ import numpy as np
 from numba import int32, int64, types, uint64
 from numpy.typing import NDArray
 
-from stages.lm.kernels.compiled import called, fills, inlined
+from stages.lm.kernels.compiled import called, fills, leaf, plain
 from stages.lm.kernels.wordcounts import ONE
 
 LINE = fills(types.int64, 2)
@@ -24,14 +24,14 @@ PAIRS, POOL, HEAP, FACES, LOG, MERGES, TOKENS = range(7)
 """Places in `sizes`: how much of each is in use."""
 
 
-@inlined
+@leaf
 def spread_pair(pair: int, last: int) -> int:
     """Return the slot where a pair's search begins."""
     found = uint64(pair) * ONE
     return int64((found ^ (found >> uint64(32))) & uint64(last))
 
 
-@inlined
+@leaf
 def slot_of(table: Any, pair: int) -> int:
     """Return the slot of a pair, or the empty one where it belongs."""
     last = len(table) - 1
@@ -71,7 +71,7 @@ def lengthened(rows: Any, used: int, more: int) -> Any:
     return made
 
 
-@inlined
+@leaf
 def above(heap: Any, one: int, other: int) -> bool:
     """Return whether an entry is merged before another: more often, then the lesser pair."""
     if heap[one, TIMES] != heap[other, TIMES]:
@@ -79,7 +79,7 @@ def above(heap: Any, one: int, other: int) -> bool:
     return heap[one, PAIR] < heap[other, PAIR]
 
 
-@inlined
+@leaf
 def swap(heap: Any, one: int, other: int) -> None:
     """Exchange two entries."""
     for column in range(4):
@@ -88,7 +88,7 @@ def swap(heap: Any, one: int, other: int) -> None:
         heap[other, column] = held
 
 
-@inlined
+@leaf
 def rise(heap: Any, place: int) -> None:
     """Move an entry up to where it belongs."""
     while place > 0 and above(heap, place, (place - 1) >> 1):
@@ -96,7 +96,7 @@ def rise(heap: Any, place: int) -> None:
         place = (place - 1) >> 1
 
 
-@inlined
+@leaf
 def sink(heap: Any, size: int) -> None:
     """Move the first entry down to where it belongs."""
     place = 0
@@ -110,13 +110,13 @@ def sink(heap: Any, size: int) -> None:
         place = child
 
 
-@inlined
+@leaf
 def key(left: int, right: int) -> int:
     """Return a pair as one number above 0."""
     return ((int64(left) << 32) | int64(right)) + 1
 
 
-@inlined
+@leaf
 def change(table: Any, sizes: Any, pair: int, by: int) -> int:
     """Count a pair more or less often; returns its slot."""
     slot = slot_of(table, pair)
@@ -140,7 +140,7 @@ class Log(NamedTuple):
     entries: NDArray[np.int32]
 
 
-@inlined
+@leaf
 def note(log: Any, sizes: Any, face: int, word: int) -> None:
     """Remember that a word has a pair."""
     if log.last[face] != word:
@@ -150,7 +150,7 @@ def note(log: Any, sizes: Any, face: int, word: int) -> None:
         sizes[LOG] += 1
 
 
-@inlined
+@leaf
 def new_face(log: Any, sizes: Any, pair: int) -> int:
     """Return the number of a pair that appears."""
     face = sizes[FACES]
@@ -181,7 +181,7 @@ def enlarged(log: Any, sizes: Any, more: int) -> Any:
     return made
 
 
-@called
+@plain
 def queue(table: Any, heap: Any, pool: Any, sizes: Any, log: Any) -> None:
     """Put every pair of the log with its words into the heap, and empty the log."""
     first = sizes[POOL]

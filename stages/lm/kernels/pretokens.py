@@ -32,7 +32,17 @@ from numpy.typing import NDArray
 
 from stages.lm.kernels import characters
 from stages.lm.kernels.characters import decode
-from stages.lm.kernels.compiled import BYTES, OFFSETS, called, fills, inlined, kernel, reads
+from stages.lm.kernels.compiled import (
+    BYTES,
+    OFFSETS,
+    called,
+    fills,
+    inlined,
+    kernel,
+    leaf,
+    plain,
+    reads,
+)
 from stages.lm.kernels.loads import MARGIN, load8, lowest, mask64
 from stages.lm.kernels.text import Texts
 
@@ -135,7 +145,7 @@ def scratch(room: int) -> Any:
     )
 
 
-@called
+@plain
 def window(data: Any, offsets: Any, document: int, at: int) -> Any:
     """Return (document, place, end) behind the window that begins at byte `at` of `document`.
 
@@ -161,13 +171,13 @@ def window(data: Any, offsets: Any, document: int, at: int) -> Any:
     return document, cut, cut
 
 
-@inlined
+@leaf
 def _divides(data: Any, at: int) -> bool:
     before, here = data[at - 1], data[at]
     return (here == 32 or here == 10) and before > 32 and before < 127
 
 
-@called
+@plain
 def classify(room: Any, offsets: Any, document: int, base: int, size: int, tables: Any) -> int:
     """Write the class of every byte of a window; returns how many white spaces are not ASCII.
 
@@ -205,7 +215,7 @@ def classify(room: Any, offsets: Any, document: int, base: int, size: int, table
     return wide
 
 
-@called
+@plain
 def mark(room: Any, offsets: Any, document: int, base: int, size: int, wide: int) -> None:
     """Write a 1 to `room.marks` at every byte where a pre-token begins, a 0 elsewhere."""
     held, kinds, marks = room.held, room.classes, room.marks
@@ -233,7 +243,7 @@ def mark(room: Any, offsets: Any, document: int, base: int, size: int, wide: int
     _mark_contractions(room, offsets, document, base, size)
 
 
-@inlined
+@leaf
 def _mark_wide(room: Any, offsets: Any, document: int, base: int, size: int, wide: int) -> None:
     for number in range(wide):
         at = room.starts[number]
@@ -245,7 +255,7 @@ def _mark_wide(room: Any, offsets: Any, document: int, base: int, size: int, wid
             room.marks[at] = 1
 
 
-@inlined
+@leaf
 def _mark_contractions(room: Any, offsets: Any, document: int, base: int, size: int) -> None:
     held, marks = room.held, room.marks
     at = 0
@@ -268,7 +278,7 @@ def _mark_contractions(room: Any, offsets: Any, document: int, base: int, size: 
         at += 1
 
 
-@inlined
+@leaf
 def contraction(held: Any, at: int, end: int) -> int:
     """Return the bytes of the contraction that the apostrophe at `at` begins, 0 if none."""
     if at + 1 >= end:

@@ -18,7 +18,17 @@ from numba import int64, types, uint64
 from numpy.typing import NDArray
 
 from stages.lm.kernels import pretokens
-from stages.lm.kernels.compiled import BYTES, OFFSETS, called, fills, inlined, kernel, reads, spread
+from stages.lm.kernels.compiled import (
+    BYTES,
+    OFFSETS,
+    called,
+    fills,
+    kernel,
+    leaf,
+    plain,
+    reads,
+    spread,
+)
 from stages.lm.kernels.loads import MARGIN, load8, prefetch
 from stages.lm.kernels.pretokens import CLASSES, WINDOW, scratch, split, window
 from stages.lm.kernels.text import Texts
@@ -55,7 +65,7 @@ def low_masks() -> NDArray[np.uint64]:
 MASKS = low_masks()
 
 
-@inlined
+@leaf
 def short_key(held: Any, at: int, length: int) -> Any:
     """Return the two words of the key of a word of at most `SHORT` bytes."""
     first = load8(held, at) & MASKS[length, 0]
@@ -63,14 +73,14 @@ def short_key(held: Any, at: int, length: int) -> Any:
     return first, rest | (uint64(length) << uint64(56))
 
 
-@inlined
+@leaf
 def mixed(first: Any, rest: Any) -> Any:
     """Return a hash of a key; its low bits choose the slot."""
     found = (first ^ (rest * TWO)) * ONE
     return found ^ (found >> uint64(32))
 
 
-@inlined
+@leaf
 def long_hash(held: Any, at: int, length: int) -> Any:
     """Return a hash, never 0, of a word of 8 bytes or more."""
     found = uint64(length) * TWO
@@ -81,7 +91,7 @@ def long_hash(held: Any, at: int, length: int) -> Any:
     return (found ^ (found >> uint64(32))) | uint64(1)
 
 
-@inlined
+@leaf
 def add_short(table: Any, slot: int, first: Any, rest: Any, times: int) -> int:
     """Count a short word that belongs at `slot`; returns 1 if it is new."""
     last = len(table) - 1
@@ -94,7 +104,7 @@ def add_short(table: Any, slot: int, first: Any, rest: Any, times: int) -> int:
     return 1
 
 
-@called
+@plain
 def add_long(table: Any, arena: Any, used: int, held: Any, at: int, length: int, times: int) -> int:
     """Count a long word; returns how many bytes it takes in the arena, 0 if it is there."""
     last = len(table) - 1

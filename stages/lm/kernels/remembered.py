@@ -1,0 +1,190 @@
+"""What words became: ids found by a word's bytes, and how they are written out.
+
+A short word's row holds its ids; long words and those of many ids have them in an arena. A full
+memory is emptied and filled anew, which no output shows.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import int64, types, uint16, uint64
+from numpy.typing import NDArray
+
+from stages.lm.kernels.bpe import merged
+from stages.lm.kernels.compiled import called, fills, leaf, plain
+from stages.lm.kernels.wordcounts import SHORT, long_hash
+
+MOST_IDS = 1 << 20
+"""Ids must be below this: three of them and their number fit a uint64."""
+BITS, MASK = uint64(20), uint64(MOST_IDS - 1)
+INLINE = 6
+"""Ids that a short word's row holds itself."""
+KEPT = 1024
+"""Bytes of a word that is remembered, at most."""
+SLOTS, LONG_SLOTS, ARENA = 1 << 19, 1 << 16, 1 << 22
+KEY, REST, IDS, MORE = range(4)
+"""Columns of a short word: its key, its ids (how many in the first's top four bits)."""
+HASH, PLACE, SIZE, WHERE = range(4)
+"""Columns of a long word: its letters in one arena, and begin and number of its ids in another."""
+USED_SHORT, USED_LONG, USED_LETTERS, USED_IDS = range(4)
+
+
+class Memory(NamedTuple):
+    """What words became; `sizes` [4] how much of each array is in use."""
+
+    short: NDArray[np.uint64]
+    long: NDArray[np.uint64]
+    letters: NDArray[np.uint8]
+    ids: NDArray[np.int32]
+    sizes: NDArray[np.int64]
+
+
+MEMORY = types.NamedTuple(
+    (
+        fills(types.uint64, 2), fills(types.uint64, 2), fills(types.uint8), fills(types.int32),
+        fills(types.int64),
+    ),
+    Memory,
+)  # fmt: skip
+
+
+def memory() -> Memory:
+    """Return an empty memory; its pages are taken from the machine as words are learned."""
+    return Memory(
+        np.zeros((SLOTS, 4), np.uint64), np.zeros((LONG_SLOTS, 4), np.uint64),
+        np.empty(ARENA, np.uint8), np.empty(ARENA, np.int32), np.zeros(4, np.int64),
+    )  # fmt: skip
+
+
+@plain
+def remember(memory: Any, ids: Any, count: int) -> Any:
+    """Keep a word's ids in the arena; returns begin << 32 | number."""
+    first = memory.sizes[USED_IDS]
+    for at in range(count):
+        memory.ids[first + at] = ids[at]
+    memory.sizes[USED_IDS] += count
+    return (uint64(first) << uint64(32)) | uint64(count)
+
+
+@plain
+def learn_short(memory: Any, slot: int, first: Any, rest: Any, ids: Any, count: int) -> None:
+    """Keep what a short word became in the empty row `slot`."""
+    row = memory.short
+    row[slot, KEY], row[slot, REST] = first, rest
+    memory.sizes[USED_SHORT] += 1
+    if count > INLINE:
+        row[slot, IDS] = uint64(15) << uint64(60)
+        row[slot, MORE] = remember(memory, ids, count)
+        return
+    row[slot, IDS], row[slot, MORE] = uint64(count) << uint64(60), uint64(0)
+    for at in range(count):
+        column = IDS if at < 3 else MORE
+        row[slot, column] |= uint64(ids[at]) << (BITS * uint64(at % 3))
+
+
+@plain
+def find_long(memory: Any, held: Any, at: int, length: int, key: Any) -> int:
+    """Return the slot of a long word, or the empty one where it belongs."""
+    last = len(memory.long) - 1
+    slot = int64(key & uint64(last))
+    while memory.long[slot, HASH]:
+        if memory.long[slot, HASH] == key and int64(memory.long[slot, SIZE]) == length:
+            place, same = int64(memory.long[slot, PLACE]), 0
+            while same < length and memory.letters[place + same] == held[at + same]:
+                same += 1
+            if same == length:
+                return slot
+        slot = (slot + 1) & last
+    return slot
+
+
+@plain
+def learn_long(
+    memory: Any, slot: int, key: Any, held: Any, at: int, length: int, ids: Any, count: int
+) -> None:
+    """Keep what a long word became in the empty row `slot`."""
+    place = memory.sizes[USED_LETTERS]
+    for byte in range(length):
+        memory.letters[place + byte] = held[at + byte]
+    memory.sizes[USED_LETTERS] += length
+    memory.sizes[USED_LONG] += 1
+    memory.long[slot, HASH], memory.long[slot, PLACE] = key, uint64(place)
+    memory.long[slot, SIZE], memory.long[slot, WHERE] = uint64(length), remember(memory, ids, count)
+
+
+@leaf
+def put(out: Any, at: int, number: Any, wide: bool) -> int:
+    """Write an id; returns where the next one goes."""
+    out[at] = uint16(number)
+    if not wide:
+        return at + 1
+    out[at + 1] = uint16(number >> 16)
+    return at + 2
+
+
+@leaf
+def put_kept(out: Any, at: int, kept: Any, where: Any, wide: bool) -> int:
+    """Write ids of the arena; returns where the next one goes."""
+    first = int64(where >> uint64(32))
+    for place in range(first, first + int64(where & uint64(0xFFFFFFFF))):
+        at = put(out, at, kept[place], wide)
+    return at
+
+
+@leaf
+def put_row(out: Any, at: int, short: Any, kept: Any, slot: int, wide: bool) -> int:
+    """Write the ids of a short word; returns where the next one goes."""
+    ids = short[slot, IDS]
+    count = int64(ids >> uint64(60))
+    if count > INLINE:
+        return put_kept(out, at, kept, short[slot, MORE], wide)
+    step = 2 if wide else 1
+    # What is beyond the word is written over by the next one.
+    put(out, at, ids & MASK, wide)
+    put(out, at + step, (ids >> BITS) & MASK, wide)
+    put(out, at + 2 * step, (ids >> uint64(40)) & MASK, wide)
+    if count > 3:
+        more = short[slot, MORE]
+        put(out, at + 3 * step, more & MASK, wide)
+        put(out, at + 4 * step, (more >> BITS) & MASK, wide)
+        put(out, at + 5 * step, (more >> uint64(40)) & MASK, wide)
+    return at + step * count
+
+
+@called
+def put_long(
+    out: Any, at: int, memory: Any, held: Any, start: int, length: int, rules: Any, ids: Any,
+    found: Any, wide: bool,
+) -> int:  # fmt: skip
+    """Write the ids of a long word, remembered or not; returns where the next one goes."""
+    if length > KEPT:
+        count = merged(held, start, length, rules, ids, found)
+        for place in range(count):
+            at = put(out, at, ids[place], wide)
+        return at
+    key = long_hash(held, start, length)
+    slot = find_long(memory, held, start, length, key)
+    if memory.long[slot, HASH] == 0:
+        count = merged(held, start, length, rules, ids, found)
+        learn_long(memory, slot, key, held, start, length, ids, count)
+    return put_kept(out, at, memory.ids, memory.long[slot, WHERE], wide)
+
+
+@plain
+def forget(memory: Any, size: int) -> None:
+    """Empty the memory if `size` more bytes of words might not fit."""
+    sizes = memory.sizes
+    if (
+        2 * (sizes[USED_SHORT] + size) > len(memory.short)
+        or 2 * (sizes[USED_LONG] + size // SHORT) > len(memory.long)
+        or sizes[USED_LETTERS] + size > len(memory.letters)
+        or sizes[USED_IDS] + size > len(memory.ids)
+    ):
+        for slot in range(len(memory.short)):
+            memory.short[slot, KEY] = memory.short[slot, REST] = 0
+        for slot in range(len(memory.long)):
+            memory.long[slot, HASH] = 0
+        for place in range(len(sizes)):
+            sizes[place] = 0

@@ -1,4 +1,4 @@
-"""`deveno try`: tag, fill, translate or complete with an artifact, one text or a file of them."""
+"""`deveno try`: tag, fill, translate or complete with an artifact, or find a text in a corpus."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.cli import searching
 from stages.cli.inspection import Add
 from stages.core import canonical, kernels, references, registry, workspace, yamlfile
 from stages.core.errors import ArtifactError, DevenoError, ParamsError, UnknownEntryError
@@ -25,8 +26,12 @@ Answer = Callable[[list[str], int], list[Any]]
 
 def add_verbs(add: Add) -> None:
     """Register the verb."""
-    verb = add("try", attempt, "tag, fill, translate or complete with a model")
-    verb.add_argument("entry", metavar="ENTRY", help="a model's key, or stage@key")
+    verb = add(
+        "try", attempt, "tag, fill, translate or complete with a model; find a text in a corpus"
+    )
+    verb.add_argument(
+        "entry", metavar="ENTRY", help="a model's key, or stage@key; `corpus`, or corpora/KEY"
+    )
     verb.add_argument("texts", nargs="*", metavar="TEXT")
     verb.add_argument("--file", type=Path, help="one text per line")
     verb.add_argument("--out", type=Path, help="write JSON lines here")
@@ -40,7 +45,10 @@ def add_verbs(add: Add) -> None:
 def attempt(options: argparse.Namespace) -> int:
     """Answer each text with the model that the entry made."""
     root = workspace.root()
-    entry = _model_entry(references.load(root), options.entry)
+    graph = references.load(root)
+    if searching.is_corpus(graph, options.entry):
+        return _search(options, searching.folders(graph, options.entry, root))
+    entry = _model_entry(graph, options.entry)
     folder = root / next(iter(entry.writes.values()))
     if not (folder / "config.json").exists():
         raise ArtifactError(
@@ -63,6 +71,29 @@ def attempt(options: argparse.Namespace) -> int:
     if options.out is not None:
         canonical.write_lines(options.out, rows)
         print(f"wrote {len(rows)} answers to {options.out}")
+    return 0
+
+
+def _search(options: argparse.Namespace, corpora: dict[str, Path]) -> int:
+    """Look all texts up in corpora, in one pass over each."""
+    if options.decoding is not None:
+        raise ParamsError(
+            "a corpus writes no text, so there is nothing to decode", "--decoding",
+            "leave --decoding out",
+        )  # fmt: skip
+    texts = [text for _, text in _texts(options)]
+    if options.out is not None and options.out.is_dir():
+        raise ArtifactError(f"{options.out} is a folder", "--out", "name a file to write")
+    results = searching.answer(corpora, texts)
+    if options.out is not None:
+        canonical.write_lines(
+            options.out,
+            [{"text": t, "result": found} for t, found in zip(texts, results, strict=True)],
+        )
+        print(f"wrote {len(texts)} answers to {options.out}")
+        return 0
+    for text, found in zip(texts, results, strict=True):
+        print("\n".join(searching.lines(text, found)), flush=True)
     return 0
 
 

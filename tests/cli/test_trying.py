@@ -205,7 +205,8 @@ def test_a_failure_after_a_batch_leaves_no_half_answers(tried, tmp_path, earlier
         (["encoder", "x"], ("exported RobertaForMaskedLM", "exported/encoder", "exported from")),
         (["odd", "x"], ("a model of kind 'Odd'", "odd/config.json", "a translator")),
         (["pos", "x", "--out", "models"], ("models is a folder", "--out", "a file to write")),
-        (["refine@pos", "x"], ("refine@pos make no model", "data/corpora/pos", "did you mean")),
+        (["encode@eo", "x"], ("encode@eo make no model", "data/tokens/eo", "did you mean")),
+        (["refine@pos", "x"], ("refine@pos has not been made", "data/corpora/pos", "deveno run")),
         (["pos", "--file", "models"], ("models is a folder", "--file", "a text file")),
     ],
 )

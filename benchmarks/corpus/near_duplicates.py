@@ -98,8 +98,15 @@ def compare(name: str, path: Path, truth: Any, documents: int, how: Any) -> dict
             one.ask, system="ours", threshold=0.7, **{**given, "bands": 32, "rows": 8}
         ),
     }
+    several = None
     if peers is not None:
         systems |= {peer: partial(peers.ask, system=peer, **given) for peer in how.peers}
+        if how.two_threads:
+            several = Contestant("near_duplicates_peers", python=PEERS, threads=2)
+            systems |= {
+                f"{peer} on two threads": partial(several.ask, system=peer, **given)
+                for peer in how.peers
+            }
     found = rounds.interleaved(systems, how.rounds)
     judge = Judge(path, truth, documents)
     decisions = {system: judge.verdict(answers[-1]["found"]) for system, answers in found.items()}
@@ -116,12 +123,17 @@ def compare(name: str, path: Path, truth: Any, documents: int, how: Any) -> dict
             for system, answers in found.items()
         },
         "cpu_ratio_to_ours": rounds.ratios(found, "ours"),
+        "wall_ratio_to_ours_on_two_threads": rounds.ratios(
+            {name: found[name] for name in found if "two threads" in name},
+            "ours on two threads",
+            "wall_s",
+        ),
         "decisions": decisions,
         "recall_as_ours": {peer: alike(decisions["ours"], decisions[peer]) for peer in how.peers},
         "two_threads_decide_the_same": _same(found, "ours", "ours on two threads"),
         "kernels_ready_cpu_s": round(one.ask(system="ready")["found"][0], 2),
     }
-    for contestant in (one, two, peers):
+    for contestant in (one, two, peers, several):
         if contestant is not None:
             contestant.close()
     return result
@@ -180,10 +192,10 @@ def main(arguments: Sequence[str]) -> None:
         planted, truth = material.plant(given, max(300, len(given) // 10), SIMILARITIES)
         path = material.KEPT / f"near-{name.replace(' ', '-')}.arrow"
         material.save(path, planted)
-        options.peers = ["rensa", "gaoya"]
+        options.peers, options.two_threads = ["rensa", "gaoya"], True
         results.append(compare(name, path, truth, len(planted), options))
         if PEERS and name != "generated":
-            options.peers = ["datatrove"]
+            options.peers, options.two_threads = ["datatrove"], False
             # Copies first, so that a beginning holds some: the last documents are turned in front.
             small = _beginning(planted, truth, options.small_mb)
             path = material.save(path.with_name(path.stem + "-small.arrow"), small[0])

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit, types
+from numba import config, njit, types
 from numba.core import caching
 from numpy.typing import NDArray
 
@@ -163,7 +163,7 @@ def _imported(file: Path) -> Iterator[Path]:
 
 def digest(path: Path) -> str:
     """Return the digest of all source that a kernel of this module is made of."""
-    state = hashlib.sha256()
+    state = hashlib.sha256(f"{OPTIONS} {config.BOUNDSCHECK}".encode())
     for file in sources(path):
         text = file.read_bytes()
         state.update(f"{file.parent.name}/{file.name} {len(text)}\n".encode() + text)

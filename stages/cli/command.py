@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         comparing,
         examination,
         inspection,
+        querying,
         rebuilding,
         running,
         servers,
@@ -110,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     trying.add_verbs(add)
     servers.add_verbs(add)
     comparing.add_verbs(add)
+    querying.add_verbs(add)
     bundling.add_verbs(add)
     transfers.add_verbs(add)
     return parser

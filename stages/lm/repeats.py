@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -46,6 +48,39 @@ def spans(texts: Texts, least: int, *, earlier: bool = False, threads: int = 1) 
     return maximal(np.concatenate(found) if len(found) > 1 else found[0])
 
 
+def firsts(rows: Rows) -> Rows:
+    """Return rows that were found with `earlier`, the other one being the very first of its kind.
+
+    A place that itself stands before lies in a row of its own, which says where.
+    """
+    begins, ends, others = (column.tolist() for column in rows.T)
+    for row, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+        size = end - begin
+        while True:
+            other = others[row]
+            at = bisect.bisect_right(begins, other) - 1
+            if at < 0 or ends[at] < other + size:
+                break
+            others[row] = others[at] + other - begins[at]
+    return np.stack([rows[:, 0], rows[:, 1], np.array(others, np.int64)], 1)
+
+
+def word_spans(
+    hashes: NDArray[np.uint64], bounds: Rows, least: int, *, earlier: bool = False, threads: int = 1
+) -> Rows:
+    """Return the same of words: rows (first word, end, other first) of at least `least` words.
+
+    `hashes` [W] are the words of documents `bounds` [D + 1] (`wordplaces.words`). Their bytes are
+    searched, eight to a word; what of a span's ends is no whole word is left out.
+    """
+    texts = Texts(hashes.view(np.uint8), 8 * bounds)
+    found = spans(texts, 8 * least, earlier=earlier, threads=threads)
+    begins, ends = -(-found[:, 0] // 8), found[:, 1] // 8
+    whole = (ends - begins >= least) & ((found[:, 2] - found[:, 0]) % 8 == 0)
+    others = begins + (found[:, 2] - found[:, 0]) // 8
+    return maximal(np.stack([begins, ends, others], 1)[whole])
+
+
 def maximal(rows: Rows) -> Rows:
     """Return rows (begin, end, other), ascending, without those that lie in another one."""
     if not len(rows):
@@ -55,9 +90,11 @@ def maximal(rows: Rows) -> Rows:
     return rows[np.diff(ends, prepend=-1) > 0]
 
 
-def reference_spans(documents: list[bytes], least: int, earlier: bool = False) -> list[Any]:
+def reference_spans(
+    documents: Sequence[Sequence[Any]], least: int, earlier: bool = False
+) -> list[tuple[int, int]]:
     """Return (begin, end) of the same by comparing all places with all others."""
-    text = b"".join(documents)
+    text = [one for document in documents for one in document]
     ends: list[int] = []
     for document in documents:
         ends += [len(ends) + len(document)] * len(document)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from stages.core.log import Log
 from stages.lm.kernels import compiled
 from stages.lm.kernels.text import Texts, of_strings
 from stages.lm.parts import Parts
-from stages.refine import clusters, duplicates, gates, measuring, output, repeats
+from stages.refine import clusters, duplicates, gates, measuring, output, repeats, substrings
 from stages.refine.contamination import HeldOut
 from stages.refine.contamination import held_out as read_held_out
 from stages.refine.duplicates import Findings, Match
@@ -59,8 +59,9 @@ def make_corpus(
         kept = _without_duplicates(params, ledger, spool, found.matches)
         report = _clusters(params, spool, found)
         kept = _without_repeats(params, ledger, spool, kept)
-        kept = _first(ledger, spool, kept, params.max_documents)
         corpus.mkdir(parents=True)
+        kept = _without_spans(params, ledger, spool, kept, work, corpus)
+        kept = _first(ledger, spool, kept, params.max_documents)
         gone = [match for match in found.matches if match.kind != "related"]
         splits, labels = output.write_splits(corpus, params, spool, kept)
         output.write_matches(corpus / "duplicates.parquet", gone, spool)
@@ -173,13 +174,9 @@ def _without_repeats(
     params: RefineParams, ledger: Ledger, spool: Spool, kept: list[int]
 ) -> list[int]:
     """Cut paragraphs and lines that stood in the corpus before; return who is left."""
-    settings, filters = params.duplicates, params.filters
+    settings = params.duplicates
     if params.intact or params.kind != "text":
         return kept
-
-    def too_little(size: Size) -> bool:
-        return size.characters < filters.min_characters or size.tokens < filters.min_words
-
     units: dict[repeats.Unit, int] = {
         "paragraphs": settings.max_paragraph_copies,
         "lines": settings.max_line_copies,
@@ -191,7 +188,54 @@ def _without_repeats(
                 np.array(spool.lengths(), np.int64), _reader(spool), params.threads,
             )  # fmt: skip
             name = repeats.RULES[unit]
-            kept = repeats.enter(name, changed, ledger, spool, kept, too_little)
+            kept = repeats.enter(name, changed, ledger, spool, kept, _too_little(params))
+    return kept
+
+
+def _too_little(params: RefineParams) -> Callable[[Size], bool]:
+    filters = params.filters
+    return lambda size: size.characters < filters.min_characters or size.tokens < filters.min_words
+
+
+def _without_spans(
+    params: RefineParams, ledger: Ledger, spool: Spool, kept: list[int], work: Path, corpus: Path
+) -> list[int]:
+    """List spans that stood in the corpus before, and cut or drop them; return who is left."""
+    settings = params.duplicates.substrings
+    if params.intact or params.kind != "text" or settings.action == "off":
+        return kept
+    lengths = np.array(spool.lengths(), np.int64)
+    found = substrings.find(kept, lengths, _reader(spool), settings, work / "spans", params.threads)
+    names = [str(spool[number]["id"]) for number in kept]
+    substrings.write(corpus / "substrings.parquet", found, names)
+    canonical.write_json(corpus / "substrings.json", substrings.summary(found, settings))
+    if settings.action == "cut":
+        left = ((kept[place], text) for place, text in substrings.left(found, settings))
+        return repeats.enter(substrings.RULE, left, ledger, spool, kept, _too_little(params))
+    if settings.action == "drop":
+        gone = substrings.dropped(found, settings)
+        again = gone
+        while again:  # what stood first in a document that went stands first in another one now
+            places = [place for place in range(len(kept)) if place not in gone]
+            left_over = substrings.find(
+                [kept[place] for place in places], lengths, _reader(spool), settings,
+                work / "spans", params.threads,
+            )  # fmt: skip
+            again = {
+                places[place]: (count, places[first])
+                for place, (count, first) in substrings.dropped(left_over, settings).items()
+            }
+            gone |= again
+        rule = ledger.rule(substrings.RULE)
+        for place, number in enumerate(kept):
+            size = spool.size(number)
+            if place in gone:
+                count, first = gone[place]
+                detail = f"{count} bytes stand before, some in {names[first]}"
+                ledger.drop(rule, names[place], size, detail)
+            else:
+                rule.pass_on(size, size)
+        return [number for place, number in enumerate(kept) if place not in gone]
     return kept
 
 

@@ -89,6 +89,28 @@ class Filters(Params):
         return value
 
 
+class Substrings(Params):
+    """Spans that stand in the corpus before, whatever documents hold them."""
+
+    action: Literal["off", "report", "cut", "drop"] = "off"
+    """`cut` takes later copies out of their documents, `drop` drops documents that hold some
+    (`repeated_spans`); `report` only lists them, in `substrings.parquet`."""
+    unit: Literal["words", "bytes"] = "words"
+    """What a span is counted in: runs of letters and digits, compared as they are, or bytes."""
+    length: int = Field(50, ge=2)
+    """Shorter spans are no copies (Lee et al. 2022: 50 tokens); at least 16 bytes."""
+    boundaries: Literal["character", "word", "sentence"] = "word"
+    """Where a cut may begin and end: the part of a span that lies between such places goes."""
+    max_fraction: float = Field(0.0, ge=0, le=1)
+    """`drop` spares documents of which at most this share of bytes stands in earlier ones."""
+
+    @model_validator(mode="after")
+    def _sampled(self) -> Self:
+        if self.unit == "bytes" and self.length < 16:
+            raise ValueError(f"length is {self.length} bytes, must be at least 16")
+        return self
+
+
 class Duplicates(Params):
     """Which documents repeat others, and which of them stay."""
 
@@ -136,6 +158,8 @@ class Duplicates(Params):
     Penedo et al. 2023, leave 1 of spans of lines)."""
     min_copied_characters: int = Field(30, ge=1)
     """Shorter lines and paragraphs are no copies: names, headings, numbers."""
+    substrings: Substrings = Substrings()
+    """Spans of documents' texts that stand in the corpus before."""
 
     @model_validator(mode="after")
     def _banded(self) -> Self:

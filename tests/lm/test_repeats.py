@@ -106,3 +106,25 @@ def test_no_span_reaches_over_the_end_of_a_document():
     found = repeats.spans(texts, 30)[:, :2].tolist()
     assert [end - begin for begin, end in found] == [60, 40, 60, 40, 60, 40]
     assert all(a < b for a, b in pairwise(found))
+
+
+def test_spans_of_words_are_those_of_words_compared():
+    draw = random.Random(4)
+    for _ in range(20):
+        numbers = [
+            draw.choices(range(draw.choice((2, 5, 300))), k=draw.randrange(40)) for _ in range(4)
+        ]
+        documents = [
+            [one for part in draw.choices(numbers, k=draw.randrange(4)) for one in part]
+            for _ in range(5)
+        ]
+        # Words of nearly equal hashes: they share bytes at their ends, and are different words.
+        hashes = np.array([one for own in documents for one in own], np.uint64)
+        hashes = hashes * np.uint64(0x0100000000000001) + np.uint64(0x1122334455667788)
+        bounds = np.array([0, *np.cumsum([len(own) for own in documents])], np.int64)
+        for least in (2, 3, 8):
+            for earlier in (False, True):
+                found = repeats.word_spans(hashes, bounds, least, earlier=earlier)
+                characters = ["".join(chr(one) for one in own) for own in documents]
+                wanted = repeats.reference_spans(characters, least, earlier)
+                assert [tuple(row) for row in found[:, :2].tolist()] == wanted

@@ -79,7 +79,7 @@ def judge(data: Path, settings: Duplicates) -> list[dict[str, Any]]:
         pairs = minhash.bucket_pairs(documents.signatures, *shape_of(settings))
         banded = {(int(a), int(b)) for a, b in pairs}
         low, high, _ = neighbours.contained_pairs(
-            documents.codes, len(documents), 0.8 * settings.related
+            documents.codes, np.zeros(len(documents), np.uint8), 0.8 * settings.related
         )
         sketched = set(zip(low.tolist(), high.tolist(), strict=True))
         found = [_row(row, names, documents, banded, sketched, settings) for row in table]

@@ -180,33 +180,40 @@ def estimates(signatures: NDArray[np.uint32], lower: Rows, higher: Rows) -> NDAr
 
 
 def contained_pairs(
-    codes: NDArray[np.uint64], count: int, least: float, holders: int = HOLDERS
+    codes: NDArray[np.uint64],
+    away: NDArray[np.uint8],
+    least: float,
+    holders: int = HOLDERS,
 ) -> tuple[Rows, Rows, NDArray[np.float64]]:
     """Return (lower, higher, estimated containment) of pairs estimated at `least` or more, sorted.
 
-    `codes` are the sketches of all documents, each hash * 2^32 + row, sorted and distinct. A hash
-    that more than `holders` documents have is a common phrase and not counted.
+    `codes` are the sketches of all documents, each hash * 2^32 + row, sorted and distinct. Rows
+    that are `away` [D] take no part. A hash that more than `holders` of the others have is a common
+    phrase and not counted. Memory: 20 bytes for each hash that some share.
     """
-    nothing = np.zeros(0, np.int64)
-    if not len(codes):
-        return nothing, nothing, np.zeros(0)
-    owners = codes.astype(np.uint32)
-    heads = np.flatnonzero(np.diff(codes >> np.uint64(32), prepend=np.uint64(1 << 32)))
-    ends = np.append(heads, len(codes)).astype(np.int64)
-    groups = np.repeat(np.arange(len(heads)), np.diff(ends))
-    places = np.argsort(owners, kind="stable")
-    sizes = np.bincount(owners, minlength=count)
-    bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    count = len(away)
+    sizes = np.zeros(count, np.int64)
+    wanted = buckets.sift(codes, away, holders, np.zeros(0, np.uint64), sizes)
+    held = np.empty(wanted, np.uint64)
+    buckets.sift(codes, away, holders, held, sizes)
+    owners = held.astype(np.uint32)
+    heads = np.flatnonzero(np.diff(held >> np.uint64(32), prepend=np.uint64(1 << 32)))
+    del held
+    ends = np.append(heads, len(owners))[1:]
+    stops = np.repeat(ends.astype(np.uint32), np.diff(heads, append=len(owners)))
+    places = np.argsort(owners, kind="stable").astype(np.uint32)
+    bounds = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=count))])
     counts, met = np.zeros(count + 1, np.int64), np.empty(count, np.int64)
     found: list[tuple[Rows, ...]] = []
     room = max(ROOM // 8, count)
     lower, higher, together = (np.empty(room, np.int64) for _ in range(3))
     while counts[count] < count:
         got = buckets.overlaps(
-            owners, ends, places, bounds, groups, holders, least, counts, met, lower, higher,
-            together,
-        )  # fmt: skip
+            owners, stops, places, bounds, sizes, least, counts, met, lower, higher, together
+        )
         found.append((lower[:got].copy(), higher[:got].copy(), together[:got].copy()))
+    if not found:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     one, other, shared = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.lexsort((other, one))
     one, other, shared = one[order], other[order], shared[order]

@@ -163,10 +163,9 @@ def contained(
     those that go are added. With `sources` [D] pairs of two sources are only told.
     """
     least = min(value for value in (settings.containment, settings.related, 1.0) if value)
-    away = np.isin(documents.numbers, np.fromiter(gone, np.int64, len(gone)))
-    codes = documents.codes[~away[(documents.codes & np.uint64(0xFFFFFFFF)).astype(np.int64)]]
+    away = np.isin(documents.numbers, np.fromiter(gone, np.int64, len(gone))).astype(np.uint8)
     # Sampling error: a candidate is taken a fifth below the bound and then measured.
-    lower, higher, _ = neighbours.contained_pairs(codes, len(documents), 0.8 * least)
+    lower, higher, _ = neighbours.contained_pairs(documents.codes, away, 0.8 * least)
     measures = documents.comparison.measure(lower, higher)
     jaccards, shares = measures.jaccard(), measures.containment()
     alike = settings.near & (jaccards >= settings.threshold)

@@ -30,7 +30,7 @@ Reader = Callable[[Numbers], Texts]
 class Shingled:
     """Documents by row: `numbers` [D] are what they are called elsewhere, ascending.
 
-    Signatures [D, L] lie in a file, sketches in memory (8 bytes per hash kept).
+    Signatures [D, L] lie in a file, sketches (8 bytes per hash) in another, both mapped.
     """
 
     def __init__(
@@ -63,9 +63,15 @@ class Shingled:
         return len(self.numbers)
 
     def close(self) -> None:
-        """Let go of the file of signatures and delete it."""
+        """Let go of the files and delete them."""
         self.signatures = np.zeros((0, self.settings.permutations), dtype=np.uint32)
+        self.codes = np.zeros(0, np.uint64)
         self._path.unlink(missing_ok=True)
+        self._sketches.unlink(missing_ok=True)
+
+    @property
+    def _sketches(self) -> Path:
+        return self._path.with_name(self._path.name + ".sketches")
 
     def _texts(self, rows: Numbers) -> Texts:
         return self._reader(self.numbers[rows])
@@ -75,24 +81,20 @@ class Shingled:
 
         A sketch of fewer than `MIN_SKETCH` hashes is not judged and left out.
         """
-        codes = [np.zeros(0, np.uint64)]
-        for part, first in enumerate(range(0, len(self), SIGN_DOCUMENTS)):
-            rows = range(first, min(first + SIGN_DOCUMENTS, len(self)))
-            work = partial(self._signed, rows)
-            found = work() if parts is None else parts.make(part, work, _packed, _unpacked)
-            self.sizes[rows.start : rows.stop] = found.sizes
-            self.signatures[rows.start : rows.stop] = found.signatures
-            owners = np.repeat(np.arange(rows.start, rows.stop, dtype=np.uint64), found.sampled)
-            codes.append(owners << np.uint64(32) | found.samples.astype(np.uint64))
-        every = np.concatenate(codes)
-        every.sort()  # by document, then by hash
-        every = every[np.diff(every, prepend=~every[:1]) != 0]
-        owners = every >> np.uint64(32)
-        sizes = np.bincount(owners.astype(np.int64), minlength=len(self))
-        every = every[sizes[owners.astype(np.int64)] >= minhash.MIN_SKETCH]
-        turned = every << np.uint64(32) | every >> np.uint64(32)
-        turned.sort()
-        return turned
+        with self._sketches.open("wb") as stream:
+            for part, first in enumerate(range(0, len(self), SIGN_DOCUMENTS)):
+                rows = range(first, min(first + SIGN_DOCUMENTS, len(self)))
+                work = partial(self._signed, rows)
+                found = work() if parts is None else parts.make(part, work, _packed, _unpacked)
+                self.sizes[rows.start : rows.stop] = found.sizes
+                self.signatures[rows.start : rows.stop] = found.signatures
+                stream.write(_sketched(found, first).tobytes())
+            size = stream.tell() // 8
+        if not size:
+            return np.zeros(0, np.uint64)
+        codes = np.memmap(self._sketches, np.uint64, "r+", shape=(size,))
+        codes.sort()
+        return np.asarray(codes)
 
     def _signed(self, rows: range) -> Signed:
         """Sign some documents; the same for every number of threads and size of a batch."""
@@ -117,6 +119,16 @@ def batches(rows: Numbers, lengths: Numbers, most: int = SIGN_BYTES) -> Iterator
         stop = max(start + 1, int(np.searchsorted(ends, base + most, side="right")))
         yield rows[start:stop]
         start = stop
+
+
+def _sketched(found: Signed, first: int) -> NDArray[np.uint64]:
+    """Return the sketches of some rows, from row `first` on, as hash * 2^32 + row."""
+    owners = np.repeat(np.arange(len(found.sizes), dtype=np.uint64), found.sampled)
+    codes = np.unique(owners << np.uint64(32) | found.samples.astype(np.uint64))
+    owners = codes >> np.uint64(32)
+    sizes = np.bincount(owners.astype(np.int64), minlength=len(found.sizes))
+    codes = codes[sizes[owners.astype(np.int64)] >= minhash.MIN_SKETCH]
+    return codes << np.uint64(32) | (codes >> np.uint64(32)) + np.uint64(first)
 
 
 def _packed(found: Signed) -> bytes:

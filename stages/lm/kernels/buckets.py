@@ -272,21 +272,54 @@ def measure(
 
 
 @kernel(
-    types.int64, reads(types.uint32), reads(types.int64), reads(types.int64), reads(types.int64),
-    reads(types.int64), types.int64, types.float64, fills(types.int64), fills(types.int64),
-    fills(types.int64), fills(types.int64), fills(types.int64),
+    types.int64, reads(types.uint64), reads(types.uint8), types.int64, fills(types.uint64),
+    fills(types.int64),
+)  # fmt: skip
+def sift(codes: Any, away: Any, most: Any, out: Any, sizes: Any) -> int:
+    """Count each document's hashes, and write the codes that 2 to `most` documents share.
+
+    `codes` are sorted, hash * 2^32 + document; documents that are `away` [D] take no part. `sizes`
+    [D] is filled. Nothing is written where `out` has no room; returns how many would be.
+    """
+    sizes[:] = 0
+    written = start = 0
+    while start < len(codes):
+        stop = start
+        present = 0
+        while stop < len(codes) and codes[stop] >> uint64(32) == codes[start] >> uint64(32):
+            owner = np.int64(codes[stop] & uint64(0xFFFFFFFF))
+            if not away[owner]:
+                present += 1
+                sizes[owner] += 1
+            stop += 1
+        if 2 <= present <= most:
+            if written + present <= len(out):
+                place = written
+                for at in range(start, stop):
+                    if not away[codes[at] & uint64(0xFFFFFFFF)]:
+                        out[place] = codes[at]
+                        place += 1
+            written += present
+        start = stop
+    return written
+
+
+@kernel(
+    types.int64, reads(types.uint32), reads(types.uint32), reads(types.uint32), reads(types.int64),
+    reads(types.int64), types.float64, fills(types.int64), fills(types.int64), fills(types.int64),
+    fills(types.int64), fills(types.int64),
 )  # fmt: skip
 def overlaps(
-    owners: Any, ends: Any, places: Any, bounds: Any, groups: Any, most: Any, least: Any,
-    counts: Any, met: Any, lower: Any, higher: Any, together: Any,
+    owners: Any, stops: Any, places: Any, bounds: Any, sizes: Any, least: Any, counts: Any,
+    met: Any, lower: Any, higher: Any, together: Any,
 ) -> int:  # fmt: skip
     """Write the pairs of documents whose sketches share enough hashes.
 
     `owners` [H] are the documents that hold each hash, hash after hash and ascending within one;
-    hash g is owners[ends[g] : ends[g + 1]], `groups` [H] its number, and the sketch of document d
-    is owners[places[bounds[d] : bounds[d + 1]]]. Hashes held by more than `most` are not counted.
-    A pair is written if it shares at least `least` of the smaller sketch. `counts` [D + 1] is zero
-    but for counts[D], the document to go on from, D at the end; `met` [D] is room.
+    `stops` [H] says where the holders of the same hash end, and what document d holds of them is
+    owners[places[bounds[d] : bounds[d + 1]]]. A pair is written if it shares at least `least` of
+    the smaller sketch, whose whole size `sizes` [D] tells. `counts` [D + 1] is zero but for
+    counts[D], the document to go on from, D at the end; `met` [D] is room.
     """
     documents = len(bounds) - 1
     written = 0
@@ -294,11 +327,8 @@ def overlaps(
     while number < documents:
         touched = 0
         for i in range(bounds[number], bounds[number + 1]):
-            place = places[i]
-            stop = ends[groups[place] + 1]
-            if stop - ends[groups[place]] > most:
-                continue
-            for behind in range(place + 1, stop):
+            place = np.int64(places[i])
+            for behind in range(place + 1, np.int64(stops[place])):
                 other = np.int64(owners[behind])
                 if counts[other] == 0:
                     met[touched] = other
@@ -306,14 +336,12 @@ def overlaps(
                 counts[other] += 1
         hits = 0
         for i in range(touched):
-            smaller = min(bounds[number + 1] - bounds[number], bounds[met[i] + 1] - bounds[met[i]])
-            if counts[met[i]] / smaller >= least:
+            if counts[met[i]] / min(sizes[number], sizes[met[i]]) >= least:
                 hits += 1
         full = written + hits > len(lower)
         for i in range(touched):
             other = met[i]
-            smaller = min(bounds[number + 1] - bounds[number], bounds[other + 1] - bounds[other])
-            if not full and counts[other] / smaller >= least:
+            if not full and counts[other] / min(sizes[number], sizes[other]) >= least:
                 lower[written], higher[written] = number, other
                 together[written] = counts[other]
                 written += 1

@@ -101,7 +101,10 @@ def learned_model(
 
     first = [*dict.fromkeys([*specials, *sorted(spellings())])]
     found = merges.learn(words, [unspell(token) for token in first], vocab_size, min_frequency)
-    names = first + [spell(token or b"") for token in found.tokens[len(first) :]]
+    names = list(first)
+    for left, right, token in found.merges:
+        if token == len(names):
+            names.append(names[left] + names[right])
     ranks = {(left, right): rank for rank, (left, right, _) in enumerate(found.merges)}
     pairs = [(names[left], names[right]) for left, right in sorted(ranks, key=ranks.__getitem__)]
     vocabulary = {name: number for number, name in enumerate(names)}

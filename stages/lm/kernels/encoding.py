@@ -23,10 +23,13 @@ from stages.lm.kernels.remembered import (
     KEY,
     MEMORY,
     REST,
+    WHERE,
     Memory,
     forget,
+    known_long,
     learn_short,
     put,
+    put_kept,
     put_long,
     put_row,
 )  # fmt: skip
@@ -64,6 +67,18 @@ def _open(out: Any, to: int, firsts: Any, number: int, begin: int, end: int, wid
     return put(out, to, begin, wide) if begin >= 0 else to
 
 
+@leaf
+def _close(out: Any, to: int, firsts: Any, number: int, begin: int, end: int, wide: bool) -> int:
+    """Write the empty documents from `number` on and end the last; returns how much there is."""
+    while number < len(firsts) - 1:
+        to = _open(out, to, firsts, number, begin, end, wide)
+        number += 1
+    if number and end >= 0:
+        to = put(out, to, end, wide)
+    firsts[number] = to
+    return to
+
+
 @plain
 def count_letters(data: Any, offsets: Any, letters: Any) -> None:
     """Write how many characters each document has: bytes that continue none."""
@@ -91,7 +106,7 @@ def _encode(
     keys, slots = np.empty((BATCH, 2), np.uint64), np.empty(BATCH, np.int64)
     ids, found = np.empty(WINDOW, np.int32), np.empty(FEW, np.uint64)
     # Arrays are named here: taking one out of a tuple costs two atomic additions each time.
-    short, kept = memory.short, memory.ids
+    short, kept, long, spelled = memory.short, memory.ids, memory.long, memory.letters
     while document + 1 < len(offsets):
         onward, place, stop = window(data, offsets, document, at)
         if stop - at > len(ids):
@@ -109,7 +124,11 @@ def _encode(
                     to = _open(out, to, firsts, number, begin, end, wide)
                     number += 1
                 if length > SHORT:
-                    to = put_long(out, to, memory, held, start, length, rules, ids, found, wide)
+                    slot = known_long(long, spelled, held, start, length)
+                    if slot >= 0:
+                        to = put_kept(out, to, kept, long[slot, WHERE], wide)
+                    else:
+                        to = put_long(out, to, memory, held, start, length, rules, ids, found, wide)
                     continue
                 one, two = keys[token - first, 0], keys[token - first, 1]
                 slot = search(short, slots[token - first], one, two)
@@ -118,14 +137,8 @@ def _encode(
                     learn_short(memory, slot, one, two, ids, count)
                 to = put_row(out, to, short, kept, slot, wide)
         document, at = onward, place
-    while number < len(offsets) - 1:
-        to = _open(out, to, firsts, number, begin, end, wide)
-        number += 1
-    if number and end >= 0:
-        to = put(out, to, end, wide)
-    firsts[number] = to
     count_letters(data, offsets, letters)
-    return to
+    return _close(out, to, firsts, number, begin, end, wide)
 
 
 class Encoder:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stages.lm.kernels.bpe import merged
 from stages.lm.kernels.compiled import called, fills, leaf, plain
+from stages.lm.kernels.loads import MARGIN, load8
 from stages.lm.kernels.wordcounts import SHORT, long_hash
 
 MOST_IDS = 1 << 20
@@ -54,7 +55,7 @@ def memory() -> Memory:
     """Return an empty memory; its pages are taken from the machine as words are learned."""
     return Memory(
         np.zeros((SLOTS, 4), np.uint64), np.zeros((LONG_SLOTS, 4), np.uint64),
-        np.empty(ARENA, np.uint8), np.empty(ARENA, np.int32), np.zeros(4, np.int64),
+        np.empty(ARENA + MARGIN, np.uint8), np.empty(ARENA, np.int32), np.zeros(4, np.int64),
     )  # fmt: skip
 
 
@@ -85,19 +86,29 @@ def learn_short(memory: Any, slot: int, first: Any, rest: Any, ids: Any, count: 
 
 
 @plain
-def find_long(memory: Any, held: Any, at: int, length: int, key: Any) -> int:
+def find_long(long: Any, letters: Any, held: Any, at: int, length: int, key: Any) -> int:
     """Return the slot of a long word, or the empty one where it belongs."""
-    last = len(memory.long) - 1
+    last = len(long) - 1
     slot = int64(key & uint64(last))
-    while memory.long[slot, HASH]:
-        if memory.long[slot, HASH] == key and int64(memory.long[slot, SIZE]) == length:
-            place, same = int64(memory.long[slot, PLACE]), 0
-            while same < length and memory.letters[place + same] == held[at + same]:
-                same += 1
-            if same == length:
+    while long[slot, HASH]:
+        if long[slot, HASH] == key and int64(long[slot, SIZE]) == length:
+            place = int64(long[slot, PLACE])
+            other = load8(letters, place + length - 8) ^ load8(held, at + length - 8)
+            for step in range(0, length - 8, 8):
+                other |= load8(letters, place + step) ^ load8(held, at + step)
+            if other == 0:
                 return slot
         slot = (slot + 1) & last
     return slot
+
+
+@leaf
+def known_long(long: Any, letters: Any, held: Any, at: int, length: int) -> int:
+    """Return the slot of a long word that is remembered, -1 of another."""
+    if length > KEPT:
+        return -1
+    slot = find_long(long, letters, held, at, length, long_hash(held, at, length))
+    return slot if long[slot, HASH] else -1
 
 
 @plain
@@ -165,7 +176,7 @@ def put_long(
             at = put(out, at, ids[place], wide)
         return at
     key = long_hash(held, start, length)
-    slot = find_long(memory, held, start, length, key)
+    slot = find_long(memory.long, memory.letters, held, start, length, key)
     if memory.long[slot, HASH] == 0:
         count = merged(held, start, length, rules, ids, found)
         learn_long(memory, slot, key, held, start, length, ids, count)
@@ -179,7 +190,7 @@ def forget(memory: Any, size: int) -> None:
     if (
         2 * (sizes[USED_SHORT] + size) > len(memory.short)
         or 2 * (sizes[USED_LONG] + size // SHORT) > len(memory.long)
-        or sizes[USED_LETTERS] + size > len(memory.letters)
+        or sizes[USED_LETTERS] + size > len(memory.letters) - MARGIN
         or sizes[USED_IDS] + size > len(memory.ids)
     ):
         for slot in range(len(memory.short)):

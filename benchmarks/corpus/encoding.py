@@ -6,11 +6,11 @@
 From texts in memory to ids in memory with one tokenizer.json of GPT-2's kind, learned from the
 text; ours from Arrow buffers to uint16, the peers from Python strings in the form that is fastest
 for them: `encode_batch_fast` of 64 texts, `encode_batch` and `ids_array` (1.0),
-`encode_batch_flat`. Each process encodes the text once before it is timed, so all are warm; `ours
-cold` starts without a word in memory each time. The digests of all ids are compared, also on a text that holds every
-code point between a letter, a number, a space and itself. The slow peer reads a beginning of the
-text, and rates are compared. DEVENO_PEERS_PRE_PYTHON names an environment with `peers-pre.txt`.
-Writes `encoding.json`.
+`encode_batch_flat`. Each process encodes the text once before it is timed, so all are warm;
+`ours cold` starts without a word in memory each time. The digests of all ids are compared, also on
+a text that holds every code point between a letter, a number, a space and itself. The slow peer
+reads a beginning of the text, and rates are compared. DEVENO_PEERS_PRE_PYTHON names an environment
+with `peers-pre.txt`. Writes `encoding.json`.
 """
 
 from __future__ import annotations

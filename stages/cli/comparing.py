@@ -31,10 +31,16 @@ def add_verbs(add: Add) -> None:
     )
     compare.add_argument("b", metavar="B")
     compare.add_argument("--json", action="store_true", help="as JSON")
+    compare.add_argument(
+        "--corpora", action="store_true", help="A and B are corpus folders, recorded or not"
+    )
 
 
 def compare_two(options: argparse.Namespace) -> int:
     """Print what differs between two sides, section by section."""
+    if options.corpora:
+        return _folders(options)
+    from stages.cli import versions
     from stages.cli.differences import drawn
     from stages.core import comparison, sides
     from stages.core.contents import Contents
@@ -46,17 +52,32 @@ def compare_two(options: argparse.Namespace) -> int:
     for x, y in both:
         comparison.refuse(x, y)
     contents = Contents(records, [*a.folders, *b.folders])
+    compared = [comparison.compare(contents, x, y, _paired) for x, y in both]
+    for (x, y), one in zip(both, compared, strict=True):
+        if x.stage == "refine" and not one["same"]["outputs"]:
+            one["corpus"] = versions.recorded(contents, x, y)
     told = {
         "a": options.a,
         "b": options.b,
         "only_a": sides.alone(a, b)[0] if a.whole else [],
         "only_b": sides.alone(a, b)[1] if a.whole else [],
-        "compared": [comparison.compare(contents, x, y, _paired) for x, y in both],
+        "compared": compared,
     }
     if options.json:
         print(json.dumps(told, indent=2, ensure_ascii=False))
     else:
         print("\n".join(drawn(told)))
+    return 0
+
+
+def _folders(options: argparse.Namespace) -> int:
+    from stages.cli import versions
+
+    found = versions.folders(options.a, options.b)
+    if options.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(versions.drawn(found)))
     return 0
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from stages.cli import versions
 from stages.cli.inspection import table
 
 Row = Mapping[str, Any]
@@ -40,6 +41,8 @@ def _one(told: Row) -> Iterator[str]:
     yield from _curve(told["curves"])
     yield from _figures("metrics", told["metrics"])
     yield from _scores(told["scores"])
+    if "corpus" in told:
+        yield from versions.drawn(told["corpus"])
     size = told["size"]
     if size["ratio"] is not None:
         yield f"size  {size['a_bytes']} and {size['b_bytes']} bytes, ratio {size['ratio']}"

@@ -53,9 +53,9 @@ def compare_two(options: argparse.Namespace) -> int:
         comparison.refuse(x, y)
     contents = Contents(records, [*a.folders, *b.folders])
     compared = [comparison.compare(contents, x, y, _paired) for x, y in both]
-    for (x, y), one in zip(both, compared, strict=True):
-        if x.stage == "refine" and not one["same"]["outputs"]:
-            one["corpus"] = versions.recorded(contents, x, y)
+    for (x, y), told_of in zip(both, compared, strict=True):
+        if x.stage == "refine" and not told_of["same"]["outputs"]:
+            told_of["corpus"] = versions.recorded(contents, x, y)
     told = {
         "a": options.a,
         "b": options.b,

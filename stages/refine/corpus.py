@@ -67,6 +67,8 @@ def make_corpus(
         output.write_matches(corpus / "duplicates.parquet", gone, spool)
         related = [match for match in found.matches if match.kind == "related"]
         output.write_matches(corpus / "related.parquet", related, spool)
+        if params.filters.scores:
+            output.write_scores(corpus / "scores.parquet", spool.scores)
         canonical.write_json(corpus / "duplicates.json", report)
     losses.write(corpus / "dropped.parquet")
     accounts = ledger.as_json(UNITS[params.kind])

@@ -28,6 +28,7 @@ from stages.refine import encodings, filters, layout
 from stages.refine.contamination import HeldOut, cut_spans
 from stages.refine.filters import Drop, Step
 from stages.refine.ledger import Ledger, Rule, Size, count_tokens, measure
+from stages.refine.ruled import Ruled, Waiting
 from stages.refine.settings import Normalise, RefineParams
 from stages.refine.spool import Spool
 from stages.refine.takings import Takings, enter, gather
@@ -82,6 +83,7 @@ class Intake:
                     str(self.log.scratch),
                     "run the same entry again: it goes on from the last whole part",
                 )
+        worker.finish()
         return len(records)
 
 
@@ -119,6 +121,8 @@ class _Texts:
             self._split = layout.paragraphs if params.documents == "paragraph" else layout.lines
             self._pieces = intake.ledger.rule(f"{params.documents}s")
         self._after = _rules(intake.ledger, reasons)
+        self._ruled = None if params.intact else Ruled(params, intake.ledger)
+        self._waiting: list[Waiting] = []
         self._held = intake.ledger.rule("held_out") if intake.held_out else None
 
     def read(self, folder: Path) -> Iterator[Document]:
@@ -133,8 +137,17 @@ class _Texts:
         text, size = passed
         for name, piece, piece_size in self._cut(identity, text, size):
             kept = _through(self._after, self._intake.ledger, name, piece, piece_size)
-            if kept is not None:
+            if kept is not None and self._ruled:
+                self._waiting.append(Waiting(name, kept[0], kept[1], record.source))
+            elif kept is not None:
                 self._keep(name, kept[0], kept[1], record.source)
+
+    def finish(self) -> None:
+        """Let the rule sets judge what waits for them: documents are scored together."""
+        waiting, self._waiting = self._waiting, []
+        if self._ruled and waiting:
+            for one in self._ruled.judge(waiting, self._intake.spool.scores):
+                self._keep(one.identity, one.text, one.size, one.source)
 
     def _cut(self, identity: str, text: str, size: Size) -> Iterator[tuple[str, str, Size]]:
         if self._split is None:
@@ -184,6 +197,9 @@ class _Sentences:
 
     def read(self, folder: Path) -> Iterator[Labelled]:
         return raw_labelled(folder)
+
+    def finish(self) -> None:
+        """Do nothing: no sentence waits."""
 
     def take(self, record: Labelled, identity: str) -> None:
         tokens = list(record.tokens)
@@ -249,6 +265,9 @@ class _Pairs:
 
     def read(self, folder: Path) -> Iterator[Pair]:
         return raw_pairs(folder)
+
+    def finish(self) -> None:
+        """Do nothing: no pair waits."""
 
     def take(self, record: Pair, identity: str) -> None:
         sides = (record.source_text, record.target_text)

@@ -155,3 +155,13 @@ def write_matches(path: Path, matches: Iterable[Match], spool: Spool) -> None:
 
     rows = [row_of(match, identity) for match in matches]
     tables.write_table(path, pa.Table.from_pylist(rows, schema=MATCHES))
+
+
+def write_scores(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    """Write the table of scores: an id and a column of whole numbers for each thing counted."""
+    from stages.lm.scores.columns import COLUMNS
+
+    columns = list(zip(*rows, strict=True)) or [()] * (1 + len(COLUMNS))
+    arrays = [pa.array(columns[0], pa.string())]
+    arrays += [pa.array(column, pa.int64()) for column in columns[1:]]
+    tables.write_table(path, pa.Table.from_arrays(arrays, ["id", *COLUMNS]))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from stages.core.declare import Params
 from stages.refine.measured import Gate, Measure
+from stages.refine.rulesets import SETS, SetName, chosen
 
 Action = Literal["repair", "drop", "keep"]
 
@@ -43,6 +44,34 @@ class Normalise(Params):
     """Turn `cx gx hx jx sx ux` into letters, where the text really is x-system Esperanto."""
     blanks: bool = True
     """Make runs of blanks one space and trim lines; off for code."""
+
+
+class Counting(Params):
+    """What the scores of rule sets count; thresholds are another matter."""
+
+    stop_words: list[str] = Field(
+        ["the", "be", "to", "of", "and", "that", "have", "with"], max_length=64
+    )
+    """Words of which Gopher asks two: its English ones; give others for other languages."""
+    short_line_characters: int = Field(30, ge=0)
+    """A line of so many characters at most is short (FineWeb)."""
+    long_line_characters: int = Field(200, ge=1)
+    """A line of so many characters at least is long (mC4)."""
+    c4_line_words: int = Field(3, ge=-1)
+    """Words that C4 asks of a line; -1 asks none."""
+    c4_word_characters: int = Field(1000, ge=1)
+    """Characters of a word that C4 still takes in a line."""
+    c4_line_ends: bool = True
+    """Whether C4 asks that a line ends in punctuation; FineWeb (Penedo et al. 2024) does not."""
+
+    def options(self) -> Any:
+        """Return what the kernel takes."""
+        from stages.lm.scores.table import Options
+
+        return Options(
+            tuple(self.stop_words), self.short_line_characters, self.long_line_characters,
+            self.c4_line_words, self.c4_word_characters, self.c4_line_ends,
+        )  # fmt: skip
 
 
 class Filters(Params):
@@ -81,6 +110,33 @@ class Filters(Params):
     paragraph among others. Short sentences of names alone give little evidence."""
     foreign_paragraphs: Literal["remove", "keep"] = "remove"
     """Paragraphs in other languages within a document, where `languages` says which to keep."""
+    rule_sets: list[SetName] = []
+    """Published rules to apply after all others, in this order: `gopher-quality`,
+    `gopher-repetition`, `c4`, `mc4`, `fineweb`, `codeparrot`, `codeparrot-later`."""
+    thresholds: dict[str, float] = {}
+    """Other thresholds of their rules, by reason: `{gopher-quality/few_words: 20}`; a negative
+    number switches a rule off."""
+    c4_lines: Literal["remove", "keep"] = "remove"
+    """Whether the lines go that C4 does not keep; sets behind `c4` then judge what is left."""
+    counting: Counting = Counting()
+    """What is counted for the rule sets."""
+    scores: bool = False
+    """Write what was counted of every document that met the rule sets, dropped ones too, to
+    scores.parquet: thresholds can then be tried without counting again."""
+
+    @field_validator("rule_sets")
+    @classmethod
+    def _once(cls, value: list[SetName]) -> list[SetName]:
+        twice = [name for name in value if value.count(name) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]} is named twice")
+        return value
+
+    @field_validator("thresholds")
+    @classmethod
+    def _rules(cls, value: dict[str, float]) -> dict[str, float]:
+        chosen(SETS, value)
+        return value
 
     @field_validator("languages")
     @classmethod

@@ -24,6 +24,8 @@ class Spool:
         self._sizes = array("q")
         self.names: set[str] = set()
         """Fields that some record has."""
+        self.scores: list[list[Any]] = []
+        """Rows of what was counted of documents, an id and numbers, where that is kept."""
 
     def __enter__(self) -> Spool:
         return self

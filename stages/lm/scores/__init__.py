@@ -1,0 +1,1 @@
+"""Scores of documents: what rules for text are thresholds of, counted in one pass over a buffer."""

@@ -41,19 +41,21 @@ DUPLICATE_RULES = {
 
 
 def make_corpus(
-    params: RefineParams, raw: Sequence[Path], held: Path | None, against: Path | None,
-    corpus: Path, log: Log,
+    params: RefineParams, raw: Sequence[Path], held: Sequence[tuple[str, Path]],
+    against: Path | None, corpus: Path, log: Log,
 ) -> None:  # fmt: skip
-    """Write a corpus folder from raw folders; `held` is the evaluation text to keep out.
+    """Write a corpus folder from raw folders; `held` are evaluation sets to keep out.
 
     `against` is another corpus that this one is measured against.
     """
     about = manifests(raw)
-    out = read_held_out(held, params.decontaminate) if held is not None else None
+    out = read_held_out(held, params.decontaminate) if held else None
     losses = output.Losses()
     ledger = Ledger(losses.add)
     with _workplace(log) as work, Spool(work / "documents") as spool:
         Intake(params, ledger, spool, out, log).run(raw)
+        if out is not None:
+            out.check()
         _refuse_empty(ledger, len(spool), raw)
         found = _findings(params, spool, work, log)
         kept = _without_duplicates(params, ledger, spool, found.matches)
@@ -204,7 +206,7 @@ def _without_spans(
 ) -> list[int]:
     """List spans that stood in the corpus before, and cut or drop them; return who is left."""
     settings = params.duplicates.substrings
-    if params.intact or params.kind != "text" or settings.action == "off":
+    if params.intact or params.kind != "text" or settings.action == "keep":
         return kept
     lengths = np.array(spool.lengths(), np.int64)
     found = substrings.find(kept, lengths, _reader(spool), settings, work / "spans", params.threads)
@@ -321,19 +323,13 @@ def _languages(params: RefineParams) -> list[str]:
 
 def _contamination(params: RefineParams, out: HeldOut, ledger: Ledger) -> dict[str, Any]:
     rule = next(rule for rule in ledger.rules if rule.name == "held_out")
-    return {
-        "sets": [
-            {
-                "held_out": params.held_out,
-                "items": out.items,
-                "items_found": len(out.hit),
-                "documents_changed": rule.changed,
-                "documents_dropped": rule.entered.documents - rule.left.documents,
-                "ngram": params.decontaminate.ngram,
-                "min_sentence_words": params.decontaminate.min_sentence_words,
-            }
-        ]
+    common = {
+        "documents_changed": rule.changed,
+        "documents_dropped": rule.entered.documents - rule.left.documents,
+        "ngram": params.decontaminate.ngram,
+        "min_sentence_words": params.decontaminate.min_sentence_words,
     }
+    return {"sets": [{**row, **common} for row in out.report()]}
 
 
 def _tell(log: Log, ledger: Ledger, splits: dict[str, Any], statistics: dict[str, Any]) -> None:

@@ -148,9 +148,9 @@ class Filters(Params):
 class Substrings(Params):
     """Spans that stand in the corpus before, whatever documents hold them."""
 
-    action: Literal["off", "report", "cut", "drop"] = "off"
-    """`cut` takes later copies out of their documents, `drop` drops documents that hold some
-    (`repeated_spans`); `report` only lists them, in `substrings.parquet`."""
+    action: Literal["keep", "report", "cut", "drop"] = "keep"
+    """`keep` looks for none; `report` lists them in `substrings.parquet`; `cut` also takes later
+    copies out of their documents, `drop` drops the documents that hold some: `repeated_spans`."""
     unit: Literal["words", "bytes"] = "words"
     """What a span is counted in: runs of letters and digits, compared as they are, or bytes."""
     length: int = Field(50, ge=2)
@@ -233,9 +233,9 @@ class Decontaminate(Params):
     """Words in a row that must not occur in the held-out texts (GPT-3, Brown et al. 2020: 13)."""
     min_sentence_words: int = Field(5, ge=1)
     """Held-out sentences of at least so many words must not occur whole either."""
-    action: Literal["cut", "drop"] = "cut"
-    """Cut the sentences that match, or drop the document; pairs and labelled sentences are always
-    dropped whole."""
+    action: Literal["cut", "drop", "fail"] = "cut"
+    """Cut the sentences that match, drop the document (pairs and labelled sentences are always
+    dropped whole), or fail, with what was found, and write nothing."""
 
 
 class Split(Params):
@@ -296,6 +296,12 @@ class RefineParams(Params):
     """A further raw folder, as `raw/<key>`, or `none`."""
     held_out: str = "none"
     """Evaluation text to keep out: `raw/<key>`, `corpora/<key>` (its valid and test), or `none`."""
+    held_out_second: str = "none"
+    """A further evaluation set to keep out, or `none`."""
+    held_out_third: str = "none"
+    """A further evaluation set to keep out, or `none`."""
+    held_out_fourth: str = "none"
+    """A further evaluation set to keep out, or `none`."""
     against: str = "none"
     """A corpus to measure this one against, as `corpora/<key>`: an earlier version, or `none`."""
     kind: Literal["text", "labelled", "parallel"] = "text"

@@ -16,6 +16,9 @@ from stages.refine.settings import RefineParams
         "second": "data/${item.second}",
         "third": "data/${item.third}",
         "held_out": "data/${item.held_out}",
+        "held_out_second": "data/${item.held_out_second}",
+        "held_out_third": "data/${item.held_out_third}",
+        "held_out_fourth": "data/${item.held_out_fourth}",
         "against": "data/${item.against}",
     },
     writes={"corpus": "data/corpora/${key}"},
@@ -26,6 +29,9 @@ def refine(
     second: Path,
     third: Path,
     held_out: Path,
+    held_out_second: Path,
+    held_out_third: Path,
+    held_out_fourth: Path,
     against: Path,
     corpus: Path,
     log: Log,
@@ -39,10 +45,16 @@ def refine(
         for name, folder in ((params.second, second), (params.third, third))
         if name != "none"
     ]
+    sets = [
+        (params.held_out, held_out),
+        (params.held_out_second, held_out_second),
+        (params.held_out_third, held_out_third),
+        (params.held_out_fourth, held_out_fourth),
+    ]
     make_corpus(
         params,
         chosen,
-        held_out if params.held_out != "none" else None,
+        [(name, folder) for name, folder in sets if name != "none"],
         against if params.against != "none" else None,
         corpus,
         log,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from stages.lm import repeats, tables
 from stages.lm.kernels import wordplaces
 from stages.lm.kernels.text import Texts
-from stages.refine.contamination import sentences
+from stages.refine.contamination import in_characters, sentences, union
 from stages.refine.settings import Substrings
 from stages.refine.shingled import Reader, batches
 
@@ -125,29 +125,6 @@ def left(found: Found, settings: Substrings) -> Iterator[tuple[int, str]]:
         cuts = list(snapped(text, in_characters(data, ranges), settings.boundaries))
         if cuts:
             yield document, without(text, cuts)
-
-
-def union(ranges: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
-    """Return ranges, ascending, joined where they touch or overlap."""
-    made: list[tuple[int, int]] = []
-    for begin, end in ranges:
-        if made and begin <= made[-1][1]:
-            made[-1] = (made[-1][0], max(end, made[-1][1]))
-        else:
-            made.append((begin, end))
-    return made
-
-
-def in_characters(data: bytes, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Turn places in UTF-8 into numbers of characters, inwards where one is in the middle."""
-    continued = np.frombuffer(data, np.uint8) & 0xC0 == 0x80
-    before = np.concatenate([[0], np.cumsum(~continued)])
-    starts = np.concatenate([~continued, [True]])
-    found = []
-    for begin, end in ranges:
-        last = int(before[end]) if starts[end] else int(before[end]) - 1
-        found.append((int(before[begin]), last))
-    return [(begin, end) for begin, end in found if begin < end]
 
 
 def snapped(

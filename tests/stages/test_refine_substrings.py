@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from stages.refine import substrings
+from stages.refine.contamination import in_characters
 from stages.refine.settings import RefineParams
 from tests.stages.refine_material import Refined, jsonl, raw_folder
 
@@ -115,9 +116,9 @@ def test_nothing_goes_with_its_last_copy(tmp_path):
 def test_cuts_keep_characters_and_words_whole():
     text = "aĉa bĝb cĥc"
     data = text.encode()
-    assert substrings.in_characters(data, [(2, 9)]) == [(2, 7)]
-    assert substrings.in_characters(data, [(1, 2)]) == []
-    assert substrings.in_characters(data, [(0, len(data))]) == [(0, len(text))]
+    assert in_characters(data, [(2, 9)]) == [(2, 7)]
+    assert in_characters(data, [(1, 2)]) == []
+    assert in_characters(data, [(0, len(data))]) == [(0, len(text))]
     assert list(substrings.snapped(text, [(1, 9)], "word")) == [(4, 8)]
     assert list(substrings.snapped(text, [(5, 6)], "word")) == []
     assert list(substrings.snapped("A. Bb cc. D", [(1, 10)], "sentence")) == [(2, 9)]

@@ -14,7 +14,7 @@ from stages.core.log import Log
 from stages.encode.stage import EncodeParams, encode
 from stages.lm import tables
 from stages.lm.parts import Parts
-from stages.refine import duplicates, intake
+from stages.refine import intake, shingled
 from stages.refine.stage import RefineParams, refine
 from tests import training
 from tests.stages.refine_material import jsonl, raw_folder
@@ -72,7 +72,7 @@ def test_refine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     job(tmp_path / "whole")(Log(scratch=tmp_path / "w"))
     monkeypatch.setattr(intake, "BATCH_RECORDS", 10)
-    monkeypatch.setattr(duplicates, "SIGN_DOCUMENTS", 10)
+    monkeypatch.setattr(shingled, "SIGN_DOCUMENTS", 10)
     straight = Log(scratch=tmp_path / "s")
     job(tmp_path / "parts")(straight)
     total, _ = counted(straight)

@@ -19,10 +19,13 @@ import contextlib
 import functools
 import hashlib
 import importlib.util
+import io
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +35,7 @@ from numba import config, njit, types
 from numba.core import caching
 from numpy.typing import NDArray
 
-from stages.core import workspace
+from stages.core import canonical, workspace
 from stages.core.errors import MachineError
 from stages.core.log import Log
 
@@ -146,7 +149,12 @@ def sources(path: Path) -> list[Path]:
     return sorted(found)
 
 
-def _imported(file: Path) -> Iterator[Path]:
+@functools.cache
+def _imported(file: Path) -> tuple[Path, ...]:
+    return tuple(_imports(file))
+
+
+def _imports(file: Path) -> Iterator[Path]:
     for node in ast.parse(file.read_bytes()).body:
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -168,6 +176,32 @@ def digest(path: Path) -> str:
         text = file.read_bytes()
         state.update(f"{file.parent.name}/{file.name} {len(text)}\n".encode() + text)
     return state.hexdigest()[:16]
+
+
+def kept(name: str, module: str, make: Callable[[], Sequence[NDArray[Any]]]) -> list[NDArray[Any]]:
+    """Return read-only arrays that this Python and the source of a module alone decide.
+
+    They lie beside the compiled kernels; what is torn (zip checks its sums) is made again.
+    """
+    place, file = folder(), None
+    if place is not None:
+        version = ".".join(map(str, sys.version_info[:3]))
+        file = place / digest(Path(module)) / f"{name}-{version}.npz"
+    arrays: list[NDArray[Any]] = []
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        if file is not None:
+            with np.load(file, allow_pickle=False) as held:
+                arrays = [held[f"arr_{number}"] for number in range(len(held.files))]
+    if not arrays:
+        arrays = list(make())
+        stream = io.BytesIO()
+        np.savez(stream, *arrays)
+        with contextlib.suppress(OSError):
+            if file is not None:
+                canonical.write_bytes(file, stream.getvalue())
+    for array in arrays:
+        array.flags.writeable = False
+    return arrays
 
 
 def folder() -> Path | None:

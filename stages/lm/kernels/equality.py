@@ -27,7 +27,7 @@ from stages.lm.kernels.characters import (
     paged,
     tables,
 )
-from stages.lm.kernels.compiled import BYTES, OFFSETS, called, fills, kernel, reads, spread
+from stages.lm.kernels.compiled import BYTES, OFFSETS, called, fills, kept, kernel, reads, spread
 from stages.lm.kernels.text import Texts
 from stages.lm.kernels.words import ALL, LAST_FACTOR, LENGTH_FACTOR, WORD_FACTOR, longest
 
@@ -57,6 +57,10 @@ FOLDS = types.NamedTuple(
 @functools.cache
 def folds() -> Folds:
     """Return the case folds of this interpreter's Unicode version."""
+    return Folds(*kept("folds", __file__, _made))
+
+
+def _made() -> Folds:
     shifts = np.zeros(CODES, np.int32)
     several: list[list[int]] = []
     first, last = EMPTY_PLANES
@@ -68,10 +72,7 @@ def folds() -> Folds:
             shifts[code] = SEVERAL + len(several)
             several.append([ord(one) for one in folded] + [0] * (3 - len(folded)))
     pages, (blocks,) = paged(shifts)
-    made = Folds(pages, blocks, np.array(several, np.uint32).reshape(-1, 3))
-    for array in made:
-        array.flags.writeable = False
-    return made
+    return Folds(pages, blocks, np.array(several, np.uint32).reshape(-1, 3))
 
 
 @called

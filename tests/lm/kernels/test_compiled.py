@@ -65,6 +65,34 @@ def test_a_place_that_cannot_be_written_costs_only_time(tmp_path):
     assert answer(tmp_path / "one" / "totals.py", tmp_path / "file" / "kept") == "45 1 0"
 
 
+def test_arrays_are_kept_and_made_again_when_torn(tmp_path, monkeypatch):
+    monkeypatch.setenv(compiled.FOLDER, str(tmp_path))
+    made = []
+
+    def make():
+        made.append(1)
+        return np.arange(5, dtype=np.uint16), np.ones((2, 3), np.int32)
+
+    def got():
+        return compiled.kept("some", compiled.__file__, make)
+
+    for wanted in (1, 1):
+        first, second = got()
+        assert (first.tolist(), second.shape, len(made)) == ([0, 1, 2, 3, 4], (2, 3), wanted)
+        assert first.dtype == np.uint16
+        assert not first.flags.writeable
+    (file,) = tmp_path.rglob("*.npz")
+    whole = file.read_bytes()
+    # Cut, empty, and one bit of an array's bytes flipped.
+    place = whole.index(np.arange(5, dtype=np.uint16).tobytes())
+    flipped = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+    for count, torn in enumerate((whole[:100], b"", flipped), start=2):
+        file.write_bytes(torn)
+        assert got()[0].tolist() == [0, 1, 2, 3, 4]
+        assert len(made) == count
+    assert file.read_bytes() == whole
+
+
 def test_sources_follow_imports_within_the_library():
     names = {
         path.name for path in compiled.sources(Path(compiled.__file__).parent / "characters.py")

@@ -27,7 +27,7 @@ def find_topics(
     folder: Path, words: Vocabulary, sample: tuple[Ints, Ints], settings: Measure, closed: set[str]
 ) -> dict[str, Any]:
     """Cluster the sampled documents, write the model into the corpus, and tell of the topics."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     ids, offsets = sample
     count = len(offsets) - 1
@@ -37,11 +37,8 @@ def find_topics(
     kept = np.flatnonzero(chosen.place >= 0)
     marks = topics.keywords(found.of, ids, offsets, chosen, len(found.centres))
     sizes = np.bincount(found.of + 1, minlength=len(found.centres) + 1)
-    save_file(
-        {"centres": found.centres.astype(np.int16), "idf": chosen.idf},
-        str(folder / MODEL),
-        metadata={"format": "pt"},
-    )
+    held = {"centres": found.centres.astype(np.int16), "idf": chosen.idf}
+    canonical.write_bytes(folder / MODEL, save(held, metadata={"format": "pt"}))
     canonical.write_json(
         folder / "topics.json",
         {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stages.report.charts import Bar, bar_chart
 from stages.report.markup import Child, Markup, derived, element, figure, join, ratio, table
+from stages.report.measured import measured
 from stages.report.panels import badge, caption, facts, grid, more, name, panel, section
 from stages.report.sources import Artifact, Node, Sources
 from stages.report.stage import ReportParams
@@ -68,6 +69,7 @@ def _corpus(params: ReportParams, sources: Sources, one: Artifact) -> Markup:
         _lengths(sources, one, statistics) if statistics else "",
         _labels(sources, one, statistics) if statistics else "",
         _words(params, sources, one, statistics) if statistics else "",
+        *(measured(sources, one, statistics) if statistics else ()),
     ]
     return element(
         "div",

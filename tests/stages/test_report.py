@@ -343,6 +343,22 @@ def test_samples_and_words_are_as_many_as_asked(world):
     assert not [one for one in page.elements if "samples" in one.get("class")]
 
 
+def test_what_a_corpus_measures_has_its_panels(world):
+    page = page_of(world)
+    drawn = [one.get("data-from") for one in page.elements if one.get("data-from")]
+    file = "statistics.json#"
+    for pointer in (
+        "/zipf/points/1/predicted", "/length_words/histogram/1/documents",
+        "/topics/topics/0/fraction",
+        "/drift/topics/divergence_bits", "/drift/topics/shares/0/after",
+        "/ngram_perplexity/document_quantiles/0.95", "/composition/0/groups/women/share_out",
+        "/associations/pairs/0/words/0/bias", "/associations/pairs/0/words/14/together_second",
+    ):  # fmt: skip
+        assert any(one.endswith(file + pointer) for one in drawn), pointer
+    # Both ends of a pair are shown, and not what lies between.
+    assert not any(one.endswith(file + "/associations/pairs/0/words/7/bias") for one in drawn)
+
+
 def test_a_byte_level_token_is_read_as_text(world):
     assert "\u0109i" in [one.text for one in page_of(world).named("b")]
 

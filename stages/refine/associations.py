@@ -88,27 +88,20 @@ class Counter:
         column[made.columns] = np.arange(len(made.columns))
         rows = len(made.terms) + len(made.groups)
         found = company.terms(made.numbers, len(words))
-        self._words, self._column = words, column
+        self._words = words
         self._company = company.Company(found, rows, column)
-        self._columns = np.zeros(len(made.columns), np.int64)
         self._documents = 0
 
     def add(self, texts: Texts) -> NDArray[np.bool_]:
         """Count documents; returns which rows each has."""
         numbered = self._words.look(texts)
         self._documents += texts.documents
-        owners = np.repeat(np.arange(texts.documents), np.diff(numbered.offsets))
-        known = numbered.ids >= 0
-        places = self._column[numbered.ids[known]].astype(np.int64)
-        pairs = np.unique(owners[known][places >= 0] * max(1, len(self._columns)) +
-                          places[places >= 0])  # fmt: skip
-        self._columns += np.bincount(pairs % max(1, len(self._columns)),
-                                     minlength=len(self._columns))  # fmt: skip
         return self._company.add(numbered)
 
     def counts(self) -> Counts:
         """Return what was counted."""
-        return Counts(self._documents, self._company.holders, self._columns, self._company.table)
+        one = self._company
+        return Counts(self._documents, one.holders, one.columns, one.table)
 
 
 def npmi(together: Ints, first: Ints, second: Ints, documents: int) -> NDArray[Any]:

@@ -45,13 +45,16 @@ def terms(numbers: Sequence[tuple[int, Sequence[int]]], vocabulary: int) -> Term
 @kernel(
     types.void, reads(types.int32), reads(types.int64), reads(types.int32), reads(types.int64),
     reads(types.int32), reads(types.int32), reads(types.int32), reads(types.int32),
-    fills(types.int64, 2), fills(types.int64), fills(types.int64), fills(types.boolean, 2),
+    fills(types.int64, 2), fills(types.int64), fills(types.int64), fills(types.int64),
+    fills(types.boolean, 2),
 )  # fmt: skip
 def _together(
     ids: Any, bounds: Any, term_ids: Any, term_offsets: Any, rows: Any, head: Any, after: Any,
-    column: Any, table: Any, holders: Any, seen: Any, present: Any,
+    column: Any, table: Any, holders: Any, columns: Any, seen: Any, present: Any,
 ) -> None:  # fmt: skip
-    """Add to `table` [R, K] and `holders` [R]; `present` [D, R] gets which rows each document has.
+    """Add to `table` [R, K], `holders` [R] and `columns` [K], in how many documents each word is.
+
+    `present` [D, R] gets which rows each document has.
 
     `column` [V] is a word's column or -1; `seen` [K] is room.
     """
@@ -71,12 +74,13 @@ def _together(
                     holders[rows[term]] += 1
                     any_row = True
                 term = after[term]
-        if not any_row:
-            continue
         for at in range(first, stop):
             place = column[ids[at]] if ids[at] >= 0 else -1
             if place >= 0 and seen[place] != document:
                 seen[place] = document
+                columns[place] += 1
+                if not any_row:
+                    continue
                 for row in range(table.shape[0]):
                     if present[document, row]:
                         table[row, place] += 1
@@ -89,6 +93,7 @@ class Company:
         width = int(column.max(initial=-1)) + 1
         self.table = np.zeros((rows, width), np.int64)
         self.holders = np.zeros(rows, np.int64)
+        self.columns = np.zeros(width, np.int64)
         self._terms, self._column = found, column
         self._seen = np.zeros(width, np.int64)
 
@@ -98,7 +103,7 @@ class Company:
         one = self._terms
         _together(
             documents.ids, documents.offsets, one.ids, one.offsets, one.rows, one.head, one.after,
-            self._column, self.table, self.holders, self._seen, present,
+            self._column, self.table, self.holders, self.columns, self._seen, present,
         )  # fmt: skip
         return present
 
@@ -106,10 +111,10 @@ class Company:
 def reference(
     documents: Sequence[Sequence[int]], numbers: Sequence[tuple[int, Sequence[int]]],
     rows: int, column: Sequence[int],
-) -> tuple[list[list[int]], list[int]]:  # fmt: skip
-    """Return the table and the holders that `Company` counts, by sets."""
+) -> tuple[list[list[int]], list[int], list[int]]:  # fmt: skip
+    """Return the table, the holders and the columns that `Company` counts, by sets."""
     width = max(column, default=-1) + 1
-    table, holders = [[0] * width for _ in range(rows)], [0] * rows
+    table, holders, columns = [[0] * width for _ in range(rows)], [0] * rows, [0] * width
     for words in documents:
         has = {
             row
@@ -118,8 +123,11 @@ def reference(
             for at in range(len(words))
             if list(words[at : at + len(ids)]) == list(ids)
         }
+        held = {column[word] for word in words if word >= 0 and column[word] >= 0}
+        for place in held:
+            columns[place] += 1
         for row in has:
             holders[row] += 1
-            for place in {column[word] for word in words if word >= 0 and column[word] >= 0}:
+            for place in held:
                 table[row][place] += 1
-    return table, holders
+    return table, holders, columns

@@ -20,7 +20,8 @@ def test_random_documents_as_by_the_reference():
         bounds = np.concatenate([[0], np.cumsum([len(one) for one in part])]).astype(np.int64)
         ids = np.array([word for one in part for word in one], np.int32)
         present.append(found.add(Numbered(ids, bounds)))
-    table, holders = company.reference(documents, numbers, 4, column)
+    table, holders, columns = company.reference(documents, numbers, 4, column)
+    assert found.columns.tolist() == columns
     assert found.table.tolist() == table
     assert found.holders.tolist() == holders
     assert np.concatenate(present).sum(axis=0).tolist() == holders

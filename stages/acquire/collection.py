@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 from stages.acquire import local, manifest
 from stages.acquire.generator.parameters import GeneratorParams
-from stages.acquire.sources import FilesSource, HubSource, Tangible, UrlSource
+from stages.acquire.sources import FilesSource, HubSource, SqlSource, Tangible, UrlSource
 from stages.core.canonical import file_digest, write_json
 from stages.core.errors import DevenoError, SourceError
 from stages.core.log import Log
@@ -45,6 +45,8 @@ def collect(params: AcquireParams, folder: Path, raw: Path, log: Log) -> None:
         told |= _from_files(source, folder, raw, log)
     elif isinstance(source, UrlSource):
         told |= _from_addresses(source, raw, log)
+    elif isinstance(source, SqlSource):
+        told |= _from_query(source, folder, raw, log)
     else:
         told |= _from_hub(source, folder, raw, log)
     told["content_sha256"] = content_digest(told["files"])
@@ -207,6 +209,14 @@ def _from_hub(source: HubSource, folder: Path, raw: Path, log: Log) -> dict[str,
 
     stream(source, folder, raw / "files", log)
     reading = source.reading.model_copy(update={"format": "jsonl"})
+    return {"files": manifest.rows(raw, reading, [], log)}
+
+
+def _from_query(source: SqlSource, folder: Path, raw: Path, log: Log) -> dict[str, Any]:
+    from stages.acquire.sql import stream
+
+    stream(source, folder, raw / "files", log)
+    reading = source.reading.model_copy(update={"format": "parquet"})
     return {"files": manifest.rows(raw, reading, [], log)}
 
 

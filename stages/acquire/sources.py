@@ -104,6 +104,20 @@ class UrlSource(Tangible):
     """How long a server may be silent, in seconds."""
 
 
+class SqlSource(Params):
+    """Rows that one SELECT gives over files of the entry's `folder`, streamed as Arrow batches."""
+
+    kind: Literal["sql"] = "sql"
+    """Discriminator."""
+    query: str = "SELECT * FROM rows"
+    """One SELECT in DuckDB's SQL. Each Parquet, CSV, JSON (lines) or Arrow file is a table by its
+    name without suffix, and shards `name-00000.parquet` are one; or `read_parquet('part-*')`."""
+    reading: Reading = Reading()
+    """Which columns hold what; the format is Parquet."""
+    batch_rows: int = Field(8192, ge=1)
+    """Rows of an Arrow batch."""
+
+
 class HubSource(Params):
     """A data set in the layout of the Hugging Face hub, streamed at a fixed revision."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,30 +33,20 @@ def ask(root: Path, sql: str) -> pa.Table:
     Paths in it are from the project's root, which is the current folder meanwhile.
     """
     with contextlib.chdir(root), duckdb.connect(":memory:") as base:
-        try:
-            found = base.extract_statements(sql)
-        except duckdb.Error as error:
-            raise _refused(error, sql) from error
-        if len(found) != 1 or found[0].type != duckdb.StatementType.SELECT:
-            kinds = ", ".join(one.type.name for one in found) or "nothing"
-            raise ParamsError(
-                f"a query is one SELECT, this is {kinds}",
-                _short(sql),
-                "ask for rows; outputs of stages are changed by running them",
-            )
-        _close(base, root)
+        statement = one_select(base, sql)
+        close(base, [root / name for name in READABLE])
         known = build(base, root, sql)
-        _lock(base)
+        lock(base)
         try:
-            return base.sql(found[0].query).to_arrow_table()
+            return base.sql(statement).to_arrow_table()
         except duckdb.Error as error:
-            raise _refused(error, sql, known) from error
+            raise refused(error, sql, known) from error
 
 
 def described(root: Path) -> dict[str, list[tuple[str, str]]]:
     """Return the tables that there are, with the names and types of their columns."""
     with duckdb.connect(":memory:") as base:
-        _close(base, root)
+        close(base, [root / name for name in READABLE])
         found = {}
         for name in build(base, root, None):
             rows = base.execute(f'DESCRIBE "{name}"').fetchall()
@@ -88,9 +78,25 @@ def tables() -> Mapping[str, Build]:
     return made
 
 
-def _close(base: Any, root: Path) -> None:
-    places = [str(root / name) + "/" for name in READABLE]
-    listed = ", ".join(_quoted(place) for place in places)
+def one_select(base: Any, sql: str) -> str:
+    """Return the one SELECT of a query; raises ParamsError where it is anything else."""
+    try:
+        found = base.extract_statements(sql)
+    except duckdb.Error as error:
+        raise refused(error, sql) from error
+    if len(found) != 1 or found[0].type != duckdb.StatementType.SELECT:
+        kinds = ", ".join(one.type.name for one in found) or "nothing"
+        raise ParamsError(
+            f"a query is one SELECT, this is {kinds}",
+            _short(sql),
+            "ask for rows; outputs of stages are changed by running them",
+        )
+    return str(found[0].query)
+
+
+def close(base: Any, places: Sequence[Path]) -> None:
+    """Shut a database in: no network, no extension, no file outside of some folders."""
+    listed = ", ".join(_quoted(f"{place}/") for place in places)
     for setting in (
         "autoinstall_known_extensions = false",
         "autoload_known_extensions = false",
@@ -101,7 +107,8 @@ def _close(base: Any, root: Path) -> None:
         base.execute(f"SET {setting}")
 
 
-def _lock(base: Any) -> None:
+def lock(base: Any) -> None:
+    """Let nothing change a database's settings any more."""
     base.execute("SET lock_configuration = true")
 
 
@@ -260,7 +267,8 @@ def _short(sql: str) -> str:
     return line if len(line) <= 120 else line[:117] + "..."
 
 
-def _refused(error: Exception, sql: str, known: list[str] | None = None) -> ParamsError:
+def refused(error: Exception, sql: str, known: list[str] | None = None) -> ParamsError:
+    """Return what DuckDB says of a query as an error of three lines."""
     text = str(error).strip()
     lines = [line for line in text.splitlines() if line.strip()]
     told = " ".join(line for line in lines[:3] if not line.startswith("LINE")).rstrip(" ^")

@@ -71,12 +71,14 @@ def _rules(vocabulary: dict[str, int], merges: list[Any]) -> bpe.Rules | str:
         return "the vocabulary lacks bytes"
     if max(vocabulary.values()) >= MOST_IDS:
         return f"ids reach {MOST_IDS}"
-    found: dict[tuple[int, int], tuple[int, int]] = {}
-    for rank, merge in enumerate(merges):
-        left, right = merge.split(" ") if isinstance(merge, str) else merge
-        if not {left, right, left + right} <= vocabulary.keys():
-            return "the vocabulary lacks what a merge makes"
-        found[vocabulary[left], vocabulary[right]] = rank, vocabulary[left + right]
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
+    try:
+        found = {
+            (vocabulary[left], vocabulary[right]): (rank, vocabulary[left + right])
+            for rank, (left, right) in enumerate(pairs)
+        }
+    except KeyError:
+        return "the vocabulary lacks what a merge makes"
     return bpe.rules([vocabulary[letter] for letter in bytelevel.spellings()], found)
 
 
@@ -107,8 +109,9 @@ class Encoder:
 
     def __init__(self, backend: Any, threads: int = 1) -> None:
         self._backend = backend
-        self._wide = max(backend.get_vocab().values(), default=0) >= 1 << 16
-        found = kernel_rules(json.loads(backend.to_str()), bool(backend.encode_special_tokens))
+        state = json.loads(backend.to_str())
+        self._wide = _largest(state, backend) >= 1 << 16
+        found = kernel_rules(state, bool(backend.encode_special_tokens))
         self.reason = found if isinstance(found, str) else None
         self._kernel: encoding.Encoder | None = None
         self._traps: tuple[bytes, ...] = ()
@@ -159,6 +162,15 @@ class Encoder:
         firsts = np.cumsum([0, *(len(one) for one in ids)]).astype(np.int64)
         characters = np.array([len(one) for one in strings], np.int64)
         return Encoded(np.concatenate([np.zeros(0, kind), *ids]), firsts, characters)
+
+
+def _largest(state: dict[str, Any], backend: Any) -> int:
+    """Return the largest id."""
+    vocabulary = state["model"].get("vocab")
+    if not isinstance(vocabulary, dict):  # Unigram lists its pieces
+        vocabulary = backend.get_vocab()
+    added = (one["id"] for one in state.get("added_tokens") or [])
+    return max([*vocabulary.values(), *added], default=0)
 
 
 def _owners(texts: Texts, places: Counts) -> Counts:

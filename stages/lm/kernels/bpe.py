@@ -38,20 +38,38 @@ RULES = types.NamedTuple((reads(types.int32), PAIRS), Rules)
 
 def rules(symbols: Sequence[int], merges: Mapping[tuple[int, int], tuple[int, int]]) -> Rules:
     """Return the rules of byte ids and of merges: (left, right) to (rank, id made)."""
-    room = 256
-    while room < 4 * len(merges):
+    pairs = np.array(list(merges), np.uint64).reshape(-1, 2)
+    values = np.array(list(merges.values()), np.uint64).reshape(-1, 2)
+    half = np.uint64(32)
+    keys = (pairs[:, 0] << half | pairs[:, 1]) + np.uint64(1)
+    mix = keys * np.uint64(ONE)
+    room, table = 256, None
+    while room < 2 * len(keys):
         room *= 2
-    table = np.zeros((room, 2), np.uint64)
-    for (left, right), (rank, made) in merges.items():
-        pair = (left << 32 | right) + 1
-        mix = pair * int(ONE) & (1 << 64) - 1
-        slot = (mix ^ mix >> 32) & room - 1
-        while table[slot, 0]:
-            slot = (slot + 1) & room - 1
-        table[slot] = pair, rank << 32 | made
+    while table is None:
+        homes = ((mix ^ mix >> half) & np.uint64(room - 1)).astype(np.int64)
+        table = _placed(homes, keys, values[:, 0] << half | values[:, 1], room)
+        room *= 2
     first = np.array(symbols, np.int32)
     first.flags.writeable = table.flags.writeable = False
     return Rules(first, table)
+
+
+def _placed(
+    homes: NDArray[np.int64], keys: NDArray[np.uint64], values: NDArray[np.uint64], room: int
+) -> NDArray[np.uint64] | None:
+    """Return a table where each key stands at its home or behind, None if one falls off the end.
+
+    In the order of their homes, key i stands at the greatest of home j + (i - j), j up to i.
+    """
+    order = np.argsort(homes, kind="stable")
+    count = np.arange(len(order))
+    places = np.maximum.accumulate(homes[order] - count) + count
+    if len(places) and places[-1] >= room:
+        return None
+    table = np.zeros((room, 2), np.uint64)
+    table[places, 0], table[places, 1] = keys[order], values[order]
+    return table
 
 
 @leaf

@@ -1,7 +1,7 @@
 """Loader: batches of packed rows beside a DataLoader over `datasets` with torch format.
 
     DEVENO_PEERS_PYTHON=... python -m benchmarks.corpus loader [--rounds 5] [--vocab 32000]
-        [--length 1024] [--batch 8] [--tokens 2000000]
+        [--length 1024] [--batch 32] [--tokens 2000000]
 
 Both read the set that the row `packing` makes of the shared Esperanto text (without it: of Python
 source), shuffled, in batches of int64 torch tensors. Ours gives ids, positions and segments of
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--vocab", type=int, default=32_000)
     parser.add_argument("--length", type=int, default=1024)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=2_000_000)
     parser.add_argument("--slow-mb", type=float, default=3)
     how = parser.parse_args(list(arguments))

@@ -302,19 +302,17 @@ class Tokens:
         segment (a piece of one document); segments count from 1 in every row, 0 is padding, and a
         token may attend only to its own segment. `lengths` [B] is the number of tokens per row.
         """
-        flat = self.gather_flat(rows)
-        lengths = flat["lengths"]
-        shape = (len(rows), self.sequence_length)
-        filled = np.arange(self.sequence_length)[None, :] < lengths[:, None]
-        batch: Batch = {"lengths": lengths}
-        for name, padding in (
-            ("input_ids", self.special.pad),
-            ("position_ids", 0),
-            ("segment_ids", 0),
-        ):
-            batch[name] = np.full(shape, padding, dtype=np.int64)
-            batch[name][filled] = flat[name]
-        return batch
+        from stages.lm.kernels import gathering
+
+        ids, positions, segments, lengths = gathering.gather(
+            self.stream, self._pieces, self._rows, rows, self.sequence_length, self.special.pad
+        )
+        return {
+            "lengths": lengths,
+            "input_ids": ids,
+            "position_ids": positions,
+            "segment_ids": segments,
+        }
 
     def gather_flat(self, rows: Ints) -> Batch:
         """Return rows joined into one sequence without padding.

@@ -10,6 +10,7 @@ words, the unknown one and the document's end.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,8 @@ class Level(NamedTuple):
     share: Floats
     passed: Floats
     discounts: tuple[float, float, float]
+    suffixes: Ints
+    """The place of every n-gram's last words in the level below, `[N]`."""
 
 
 class Model(NamedTuple):
@@ -100,7 +103,7 @@ def _smoothed(
 ) -> Model:
     levels: list[Level] = []
     passes: list[Floats] = []
-    for number, (keys, raw, contexts, _) in enumerate(found):
+    for number, (keys, raw, contexts, suffixes) in enumerate(found):
         counts = raw
         if number + 1 < len(found):
             counts = np.bincount(found[number + 1][3], minlength=len(keys))
@@ -121,7 +124,7 @@ def _smoothed(
             share[BEGIN] = 0.0
         else:
             passes.append(passed)
-        levels.append(Level(keys, share, np.zeros(0), discounts))
+        levels.append(Level(keys, share, np.zeros(0), discounts, suffixes))
     passes.append(np.zeros(0))
     return Model(
         [level._replace(passed=one) for level, one in zip(levels, passes, strict=True)], words
@@ -170,3 +173,33 @@ def surprise(model: Model, documents: Ints, offsets: Ints) -> tuple[Floats, Ints
     if not len(starts):
         return np.zeros(0), np.zeros(0, np.int64)
     return np.add.reduceat(logs, starts), np.diff(np.append(starts, len(tokens))) - 1
+
+
+def arpa(model: Model, words: Sequence[str]) -> Iterator[str]:
+    """Yield a model's lines in the ARPA format: log10 probability, n-gram, log10 back-off weight.
+
+    `words` [V] are those of the numbers FIRST_WORD and up. `<s>` is never predicted: -99 stands for
+    it, as in SRILM and KenLM.
+    """
+    names = ["<unk>", "<s>", "</s>", *words]
+    yield "\\data\\"
+    for length, level in enumerate(model.levels, start=1):
+        yield f"ngram {length}={len(level.keys)}"
+    likely, texts = model.levels[0].share, names
+    for length, level in enumerate(model.levels, start=1):
+        yield ""
+        yield f"\\{length}-grams:"
+        if length > 1:
+            prefixes, last = level.keys >> WORD_BITS, level.keys & ((1 << WORD_BITS) - 1)
+            below = model.levels[length - 2].passed[prefixes]
+            likely = level.share + below * likely[level.suffixes]
+            texts = [
+                f"{texts[prefix]} {names[word]}"
+                for prefix, word in zip(prefixes.tolist(), last.tolist(), strict=True)
+            ]
+        for place, text in enumerate(texts):
+            told = f"{np.log10(likely[place]):.7g}" if likely[place] > 0 else "-99"
+            more = f"\t{np.log10(level.passed[place]):.7g}" if len(level.passed) else ""
+            yield f"{told}\t{text}{more}"
+    yield ""
+    yield "\\end\\"

@@ -17,7 +17,16 @@ from stages.core.log import Log
 from stages.lm.kernels import compiled
 from stages.lm.kernels.text import Texts, of_strings
 from stages.lm.parts import Parts
-from stages.refine import clusters, duplicates, gates, measuring, output, repeats, substrings
+from stages.refine import (
+    clusters,
+    duplicates,
+    gates,
+    measuring,
+    oddness,
+    output,
+    repeats,
+    substrings,
+)
 from stages.refine.contamination import HeldOut
 from stages.refine.contamination import held_out as read_held_out
 from stages.refine.duplicates import Findings, Match
@@ -63,6 +72,8 @@ def make_corpus(
         kept = _without_repeats(params, ledger, spool, kept)
         corpus.mkdir(parents=True)
         kept = _without_spans(params, ledger, spool, kept, work, corpus)
+        if params.perplexity.max and not params.intact:
+            kept = oddness.without(params.perplexity, ledger, spool, kept, corpus)
         kept = _first(ledger, spool, kept, params.max_documents)
         gone = [match for match in found.matches if match.kind != "related"]
         splits, labels = output.write_splits(corpus, params, spool, kept)

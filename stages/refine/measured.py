@@ -31,6 +31,20 @@ class Gate(Params):
         return self
 
 
+class Perplexity(Params):
+    """Dropping documents unlike the rest: a Kneser-Ney model of each half judges the other."""
+
+    max: float = Field(0, ge=0)
+    """Larger perplexity per word: `perplexity`; 0 switches the rule off. The report's odd
+    documents tell what is usual."""
+    order: int = Field(3, ge=1, le=6)
+    """Words of an n-gram."""
+    sample_documents: int = Field(100_000, ge=100)
+    """Documents that the models are learned from, drawn by `sample_seed`; all are judged."""
+    sample_seed: int = 0
+    """Another seed draws other documents."""
+
+
 class Measure(Params):
     """What is measured beside words, lengths, labels, duplicates and Zipf's law."""
 

@@ -141,12 +141,13 @@ def oddity(
     count = len(offsets) - 1
     if count < 2 * FOLDS or not len(ids):
         return {}
-    compact, size = _compact(ids, vocabulary)
+    to, size = compact(ids, vocabulary)
+    numbers = to[ids]
     nats, tokens = np.zeros(count), np.ones(count, np.int64)
     for fold in range(FOLDS):
         mine = np.arange(count) % FOLDS == fold
-        model = ngrams.learn(*_taken(compact, offsets, ~mine), size, order)
-        nats[mine], tokens[mine] = ngrams.surprise(model, *_taken(compact, offsets, mine))
+        model = ngrams.learn(*_taken(numbers, offsets, ~mine), size, order)
+        nats[mine], tokens[mine] = ngrams.surprise(model, *_taken(numbers, offsets, mine))
     perplexity = np.exp(np.minimum(nats / tokens, 600.0))
     worst = np.argsort(-np.round(perplexity, 4), kind="stable")[:ODDEST]
     return {
@@ -166,14 +167,17 @@ def oddity(
     }  # fmt: skip
 
 
-def _compact(ids: Ints, vocabulary: int) -> tuple[Ints, int]:
-    """Return the ids renumbered for a model: words seen twice or more, most frequent first."""
+def compact(ids: Ints, vocabulary: int) -> tuple[Ints, int]:
+    """Return what a model calls every word, `[V + 1]`, and how many words it knows.
+
+    Known are words seen twice or more, the most frequent ones; the last place is that of OTHER.
+    """
     counts = np.bincount(ids[ids >= 0], minlength=vocabulary)
     kept = np.flatnonzero(counts > 1)
     kept = kept[np.argsort(-counts[kept], kind="stable")][: ngrams.MOST_WORDS]
     to = np.full(vocabulary + 1, ngrams.UNKNOWN, np.int64)
     to[kept] = ngrams.FIRST_WORD + np.arange(len(kept))
-    return to[ids], len(kept)
+    return to, len(kept)
 
 
 def _taken(ids: Ints, offsets: Ints, chosen: NDArray[np.bool_]) -> tuple[Ints, Ints]:

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from stages.core.declare import Params
-from stages.refine.measured import Gate, Measure
+from stages.refine.measured import Gate, Measure, Perplexity
 from stages.refine.rulesets import SETS, SetName, chosen
 
 Action = Literal["repair", "drop", "keep"]
@@ -326,6 +326,8 @@ class RefineParams(Params):
     """Filters of parallel text."""
     split: Split = Split()
     """Shares of train, valid and test."""
+    perplexity: Perplexity = Perplexity()
+    """Dropping documents unlike the rest."""
     measure: Measure = Measure()
     """What is measured."""
     gates: list[Gate] = []

@@ -79,3 +79,40 @@ def test_empty_documents_and_none():
     assert tokens.tolist() == [1, 2, 2]
     assert np.isfinite(nats).all()
     assert len(ngrams.surprise(ngrams.learn(*packed([[3]]), 1, 2), *packed([]))[0]) == 0
+
+
+def by_back_off(lines: list[str], order: int, words: list[str]) -> float:
+    """Read an ARPA model as any tool does: the longest n-gram there, else back off."""
+    likely, back = {}, {}
+    for line in lines:
+        parts = line.split("\t")
+        if len(parts) > 1:
+            likely[tuple(parts[1].split())] = float(parts[0])
+            back[tuple(parts[1].split())] = float(parts[2]) if len(parts) > 2 else 0.0
+    weight, context = 0.0, tuple(words[-order:-1])
+    while (*context, words[-1]) not in likely:
+        weight += back.get(context, 0.0)
+        context = context[1:]
+    return weight + likely[(*context, words[-1])]
+
+
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_an_arpa_file_says_what_the_model_says(order):
+    names = [f"w{n}" for n in range(12)]
+    model = ngrams.learn(*packed(drawn(1, 60, 12)), 12, order)
+    lines = list(ngrams.arpa(model, names))
+    assert lines[:2] == ["\\data\\", "ngram 1=15"]
+    assert lines[-1] == "\\end\\"
+    assert any(line.startswith("-99\t<s>") for line in lines)
+    for line in (line for line in lines if line.startswith("ngram ")):
+        length, count = line.removeprefix("ngram ").split("=")
+        grams = [row.split("\t")[1].split() for row in lines if "\t" in row]
+        assert sum(len(gram) == int(length) for gram in grams) == int(count)
+    texts = ["<unk>", "<s>", "</s>", *names]
+    draw = np.random.RandomState(3)
+    for _ in range(40):
+        body = draw.randint(2, 15, draw.randint(1, 7)).tolist()
+        tokens = np.array([BEGIN, *body], np.int64)
+        found = ngrams.probabilities(model, tokens, np.arange(len(tokens)))[-1]
+        said = by_back_off(lines, order, [texts[token] for token in tokens])
+        assert said == pytest.approx(np.log10(found), abs=2e-6)

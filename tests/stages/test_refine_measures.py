@@ -233,7 +233,8 @@ def test_gates_that_cannot_be_read(tmp_path):
         Gate(measure="documents", min=2, max=1)
 
 
-def test_garbage_is_oddest_by_perplexity(tmp_path):
+def odd_texts() -> dict[str, str]:
+    """Write 400 documents of one grammar and ten whose words are shuffled."""
     draw = np.random.RandomState(0)
     nouns, verbs = [f"nomo{n}" for n in range(30)], [f"faras{n}" for n in range(10)]
     texts = {}
@@ -244,6 +245,27 @@ def test_garbage_is_oddest_by_perplexity(tmp_path):
     for number in range(10):
         words = " ".join(texts[f"d{number}"].split()[::1])
         texts[f"bad{number}"] = " ".join(draw.permutation(words.split()))
+    return texts
+
+
+def test_the_perplexity_rule_drops_garbage_and_keeps_every_score(tmp_path):
+    made = refined(tmp_path, "ruled", odd_texts(), perplexity={"max": 60.0})
+    assert {name: rule for name, (rule, _) in made.dropped.items()} == {
+        f"bad{n}": "perplexity" for n in range(10)
+    }
+    made.check_accounts()
+    scores = {row["id"]: row["perplexity"] for row in made.table("perplexity")}
+    assert len(scores) == 410
+    assert all((score > 60) == name.startswith("bad") for name, score in scores.items())
+    row = next(row for row in made.table("dropped") if row["id"] == "bad3")
+    assert row["detail"] == f"perplexity {scores['bad3']:.2f}"
+    few = refined(tmp_path, "few", {"a": "unu du", "b": "tri"}, perplexity={"max": 1.0},
+                  split={"train": 1.0, "valid": 0.0, "test": 0.0})  # fmt: skip
+    assert few.dropped == {}, "a model of nothing judges nothing"
+
+
+def test_garbage_is_oddest_by_perplexity(tmp_path):
+    texts = odd_texts()
     made = refined(tmp_path, "odd", texts)
     odd = made.statistics["ngram_perplexity"]
     oddest = made.json("examples.json")["oddest"][:10]

@@ -83,6 +83,20 @@ def _cpu() -> float:
     return time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
+def memory_begins() -> int:
+    """Forget this process's peak of memory; return what is resident now in KiB."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return resident_kb("VmRSS")
+
+
+def resident_kb(name: str) -> int:
+    """Return a line of this process's status: VmRSS is resident now, VmHWM the peak of that."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1])
+    raise RuntimeError(f"no {name} in /proc/self/status")
+
+
 def interleaved(
     systems: Mapping[str, Callable[[], Answer]], rounds: int, seed: int = 0
 ) -> dict[str, list[Answer]]:

@@ -6,13 +6,12 @@ Runs in the peers' environment; imports nothing of ours but `rounds`, which need
 from __future__ import annotations
 
 import hashlib
-import resource
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from benchmarks.corpus.rounds import serve
+from benchmarks.corpus.rounds import memory_begins, resident_kb, serve
 
 
 def spans(documents: bytearray, ends: Any, least: int) -> Any:
@@ -50,10 +49,10 @@ def suffix_array(path: str, least: int) -> Iterator[Any]:
     ends = np.cumsum([len(one) + 1 for one in encoded]) - 1
     documents = bytearray(b"\0").join([*encoded, b""])
     del encoded
-    start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = memory_begins()
     yield None
     found = spans(documents, ends, least)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = resident_kb("VmHWM")
     digest = hashlib.sha256(np.ascontiguousarray(found, np.int64).tobytes()).hexdigest()
     yield {"spans": len(found), "sha256": digest, "start_kb": start, "peak_kb": peak}
 

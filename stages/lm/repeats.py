@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lm.kernels import repeats
+from stages.lm.kernels import repeats, samples
+from stages.lm.kernels.compiled import spread
 from stages.lm.kernels.text import Texts
 
 Rows = NDArray[np.int64]
@@ -31,21 +32,35 @@ def spans(texts: Texts, least: int, *, earlier: bool = False, threads: int = 1) 
     if least < repeats.LEAST:
         raise ValueError(f"least is {least}, must be at least {repeats.LEAST} bytes")
     loads = min(4, least // 16)
-    samples = 2 * len(texts.data) // (least - 8 * loads + 2)
-    shares = max(threads, -(-samples * SAMPLE_BYTES // SHARE_BYTES))
+    expected = 2 * len(texts.data) // (least - 8 * loads + 2)
+    shares = 1 + expected * SAMPLE_BYTES // SHARE_BYTES
+    found = [np.zeros((0, 3), np.int64)]
+    for share in range(shares):
+        given = _samples(texts, least, loads, share, shares, threads)
 
-    def work(share: int) -> Rows:
-        found: Rows = repeats.candidates(
-            texts.data, texts.offsets, least, loads, earlier, share, shares
-        )
-        return found
+        def work(part: int, given: Rows = given) -> Rows:
+            rows: Rows = repeats.candidates(
+                texts.data, texts.offsets, given, least, loads, earlier, part, threads
+            )
+            return rows
 
-    if threads == 1 or shares == 1:
-        found = [work(share) for share in range(shares)]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(work, range(shares)))
-    return maximal(np.concatenate(found) if len(found) > 1 else found[0])
+        if threads == 1:
+            found.append(work(0))
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                found += pool.map(work, range(threads))
+    return maximal(np.concatenate(found))
+
+
+def _samples(texts: Texts, least: int, loads: int, share: int, shares: int, threads: int) -> Rows:
+    """Return the places of a share of the samples, `[Z, 1]`, ascending."""
+
+    def work(first: int, stop: int) -> Rows:
+        offsets = texts.offsets[first : stop + 1]
+        rows: Rows = samples.places(texts.data, offsets, least, loads, share, shares)
+        return rows[rows[:, 0] >= 0]
+
+    return np.concatenate(spread(texts.offsets, threads, work))
 
 
 def firsts(rows: Rows) -> Rows:

@@ -56,7 +56,13 @@ def test_spans_are_those_of_a_suffix_array(least, threads):
     assert (len(found), digest) == SUFFIX_ARRAY[least]
 
 
-def test_every_share_of_the_work_matters(monkeypatch):
+def test_texts_too_large_for_their_samples_are_searched_in_shares(monkeypatch):
+    monkeypatch.setattr(repeats, "SHARE_BYTES", 20_000)
+    test_spans_are_those_of_a_suffix_array(50, 1)
+    test_spans_are_those_of_a_suffix_array(16, 2)
+
+
+def test_every_part_of_the_work_matters(monkeypatch):
     whole = repeats.spans(of_bytes(material()), 50, threads=3)
     candidates = repeats.repeats.candidates
 

@@ -21,7 +21,7 @@ from numba import int64, types, uint64
 
 from stages.lm.kernels.bits import load8, lowest
 from stages.lm.kernels.compiled import BYTES, OFFSETS, called, inlined, kernel
-from stages.lm.kernels.samples import FIRST, grown, linked, sample
+from stages.lm.kernels.samples import FIRST, grown, linked, picked
 
 DIAGONALS = 1 << 16
 """Matches remembered, by the distance of their places."""
@@ -76,10 +76,8 @@ def precedes(data: Any, members: Any, one: Any, other: Any, diagonals: Any) -> b
 
 @called
 def arrange(data: Any, members: Any, count: Any, order: Any, spare: Any, diagonals: Any) -> None:
-    """Put members in the order of what follows them: merges, and none where it is so already."""
+    """Put members, as they came, in the order of what follows them: merges where it is not so."""
     falling = True
-    for i in range(count):
-        order[i] = i
     for i in range(1, count):
         if precedes(data, members, i - 1, i, diagonals):
             falling = False
@@ -218,6 +216,11 @@ def group(
 ) -> Any:  # fmt: skip
     """Write the spans around the samples of one gram; return `out`, perhaps a larger one."""
     order, spare, shared, lengths, best, stack = rooms
+    for i in range(count):
+        order[i] = i
+    begun = alike(data, members, order, 0, count, int64(0), reach)
+    if begun > reach:
+        return out  # the window before has a sample of its own, and tells of it
     arrange(data, members, count, order, spare, diagonals)
     for i in range(1, count):
         shared[i] = matched(data, members, order[i - 1], order[i], diagonals)
@@ -225,14 +228,14 @@ def group(
     for i in range(count):
         best[i, 0], best[i, 1] = best[i, 2], best[i, 3]
     waiting = np.empty((count + 1, 3), np.int64)
-    waiting[0, 0], waiting[0, 1], waiting[0, 2] = 0, count, 0
+    waiting[0, 0], waiting[0, 1], waiting[0, 2] = 0, count, begun
     top = 1
     while top:
         top -= 1
         low, high, back = waiting[top, 0], waiting[top, 1], waiting[top, 2]
         back = alike(data, members, order, low, high, back, reach)
         if back > reach:
-            continue  # the window before has a sample of its own, and tells of it
+            continue
         out = grown(out, sizes[0], high - low)
         split(data, members, order, shared, low, high, back, spare, lengths, counts, diagonals)
         start = low
@@ -266,14 +269,16 @@ def pair(
     diagonals: Any,
 ) -> Any:  # fmt: skip
     """Do what `group` does for two members."""
-    size = matched(data, members, 0, 1, diagonals)
     back = int64(0)
     while back <= reach:
         byte = preceding(data, members, 0, back)
         if byte == NOWHERE or preceding(data, members, 1, back) != byte:
             break
         back += 1
-    if back <= reach and back + size >= least:
+    if back > reach:
+        return out
+    size = matched(data, members, 0, 1, diagonals)
+    if back + size >= least:
         out = grown(out, sizes[0], 2)
         for who in range(1 if earlier else 0, 2):
             row = sizes[0]
@@ -306,25 +311,19 @@ def roomy(count: Any) -> Any:
 
 
 @kernel(
-    types.Array(int64, 2, "C"), BYTES, OFFSETS, int64, int64, types.boolean, int64, int64,
+    types.Array(int64, 2, "C"), BYTES, OFFSETS, types.Array(int64, 2, "C"), int64, int64,
+    types.boolean, int64, int64,
 )  # fmt: skip
 def candidates(
-    data: Any, offsets: Any, least: Any, loads: Any, earlier: Any, share: Any, shares: Any
+    data: Any, offsets: Any, given: Any, least: Any, loads: Any, earlier: Any, part: Any, parts: Any
 ) -> Any:
-    """Return rows (begin, end, where the other one begins) that hold all maximal spans of a share.
+    """Return rows (begin, end, where the other one begins) around the samples `given`, [Z, 1].
 
-    Shares are of grams; whatever is maximal is found in one of them, and what is not is told too:
-    `maximal` leaves it out.
+    Of these a part is looked at, by their grams. Whatever is maximal is found in one of them, and
+    what is not is told too: `maximal` leaves it out.
     """
     reach = least - 8 * loads
-    found, used = np.empty((1024, 1), np.int64), int64(0)
-    ring = np.empty(reach + 1, np.uint64)
-    for number in range(len(offsets) - 1):
-        if offsets[number + 1] - offsets[number] >= least:
-            found, used = sample(
-                data, offsets[number], offsets[number + 1], least, loads, share, shares, found,
-                used, ring,
-            )  # fmt: skip
+    found, used = picked(data, given, loads, part, parts)
     behind, inner = linked(data, found, used, loads)
     diagonals = np.zeros((DIAGONALS, 3), np.int64)
     counts = np.zeros((NOWHERE + 2, 2), np.int64)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import int64, uint64
+from numba import int64, types, uint64
 
 from stages.lm.kernels.bits import load8
-from stages.lm.kernels.compiled import called, inlined
+from stages.lm.kernels.compiled import BYTES, OFFSETS, called, inlined, kernel
 
 FACTORS = (
     0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB,
@@ -22,6 +22,7 @@ FACTORS = (
 """Odd numbers without a pattern: the golden ratio's, and four from published mixers."""
 FIRST, SECOND, THIRD, FOURTH, MIX = FACTORS
 MOST = (1 << 64) - 1
+TAG = 1 << 32
 
 
 @inlined
@@ -75,11 +76,50 @@ def sample(
         slot = slot + 1 if slot + 1 < width else 0
         if at - begin >= width - 1 and place != taken:
             taken = place
-            if shares == 1 or (lowest_hash * uint64(FIRST) >> uint64(33)) % uint64(shares) == share:
+            if shares == 1 or share_of(lowest_hash, shares) == share:
                 found = grown(found, used, 1)
                 found[used, 0] = place
                 used += 1
     return found, used
+
+
+@inlined
+def share_of(made: Any, shares: Any) -> Any:
+    """Return the share that a gram belongs to, by its hash."""
+    return (made * uint64(FIRST) >> uint64(33)) % uint64(shares)
+
+
+@kernel(types.Array(int64, 2, "C"), BYTES, OFFSETS, int64, int64, int64, int64)
+def places(data: Any, offsets: Any, least: Any, loads: Any, share: Any, shares: Any) -> Any:
+    """Return the samples of a share, [Z, 1], ascending; rows behind them are -1."""
+    found, used = np.empty((1024, 1), np.int64), int64(0)
+    ring = np.empty(least - 8 * loads + 1, np.uint64)
+    for number in range(len(offsets) - 1):
+        if offsets[number + 1] - offsets[number] >= least:
+            found, used = sample(
+                data, offsets[number], offsets[number + 1], least, loads, share, shares, found,
+                used, ring,
+            )  # fmt: skip
+    for row in range(used, len(found)):
+        found[row, 0] = -1
+    return found
+
+
+@called
+def picked(data: Any, found: Any, loads: Any, part: Any, parts: Any) -> Any:
+    """Return the samples of a part of them, by the hashes of their grams, and how many."""
+    if parts == 1:
+        return found, int64(len(found))
+    used = int64(0)
+    address = data.ctypes.data
+    own = np.empty((len(found) // parts + 1024, 1), np.int64)
+    for row in range(len(found)):
+        made = gram(address + found[row, 0], loads) * uint64(THIRD)
+        if (made >> uint64(33)) % uint64(parts) == part:
+            own = grown(own, used, 1)
+            own[used, 0] = found[row, 0]
+            used += 1
+    return own, used
 
 
 @called
@@ -89,21 +129,27 @@ def linked(data: Any, found: Any, used: Any, loads: Any) -> Any:
     size = 16
     while size < used + used // 2:
         size *= 2
-    slots = np.full(size, np.int32(-1))
+    # A slot is 32 bits of the hash over a number: other grams are told without a look at them.
+    slots = np.full(size, int64(-1))
     behind = np.full(used, np.int32(-1))
     inner = np.zeros(used, np.uint8)
     for number in range(used - 1, -1, -1):
         here = address + found[number, 0]
-        at = (gram(here, loads) * uint64(SECOND)) >> uint64(20) & uint64(size - 1)
+        made = gram(here, loads) * uint64(SECOND)
+        mark = int64(made >> uint64(33)) << 32
+        at = made >> uint64(12) & uint64(size - 1)
         while slots[at] >= 0:
-            there = address + found[slots[at], 0]
-            same = True
-            for load in range(loads):
-                same = same and load8(uint64(here + 8 * load)) == load8(uint64(there + 8 * load))
-            if same:
-                behind[number] = slots[at]
-                inner[slots[at]] = 1
-                break
+            if slots[at] & -TAG == mark:
+                other = slots[at] & (TAG - 1)
+                there = address + found[other, 0]
+                same = True
+                for load in range(loads):
+                    one, two = uint64(here + 8 * load), uint64(there + 8 * load)
+                    same = same and load8(one) == load8(two)
+                if same:
+                    behind[number] = other
+                    inner[other] = 1
+                    break
             at = (at + uint64(1)) & uint64(size - 1)
-        slots[at] = number
+        slots[at] = mark | number
     return behind, inner

@@ -163,7 +163,7 @@ def _findings(params: RefineParams, spool: Spool, scratch: Path, log: Log) -> Fi
     # Sentences and pairs are short and formulaic: equal ones go, similar ones are wanted.
     gone = {match.document for match in found.matches}
     if params.kind == "text" and (settings.near or settings.containment or settings.related):
-        left = np.array([number for number in range(len(spool)) if number not in gone], np.int64)
+        left = np.setdiff1d(np.arange(len(spool)), np.fromiter(gone, np.int64, len(gone)))
         own = None if sources is None else sources[left]
         parts = Parts(log, "signatures")
         shingled = Shingled(

@@ -36,6 +36,11 @@ PHRASE_CODES = np.zeros((len(PHRASES), LONGEST_PHRASE + 2), np.uint32)
 for _row, (_phrase, _kind) in enumerate(PHRASES.items()):
     PHRASE_CODES[_row, :2] = _kind, len(_phrase)
     PHRASE_CODES[_row, 2 : 2 + len(_phrase)] = [ord(_one) for _one in _phrase]
+PAIRS = np.zeros((32, 32), np.uint8)
+"""By the first two letters: 1 for phrases of C4, 2 for those of a head, 4 for the rest."""
+for _row, _phrase in enumerate(PHRASES):
+    _kind = 1 if _row < C4_PHRASES else 2 if _row < HEAD_PHRASES else 4
+    PAIRS[ord(_phrase[0]) & 31, ord(_phrase[1]) & 31] |= _kind
 CITATIONS = ("[edit]", "[citation needed]")
 _CITATIONS = np.zeros((2, LONGEST_PHRASE), np.uint32)
 for _row, _phrase in enumerate(CITATIONS):
@@ -44,6 +49,14 @@ _CITATION_SIZES = np.array([len(one) for one in CITATIONS], np.int64)
 ENDS = (0x2E, 0x3F, 0x21, 0x22, 0x27)
 KEPT, LONG_WORD, NO_END, FEW_WORDS, SPEAKS_SCRIPT, SPEAKS_POLICY, HAS_LOREM, HAS_CURLY = range(8)
 """What becomes of a line, by C4."""
+
+
+@inlined
+def may_begin(codes: Any, at: Any, end: Any) -> Any:
+    """Return which kinds of phrases may begin here: bits as in `PAIRS`, perhaps too many."""
+    if at + 1 >= end:
+        return np.uint8(0)
+    return PAIRS[codes[at] & uint32(31), codes[at + 1] & uint32(31)]
 
 
 @called
@@ -122,7 +135,7 @@ def judge(codes: Any, kinds: Any, start: Any, end: Any, count: Any, options: Any
     for at in range(start, end):
         if codes[at] == 0x7B:
             curly = True
-        if kinds[at] & uint32(TRIGGER):
+        if kinds[at] & uint32(TRIGGER) and may_begin(codes, at, end) & 1:
             row = phrase_at(codes, at, end, 0, C4_PHRASES)
             if row >= 0:
                 about = PHRASE_CODES[row, 0]
@@ -157,9 +170,10 @@ def sentences(codes: Any, kinds: Any, words: Any, first: Any, stop: Any) -> int:
 
 
 @called
-def bare_words(kinds: Any, start: Any, end: Any) -> Any:
-    """Return (words between blanks, characters of the longest)."""
+def bare_words(codes: Any, kinds: Any, start: Any, end: Any) -> Any:
+    """Return (words between blanks, characters of the longest, whether there is a bracket `[`)."""
     count = longest = size = 0
+    bracket = False
     for at in range(start, end):
         if kinds[at] & uint32(SPACE):
             size = 0
@@ -167,18 +181,29 @@ def bare_words(kinds: Any, start: Any, end: Any) -> Any:
             count += size == 0
             size += 1
             longest = max(longest, size)
-    return count, longest
+            bracket = bracket or codes[at] == 0x5B
+    return count, longest, bracket
 
 
 @called
 def c4_line(
     codes: Any, kinds: Any, start: Any, end: Any, line: Any, line_kinds: Any, room: Any,
-    ends: Any, special: Any, options: Any,
+    ends: Any, special: Any, options: Any, words: Any, first: Any, total: Any,
 ) -> Any:  # fmt: skip
-    """Return (what becomes of a stripped line, its sentences, its length without citations)."""
-    count, longest = bare_words(kinds, start, end)
+    """Return (what becomes of a stripped line, its sentences, its length without citations).
+
+    The length is -1 where the line has no citation and stays as it is; `words` are the document's,
+    of which those from `first` on begin in this line or behind it.
+    """
+    count, longest, bracket = bare_words(codes, kinds, start, end)
     if longest > options[1]:
         return LONG_WORD, 0, 0
+    if not bracket:
+        fate = judge(codes, kinds, start, end, count, options)
+        stop = first
+        while fate == KEPT and stop < total and words[stop, 0] < end:
+            stop += 1
+        return fate, sentences(codes, kinds, words, first, stop), -1
     size = without_citations(codes, kinds, start, end, line, line_kinds)
     fate = judge(line, line_kinds, 0, size, count, options)
     if fate != KEPT:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types, uint64
 
-from stages.lm.kernels.compiled import called, fills
+from stages.lm.kernels.compiled import called, fills, inlined
 from stages.lm.scores.exceptions import FACTOR
 from stages.lm.scores.words import hash_span
 
@@ -46,10 +46,20 @@ def room(most: Any) -> Any:
     )  # fmt: skip
 
 
-@called
+@inlined
+def known(seen: Any, last: Any, turn: Any, key: Any) -> Any:
+    """Tell whether a key is among the first `last` + 1 slots; it is afterwards."""
+    slot = np.int64((key ^ (key >> uint64(31))) & uint64(last))
+    while seen.turns[slot] == turn and seen.keys[slot] != key:
+        slot = (slot + 1) & last
+    found = seen.turns[slot] == turn
+    seen.keys[slot], seen.turns[slot] = key, turn
+    return found
+
+
+@inlined
 def again(seen: Any, last: Any, turn: Any, key: Any, place: Any) -> Any:
     """Count a key in the first `last` + 1 slots; return its slot, negative minus 1 if it is new."""
-    key = uint64(key)
     slot = np.int64((key ^ (key >> uint64(31))) & uint64(last))
     while seen.turns[slot] == turn:
         if seen.keys[slot] == key:
@@ -89,7 +99,9 @@ def repeated_runs(
             at += max(1, run)
             continue
         found[0] += 1
-        if again(seen, last, turn, hash_span(codes, begun, at), 0) >= 0:
+        # A piece that is all there is cannot be again.
+        alone = begun == start and at == end
+        if not alone and known(seen, last, turn, hash_span(codes, begun, at)):
             found[1] += 1
             found[2] += at - begun
         if at >= end:
@@ -136,7 +148,7 @@ def repeated_ngrams(lengths: Any, count: Any, ngram: Any, grams: Any, seen: Any,
     last = slots(max(1, total), seen)
     size = at = 0
     while at < total:
-        if again(seen, last, turn, grams[at] * uint64(FACTOR), at) >= 0:
+        if known(seen, last, turn, grams[at] * uint64(FACTOR)):
             for word in range(at, at + ngram):
                 size += lengths[word]
             at += ngram

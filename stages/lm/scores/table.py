@@ -35,6 +35,7 @@ from stages.lm.scores.lines import (
     c4_line,
     is_bullet,
     is_ellipsis,
+    may_begin,
     next_break,
     phrase_at,
 )
@@ -50,7 +51,7 @@ from stages.lm.scores.marks import (
 )  # fmt: skip
 from stages.lm.scores.repetition import (
     FEED,
-    again,
+    known,
     measure_ngrams,
     repeated_runs,
     room,
@@ -146,26 +147,35 @@ def words_of(
 def feed_lines(
     codes: Any, kinds: Any, size: Any, options: Any, seen: Any, turn: Any, row: Any
 ) -> None:
-    """Count lines between line feeds that are not blank: FineWeb's."""
-    last = slots(row[c.NEWLINES] + 1, seen)
-    filled = ended = few = long = repeated = start = 0
-    while start <= size:
+    """Count what stands between line feeds: rows, and lines that are not blank (FineWeb's)."""
+    last = slots(row[c.NEWLINES] + 2, seen)
+    start = 0
+    while start < size:
         end = start
         blank = True
+        hashed = uint64(0)
         while end < size and codes[end] != FEED:
+            hashed = (hashed ^ uint64(codes[end])) * uint64(exceptions.FACTOR)
+            hashed ^= hashed >> uint64(29)
             blank = blank and kinds[end] & uint32(SPACE) != 0
             end += 1
-        long += end - start >= options[4]
-        if not blank:
-            filled += 1
-            ended += kinds[end - 1] & uint32(STOP) != 0
-            few += end - start <= options[3]
-            if again(seen, last, turn, hash_span(codes, start, end), 0) >= 0:
-                repeated += end - start
+        row[c.LONG_LINES] += end - start >= options[4]
+        if end > start:
+            repeated = end - start if known(seen, last, turn, hashed) else 0
+            row[c.ROWS] += 1
+            row[c.REPEATED_ROWS] += repeated > 0
+            row[c.REPEATED_ROW_CHARACTERS] += repeated
+            if not blank:
+                row[c.FILLED_LINES] += 1
+                row[c.ENDED_LINES] += kinds[end - 1] & uint32(STOP) != 0
+                row[c.SHORT_LINES] += end - start <= options[3]
+                row[c.REPEATED_LINE_CHARACTERS] += repeated
         start = end + 1
-    row[c.FILLED_LINES], row[c.ENDED_LINES] = filled, ended
-    row[c.LONG_LINES] = long
-    row[c.SHORT_LINES], row[c.REPEATED_LINE_CHARACTERS] = few, repeated
+    # Runs of line feeds part rows, so only the first and the last row can be empty.
+    begins = size > 0 and codes[0] == FEED
+    closes = size > 0 and codes[size - 1] == FEED
+    row[c.ROWS] += (size == 0) + begins + closes
+    row[c.REPEATED_ROWS] += begins and closes
 
 
 @called
@@ -186,13 +196,14 @@ def code_phrases(codes: Any, kinds: Any, size: Any, row: Any) -> None:
     for at in range(size):
         if not kinds[at] & uint32(TRIGGER):
             continue
-        if at < head:
+        may = may_begin(codes, at, size)
+        if may & 2 and at < head:
             found = phrase_at(codes, at, head, C4_PHRASES, HEAD_PHRASES)
             if found >= 0:
                 about = PHRASE_CODES[found, 0]
                 row[c.AUTOMATIC] |= about == AUTOMATIC
                 row[c.TESTING_HEAD] |= about == TESTING_HEAD
-        found = phrase_at(codes, at, size, HEAD_PHRASES, ALL_PHRASES)
+        found = phrase_at(codes, at, size, HEAD_PHRASES, ALL_PHRASES) if may & 4 else -1
         if found >= 0:
             about = PHRASE_CODES[found, 0]
             row[c.CONFIG_WORDS] += about == SETUP
@@ -203,23 +214,23 @@ def code_phrases(codes: Any, kinds: Any, size: Any, row: Any) -> None:
 
 
 @called
-def put(line: Any, size: Any, out: Any, start: Any, to: Any) -> int:
+def put(line: Any, first: Any, stop: Any, out: Any, start: Any, to: Any) -> int:
     """Append a kept line to a text that begins at `start`; return where it ends."""
     if to > start:
         out[to] = FEED
         to += 1
-    for at in range(size):
+    for at in range(first, stop):
         to += encode(line[at], out, to)
     return to
 
 
 @called
 def broken_lines(
-    codes: Any, kinds: Any, size: Any, line: Any, line_kinds: Any, words: Any, ends: Any,
-    special: Any, options: Any, row: Any, out: Any, to: Any,
+    codes: Any, kinds: Any, size: Any, line: Any, line_kinds: Any, room: Any, ends: Any,
+    special: Any, options: Any, row: Any, words: Any, out: Any, to: Any,
 ) -> int:  # fmt: skip
     """Count lines as `str.splitlines` has them and what C4 makes of them; write those it keeps."""
-    begun, start = to, 0
+    begun, start, word = to, 0, 0
     while start < size:
         end, following = next_break(codes, kinds, start, size)
         row[c.LINES] += 1
@@ -232,38 +243,41 @@ def broken_lines(
         if end > start:
             row[c.BULLET_LINES] += is_bullet(codes[start])
             row[c.ELLIPSIS_LINES] += is_ellipsis(codes, start, end)
-        fate, found, length = c4_line(
-            codes, kinds, start, end, line, line_kinds, words, ends, special, options
-        )
-        start = following
+        first, start = start, following
         if row[c.C4_LOREM] or row[c.C4_CURLY]:
             continue
+        while word < row[c.WORDS] and words[word, 0] < first:
+            word += 1
+        fate, found, length = c4_line(
+            codes, kinds, first, end, line, line_kinds, room, ends, special, options,
+            words, word, row[c.WORDS],
+        )  # fmt: skip
         row[c.C4_LOREM] = fate == HAS_LOREM
         row[c.C4_CURLY] = fate == HAS_CURLY
         if fate < HAS_LOREM:
             row[c.C4_KEPT + fate] += 1
         if fate == KEPT:
             row[c.C4_SENTENCES] += found
-            to = put(line, length, out, begun, to)
+            if length < 0:
+                to = put(codes, first, end, out, begun, to)
+            else:
+                to = put(line, 0, length, out, begun, to)
     return to
 
 
 @called
 def paragraphs(
     codes: Any, kinds: Any, size: Any, seen: Any, turn: Any, found: Any, row: Any
-) -> int:
-    """Count rows and paragraphs and which of them are again; return the next turn."""
-    repeated_runs(codes, 0, size, 1, seen, turn, found)
-    row[c.ROWS], row[c.REPEATED_ROWS], row[c.REPEATED_ROW_CHARACTERS] = found[0], found[1], found[2]
+) -> None:
+    """Count paragraphs and which of them are again."""
     start, end = 0, size
     while start < end and kinds[start] & uint32(SPACE):
         start += 1
     while end > start and kinds[end - 1] & uint32(SPACE):
         end -= 1
-    repeated_runs(codes, start, end, 2, seen, turn + 1, found)
+    repeated_runs(codes, start, end, 2, seen, turn, found)
     row[c.PARAGRAPHS], row[c.REPEATED_PARAGRAPHS] = found[0], found[1]
     row[c.REPEATED_PARAGRAPH_CHARACTERS] = found[2]
-    return turn + 2
 
 
 @kernel(
@@ -293,13 +307,16 @@ def _score(
         count = split(codes, kinds, 0, size, words, 0, ends, special)
         words_of(codes, kinds, words, count, stops, hashes, lengths, row)
         feed_lines(codes, kinds, size, options, seen, turn + 1, row)
-        turn = paragraphs(codes, kinds, size, seen, turn + 2, found, row)
-        turn = measure_ngrams(hashes, lengths, count, grams, seen, turn, row, c.TOP_2, c.REPEATED_5)
+        paragraphs(codes, kinds, size, seen, turn + 2, found, row)
+        turn = measure_ngrams(
+            hashes, lengths, count, grams, seen, turn + 2, row, c.TOP_2, c.REPEATED_5
+        )
         code_phrases(codes, kinds, size, row)
         row[c.DRAW] = np.int64(hash_span(codes, 0, size) >> uint64(32))
         to = broken_lines(
-            codes, kinds, size, line, line_kinds, others, ends, special, options, row, out, to
-        )
+            codes, kinds, size, line, line_kinds, others, ends, special, options, row, words, out,
+            to,
+        )  # fmt: skip
         bounds[number + 1] = to
     return to
 

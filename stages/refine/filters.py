@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from stages.refine import encodings, layout
+from stages.refine import encodings, layout, personal
 from stages.refine.languages import identifier
 from stages.refine.settings import Filters, Normalise
 
@@ -111,7 +111,8 @@ def reasons(settings: Filters) -> list[tuple[str, Step]]:
         steps.append(("boilerplate", lambda text: furniture(text, remove)))
     if settings.private != "keep":
         redact = settings.private == "redact"
-        steps.append(("private", lambda text: private(text, redact)))
+        kinds = settings.private_types
+        steps.append(("private", lambda text: private(text, redact, kinds)))
     if settings.languages and settings.foreign_paragraphs == "remove":
         steps.append(("foreign_paragraphs", _bind_paragraphs(settings)))
     steps.append(("empty", lambda text: text if text.strip() else Drop("no characters")))
@@ -170,17 +171,20 @@ def is_furniture(line: str) -> bool:
     return bool(_FURNITURE.search(line) or _MENU.match(line.strip()))
 
 
-def private(text: str, redact: bool) -> str | Drop:
-    """Replace e-mail addresses and phone numbers, or drop the text that has one."""
-    found = 0
-    if "@" in text:
-        text, emails = _EMAIL.subn("[email]", text)
-        found += emails
-    redacted, phones = _PHONE.subn("[phone]", text)
-    found += phones
-    if found and not redact:
-        return Drop(f"{found} address(es) or number(s)")
-    return redacted if phones else text
+def private(text: str, redact: bool, kinds: Sequence[str] = ("email", "phone")) -> str | Drop:
+    """Replace personal data of some kinds, or drop the text that has some."""
+    found = personal.find(text, kinds)
+    count = len(found)
+    redacted = personal.redacted(text, found) if found else text
+    if "email" in kinds and "@" in redacted:
+        redacted, emails = _EMAIL.subn("[email]", redacted)
+        count += emails
+    if "phone" in kinds:
+        redacted, phones = _PHONE.subn("[phone]", redacted)
+        count += phones
+    if count and not redact:
+        return Drop(f"{count} address(es) or number(s)")
+    return redacted if count else text
 
 
 def _too_short(text: str, settings: Filters) -> str | None:

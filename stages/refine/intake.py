@@ -255,7 +255,8 @@ class _Pairs:
         steps = [*_inline(params.normalise), ("blanks", _tidied(params.pairs.lines == "keep"))]
         if params.filters.private != "keep":
             redact = params.filters.private == "redact"
-            steps.append(("private", lambda text: filters.private(text, redact)))
+            kinds = params.filters.private_types
+            steps.append(("private", lambda text: filters.private(text, redact, kinds)))
         names = ["empty_side", "identical", "too_long", "length_ratio", "language"]
         if params.intact:
             steps, names = [], []

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from stages.core.declare import Params
 from stages.refine.measured import Gate, Measure, Perplexity
+from stages.refine.personal import Kind
 from stages.refine.rulesets import SETS, SetName, chosen
 
 Action = Literal["repair", "drop", "keep"]
@@ -80,7 +81,9 @@ class Filters(Params):
     boilerplate: Literal["remove", "drop", "keep"] = "remove"
     """Lines of web furniture (menus, cookies, rights): remove them, or drop the document."""
     private: Literal["redact", "drop", "keep"] = "redact"
-    """E-mail addresses and phone numbers: `[email]` and `[phone]`, or drop the document."""
+    """Personal data: put `[email]`, `[phone]`, ... in its place, or drop the document."""
+    private_types: list[Kind] = ["email", "phone"]
+    """Which: `email`, `phone`, `ip` (public ones), `key` (tokens and secrets), `iban`, `card`."""
     min_characters: int = Field(1, ge=0)
     """Fewer characters: `too_short`."""
     min_words: int = Field(1, ge=0)

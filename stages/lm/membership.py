@@ -70,6 +70,7 @@ def search(folder: Path, texts: Sequence[str], least_words: int = LEAST_WORDS) -
         words = wordplaces.words(column, fold=True)
         for ngram, (keys, owners) in lookups.items():
             _collect(asked, passages, ngram, keys, owners, words, column, rows)
+        _verbatim(asked, passages, column, rows)
         _compare(asked, near, column, rows)
     licences = about.get("licences", [])
     return [
@@ -165,6 +166,34 @@ def _passage(
         "size_bytes": len(verbatim) if exact else end - begin,
     }
     return Passage(place, place + count, row, exact)
+
+
+def _verbatim(
+    asked: Sequence[Asked], passages: list[list[Passage]], column: Texts, rows: Any
+) -> None:
+    """Add a place that holds a text byte for byte, though its ends are no ends of words."""
+    haystack = b""
+    split, ids, sources, side = rows
+    for one, own in zip(asked, passages, strict=True):
+        total = len(one.words.hashes)
+        if not one.data or any(found.exact and found.end - found.begin == total for found in own):
+            continue
+        haystack = haystack or column.data.tobytes()
+        at = haystack.find(one.data)
+        while at >= 0:
+            document = int(np.searchsorted(column.offsets, at, side="right")) - 1
+            if at + len(one.data) <= column.offsets[document + 1]:
+                row = {
+                    "split": split,
+                    "id": ids[document].as_py(),
+                    "source": sources[document].as_py(),
+                    "column": side,
+                    "offset_bytes": at - int(column.offsets[document]),
+                    "size_bytes": len(one.data),
+                }
+                own.append(Passage(0, total, row, True))
+                break
+            at = haystack.find(one.data, at + 1)
 
 
 def _compare(

@@ -67,6 +67,18 @@ def test_case_and_marks_between_are_told_apart(corpus):
     assert rows[1]["documents"][0]["exact"] is False
 
 
+def test_texts_cut_within_words_or_without_any_are_found_byte_for_byte(corpus):
+    folder, texts = corpus
+    cut = texts["d40"][12:43]
+    rows = membership.search(folder, [cut, texts["d40"][3:200], ". ", "?"])
+    assert [row["found"] for row in rows] == ["exact", "exact", "exact", "no"]
+    place = rows[0]["documents"][0]
+    data = texts[place["id"]].encode()
+    assert data[place["offset_bytes"] :].startswith(cut.strip().encode())
+    joined = texts["d0"][-90:] + texts["d1"][:90]  # stands in no document, but between two
+    assert membership.search(folder, [joined])[0]["found"] == "part"
+
+
 def test_a_generation_shows_its_passages(corpus):
     folder, texts = corpus
     one, other = texts["d3"].split()[4:15], texts["d270"].split()[8:17]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections import Counter
 
 import numpy as np
@@ -132,3 +134,28 @@ def test_nothing_but_reading_below_the_project(root, sql, told):
 def test_files_of_the_project_by_their_paths(root):
     sql = "SELECT documents_kept FROM read_json('metrics/refine/*.json')"
     assert queries.ask(root, sql).to_pylist() == [{"documents_kept": 90}]
+
+
+def test_the_verb_prints_rows_json_csv_and_what_there_is(root, monkeypatch, capsys):
+    from stages.cli import querying
+
+    monkeypatch.setattr(querying.workspace, "root", lambda: root)
+    sql = (
+        "SELECT id, text FROM corpora WHERE corpus = 'o''k' AND split = 'valid' ORDER BY id LIMIT 2"
+    )
+
+    def printed(sql: str | None, **form: bool) -> str:
+        given = {"json": False, "csv": False} | form
+        assert querying.query_outputs(argparse.Namespace(sql=sql, **given)) == 0
+        return capsys.readouterr().out
+
+    assert printed(sql) == "id      text\nvalid0\nvalid1  ĉe\n"
+    assert printed(sql, csv=True) == "id,text\nvalid0,\nvalid1,ĉe \n"
+    assert [json.loads(line) for line in printed(sql, json=True).splitlines()] == [
+        {"id": "valid0", "text": ""}, {"id": "valid1", "text": "ĉe "},
+    ]  # fmt: skip
+    many = printed("SELECT id FROM corpora")
+    assert len(many.splitlines()) == 1 + querying.SHOWN_ROWS + 1
+    assert "more rows" in many
+    assert "ledgers  corpus VARCHAR, place BIGINT" in printed(None)
+    assert json.loads(printed("  ", json=True))["metrics"][0] == ["stage", "VARCHAR"]

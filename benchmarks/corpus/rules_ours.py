@@ -12,7 +12,7 @@ from benchmarks.corpus import material
 from benchmarks.corpus.rounds import serve
 from stages.lm.kernels import compiled
 from stages.lm.kernels.text import Texts, of_arrow, of_strings, to_arrow
-from stages.lm.scores.table import score
+from stages.lm.scores.table import LINES, score
 from stages.refine import rulesets
 
 SETS = ("gopher-repetition", "gopher-quality", "c4", "fineweb", "mc4")
@@ -44,13 +44,13 @@ def chain(path: str, sets: list[str], threads: int = 1) -> Iterator[Any]:
     texts = of_arrow(material.load(Path(path)))
     yield None
     cut = sets.index("c4") + 1
-    first = score(texts, threads=threads)
+    before, behind = rulesets.chosen(sets[:cut], {}), rulesets.chosen(sets[cut:], {})
+    first = score(texts, threads=threads, groups=rulesets.groups(before) | LINES)
     why = _why(first.table, sets[:cut])
     left = np.array([number for number, reason in enumerate(why) if not reason], np.int64)
     cleaned: Texts = of_arrow(to_arrow(first.cleaned).take(left))
-    for number, reason in zip(
-        left.tolist(), _why(score(cleaned, threads=threads).table, sets[cut:]), strict=True
-    ):
+    second = score(cleaned, threads=threads, groups=rulesets.groups(behind)).table
+    for number, reason in zip(left.tolist(), _why(second, sets[cut:]), strict=True):
         why[number] = reason
     yield why
 

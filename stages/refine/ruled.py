@@ -61,14 +61,17 @@ class Ruled:
     def judge(self, waiting: Sequence[Waiting], scores: list[Any]) -> Iterator[Waiting]:
         """Yield what is left of some documents; append to `scores` what was counted of each."""
         from stages.lm.kernels.text import of_strings, to_strings
-        from stages.lm.scores.table import score
+        from stages.lm.scores.table import EVERYTHING, LINES, score
 
         left, settings = list(waiting), self._params.filters
         for number, look in enumerate(self._looks):
             if not left:
                 return
             texts = of_strings([one.text for one in left])
-            found = score(texts, settings.counting.options(), self._params.threads)
+            groups = rulesets.groups(look.rules) | (LINES if look.lines is not None else 0)
+            groups = EVERYTHING if settings.scores else groups
+            options = settings.counting.options()
+            found = score(texts, options, self._params.threads, groups)
             if number == 0 and settings.scores:
                 rows = found.table.tolist()
                 scores += [[one.identity, *row] for one, row in zip(left, rows, strict=True)]

@@ -104,8 +104,7 @@ RULES: tuple[Rule, ...] = (
 """All rules in the order in which they are asked."""
 TEST_SHARE = 0.05
 """More mentions of `test` or `config` per line: a file of tests or settings (CodeParrot)."""
-OFF = -1.0
-"""Any negative threshold switches its rule off."""
+SPLIT_LINES = ("lines", "bullet_lines", "ellipsis_lines", "line_characters", "longest_line")
 
 
 class Verdicts(NamedTuple):
@@ -131,6 +130,23 @@ def chosen(sets: Sequence[str], thresholds: Mapping[str, float]) -> list[Rule]:
         )
     found = [rule for name in sets for rule in RULES if rule.set == name]
     return [rule._replace(threshold=thresholds.get(rule.reason, rule.threshold)) for rule in found]
+
+
+def groups(rules: Sequence[Rule]) -> int:
+    """Return the groups of columns that rules ask for, as `stages.lm.scores.table.score` takes
+    them."""
+    from stages.lm.scores.table import CODE, LINES, NGRAMS
+
+    found = 0
+    for rule in rules:
+        for name in (rule.top, rule.bottom):
+            if "gram_" in name:
+                found |= NGRAMS
+            elif name.startswith(("spared", "automatic")):
+                found |= CODE
+            elif name.startswith("c4_") or name in SPLIT_LINES:
+                found |= LINES
+    return found
 
 
 def named(table: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -134,6 +134,15 @@ def test_files_of_tests_and_without_syntax_go_with_seven_in_ten():
         assert abs((part == place).mean() - 0.7) < 4 * (0.21 / 2000) ** 0.5
 
 
+@pytest.mark.parametrize("name", rulesets.SETS)
+def test_a_set_judges_alike_where_only_its_columns_are_counted(name):
+    texts, rules = of_strings(list(PLANTED.values())), rulesets.chosen([name], {})
+    whole = rulesets.verdicts(score(texts).table, rules)
+    few = rulesets.verdicts(score(texts, groups=rulesets.groups(rules)).table, rules)
+    assert whole.rule.tolist() == few.rule.tolist()
+    assert whole.value.tolist() == few.value.tolist()
+
+
 def test_thresholds_are_named_and_refused_otherwise():
     with pytest.raises(ValidationError, match=r"no rule is called c4/x; known: c4/curly_bracket"):
         Filters(thresholds={"c4/x": 1.0})

@@ -83,6 +83,10 @@ class Options(NamedTuple):
 
 
 DEFAULTS = Options()
+NGRAMS, CODE, LINES = 1, 2, 4
+"""Groups of columns that cost more than the rest: repeated n-grams; what code speaks of, and the
+draw; lines as `str.splitlines` has them, and C4."""
+EVERYTHING = NGRAMS | CODE | LINES
 
 
 class Scores(NamedTuple):
@@ -308,21 +312,30 @@ def _score(
         words_of(codes, kinds, words, count, stops, hashes, lengths, row)
         feed_lines(codes, kinds, size, options, seen, turn + 1, row)
         paragraphs(codes, kinds, size, seen, turn + 2, found, row)
-        turn = measure_ngrams(
-            hashes, lengths, count, grams, seen, turn + 2, row, c.TOP_2, c.REPEATED_5
-        )
-        code_phrases(codes, kinds, size, row)
-        row[c.DRAW] = np.int64(hash_span(codes, 0, size) >> uint64(32))
-        to = broken_lines(
-            codes, kinds, size, line, line_kinds, others, ends, special, options, row, words, out,
-            to,
-        )  # fmt: skip
+        turn += 2
+        if options[5] & NGRAMS:
+            turn = measure_ngrams(
+                hashes, lengths, count, grams, seen, turn, row, c.TOP_2, c.REPEATED_5
+            )
+        if options[5] & CODE:
+            code_phrases(codes, kinds, size, row)
+            row[c.DRAW] = np.int64(hash_span(codes, 0, size) >> uint64(32))
+        if options[5] & LINES:
+            to = broken_lines(
+                codes, kinds, size, line, line_kinds, others, ends, special, options, row, words,
+                out, to,
+            )  # fmt: skip
         bounds[number + 1] = to
     return to
 
 
-def score(texts: Texts, options: Options = DEFAULTS, threads: int = 1) -> Scores:
-    """Return the scores of documents; the same for every number of threads."""
+def score(
+    texts: Texts, options: Options = DEFAULTS, threads: int = 1, groups: int = EVERYTHING
+) -> Scores:
+    """Return the scores of documents; the same for every number of threads.
+
+    Columns of groups that are not asked for are 0, and without `LINES` all cleaned texts are empty.
+    """
     stops = np.array([exceptions.hash_of(word) for word in options.stop_words], np.uint64)
     numbers = np.array(
         [
@@ -331,6 +344,7 @@ def score(texts: Texts, options: Options = DEFAULTS, threads: int = 1) -> Scores
             options.line_ends,
             options.short_line,
             options.long_line,
+            groups,
         ],
         np.int64,
     )

@@ -135,15 +135,17 @@ def chosen(sets: Sequence[str], thresholds: Mapping[str, float]) -> list[Rule]:
 def groups(rules: Sequence[Rule]) -> int:
     """Return the groups of columns that rules ask for, as `stages.lm.scores.table.score` takes
     them."""
-    from stages.lm.scores.table import CODE, LINES, NGRAMS
+    from stages.lm.scores.table import CODE, LINES, NGRAMS, WORDS
 
     found = 0
     for rule in rules:
         for name in (rule.top, rule.bottom):
-            if "gram_" in name:
+            if "gram_" in name or "paragraph" in name:
                 found |= NGRAMS
             elif name.startswith(("spared", "automatic")):
                 found |= CODE
+            elif name.startswith(("solid_", "letter_", "stop_")):
+                found |= WORDS
             elif name.startswith("c4_") or name in SPLIT_LINES:
                 found |= LINES
     return found

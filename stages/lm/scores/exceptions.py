@@ -109,14 +109,24 @@ def _clitics(clitic: str) -> Iterable[str]:
 
 
 class Exceptions(NamedTuple):
-    """A table of exceptions by hash: `keys` [R] (0: free), `cuts` [R, 3] lengths of the pieces."""
+    """A table of exceptions by hash: `keys` [R] (0: free), `cuts` [R, 3] lengths of the pieces.
+
+    `shapes` [64, 64], by the lower six bits of the first and the last character, has the bit of
+    every length that an exception of such ends has: most words need no hash to be none.
+    """
 
     keys: NDArray[np.uint64]
     cuts: NDArray[np.uint8]
+    shapes: NDArray[np.uint16]
 
 
 EXCEPTIONS = types.NamedTuple(
-    (reads(types.uint64), types.Array(types.uint8, 2, "C", readonly=True)), Exceptions
+    (
+        reads(types.uint64),
+        types.Array(types.uint8, 2, "C", readonly=True),
+        types.Array(types.uint16, 2, "C", readonly=True),
+    ),
+    Exceptions,
 )
 
 
@@ -141,12 +151,16 @@ def made(given: dict[str, tuple[str, ...]]) -> Exceptions:
     while room < 2 * len(given):
         room *= 2
     keys, cuts = np.zeros(room, np.uint64), np.zeros((room, MOST_PIECES), np.uint8)
+    shapes = np.zeros((64, 64), np.uint16)
     for word, pieces in given.items():
+        shapes[ord(word[0]) & 63, ord(word[-1]) & 63] |= 1 << len(word)
         hashed = hash_of(word)
         slot = hashed & (room - 1)
         while keys[slot]:
             slot = (slot + 1) & (room - 1)
         keys[slot] = hashed
         cuts[slot, : len(pieces)] = [len(piece) for piece in pieces]
-    keys.flags.writeable = cuts.flags.writeable = False
-    return Exceptions(keys, cuts)
+    found = Exceptions(keys, cuts, shapes)
+    for array in found:
+        array.flags.writeable = False
+    return found

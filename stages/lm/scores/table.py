@@ -83,10 +83,10 @@ class Options(NamedTuple):
 
 
 DEFAULTS = Options()
-NGRAMS, CODE, LINES = 1, 2, 4
-"""Groups of columns that cost more than the rest: repeated n-grams; what code speaks of, and the
-draw; lines as `str.splitlines` has them, and C4."""
-EVERYTHING = NGRAMS | CODE | LINES
+NGRAMS, CODE, LINES, WORDS = 1, 2, 4, 8
+"""Groups of columns that cost more than the rest: repeated n-grams and paragraphs; what code speaks
+of, and the draw; lines as `str.splitlines` has them, and C4; kinds of words."""
+EVERYTHING = NGRAMS | CODE | LINES | WORDS
 
 
 class Scores(NamedTuple):
@@ -143,7 +143,7 @@ def words_of(
     while stopped:
         stopped &= stopped - uint64(1)
         found += 1
-    row[c.WORDS], row[c.SOLID_WORDS], row[c.SOLID_CHARACTERS] = count, solid, solid_size
+    row[c.SOLID_WORDS], row[c.SOLID_CHARACTERS] = solid, solid_size
     row[c.LETTER_WORDS], row[c.STOP_WORDS] = lettered, found
 
 
@@ -309,11 +309,13 @@ def _score(
         size = unfold(data, offsets[number], offsets[number + 1], codes, kinds, table)
         whole_text(codes, kinds, size, row)
         count = split(codes, kinds, 0, size, words, 0, ends, special)
-        words_of(codes, kinds, words, count, stops, hashes, lengths, row)
+        row[c.WORDS] = count
+        if options[5] & (NGRAMS | WORDS):
+            words_of(codes, kinds, words, count, stops, hashes, lengths, row)
         feed_lines(codes, kinds, size, options, seen, turn + 1, row)
-        paragraphs(codes, kinds, size, seen, turn + 2, found, row)
         turn += 2
         if options[5] & NGRAMS:
+            paragraphs(codes, kinds, size, seen, turn, found, row)
             turn = measure_ngrams(
                 hashes, lengths, count, grams, seen, turn, row, c.TOP_2, c.REPEATED_5
             )

@@ -79,6 +79,9 @@ def exception(codes: Any, start: Any, end: Any, special: Any) -> Any:
     """Return the row of an exception, or -1."""
     if end - start > LONGEST:
         return -1
+    shape = special.shapes[codes[start] & uint32(63), codes[end - 1] & uint32(63)]
+    if not (shape >> uint32(end - start)) & uint32(1):
+        return -1
     last = len(special.keys) - 1
     key = hash_span(codes, start, end)
     slot = np.int64(key & uint64(last))

@@ -314,7 +314,7 @@ def learn(
         _symbols(words, _numbers(initial)), letters, places, len(initial), limit, min_frequency,
         state,
     )  # fmt: skip
-    made = [(int(a), int(b), int(c)) for a, b, c in merges[: state[MERGES]].tolist()]
+    made: list[tuple[int, int, int]] = list(map(tuple, merges[: state[MERGES]].tolist()))
     tokens = list(initial)
     for left, right, token in made:
         if token == len(tokens):

@@ -67,6 +67,7 @@ def test_a_run_is_scored_on_unseen_pairs_and_kept(tmp_path: Path, monkeypatch: p
         "loss_nats",
         "elsewhere",
         "distinct",
+        "source_nats",
         "cpu_seconds",
     } == set(row)
     (kept,) = tmp_path.glob("translation-100-shared-1-*.json")

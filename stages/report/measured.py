@@ -63,7 +63,11 @@ def _topics(sources: Sources, one: Artifact, statistics: Node) -> Markup:
     topics = statistics.get("topics")
     if topics is None or not len(topics["topics"]):
         return Markup("")
-    bars = [Bar(own(row["label"]), row["fraction"]) for row in topics["topics"]]
+    # A label is the topic's number and its first words; two of them fit beside a bar.
+    labels = [", ".join(own(row["label"]).split("_")[1:3]) for row in topics["topics"]]
+    bars = [
+        Bar(label, row["fraction"]) for label, row in zip(labels, topics["topics"], strict=True)
+    ]
     said = element(
         "p", "Clusters of ", figure(topics["sampled_documents"]),
         " documents by their words; ", figure(topics["outliers"]), " are like none of them.",

@@ -79,6 +79,7 @@ def make_clone(folder: Path, recipe: str, hash_seed: str = "0", origin: Path = R
         "HOME": str(folder.parent / "home"),
         "PYTHONHASHSEED": hash_seed,
         "DEVENO_TRACKING": "off",
+        "DEVENO_KERNELS": os.environ["DEVENO_KERNELS"],  # compiled once for all
         "DVC_NO_ANALYTICS": "1",
         "DO_NOT_TRACK": "1",
     }  # fmt: skip

@@ -152,6 +152,7 @@ def make(folder: Path, recipe: str = "quick") -> Clone:
         "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(user),
         "DEVENO_TRACKING": "off",
+        "DEVENO_KERNELS": os.environ["DEVENO_KERNELS"],  # compiled once for all
         "DEVENO_CORES": "2",
         "DEVENO_GRACE_S": "5",
         "DEVENO_MLFLOW_PORT": str(free_port()),

@@ -8,6 +8,7 @@ what says which GPUs it sees.
 
 from __future__ import annotations
 
+import os
 import shutil
 import textwrap
 from pathlib import Path
@@ -219,6 +220,7 @@ def environment(user: Path) -> dict[str, str]:
         "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(user),
         "DEVENO_TRACKING": "off",
+        "DEVENO_KERNELS": os.environ["DEVENO_KERNELS"],  # compiled once for all
         "DVC_NO_ANALYTICS": "1",
         "DO_NOT_TRACK": "1",
         "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@localhost",

@@ -1,6 +1,6 @@
 """The 22 pairs of `dedup/eo_same_work_pairs.tsv`: which are found, estimated and exact.
 
-    python benchmarks/duplicate_pairs.py [DATA]
+    python -m benchmarks.duplicate_pairs [DATA]
 
 DATA is the folder of the shared test material (default: $DEVENO_TEST_DATA/data, else
 `shared/data` beside the checkout). A file is a document, normalised as `refine` does by default;
@@ -24,17 +24,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from stages.core import canonical
+from stages.lm import minhash, neighbours
+from stages.lm.kernels.text import of_strings
+from stages.refine.duplicates import shape_of
+from stages.refine.filters import Drop, changes
+from stages.refine.settings import Duplicates, Normalise
+from stages.refine.shingled import Shingled
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from stages.core import canonical  # noqa: E402
-from stages.lm import minhash, neighbours  # noqa: E402
-from stages.lm.kernels.text import of_strings  # noqa: E402
-from stages.refine.duplicates import shape_of  # noqa: E402
-from stages.refine.filters import Drop, changes  # noqa: E402
-from stages.refine.settings import Duplicates, Normalise  # noqa: E402
-from stages.refine.shingled import Shingled  # noqa: E402
-
 TABLE = "dedup/eo_same_work_pairs.tsv"
 
 

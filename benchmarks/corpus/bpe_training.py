@@ -113,7 +113,6 @@ def main(arguments: Sequence[str]) -> None:
     rounds.write(
         "bpe_training",
         {
-            "command": "python -m benchmarks.corpus bpe_training",
             "peers": rounds.versions(PACKAGES) if PEERS else "none: DEVENO_PEERS_PYTHON is not set",
             "passes": {
                 "least_ratio_to_tokenizers": least,

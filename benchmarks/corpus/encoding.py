@@ -175,7 +175,6 @@ def main(arguments: Sequence[str]) -> None:
     rounds.write(
         "encoding",
         {
-            "command": "python -m benchmarks.corpus encoding",
             "peers": peers or "none: DEVENO_PEERS_PYTHON is not set",
             "passes": passes,
             "every_code_point": check(how),

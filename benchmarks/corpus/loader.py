@@ -79,7 +79,6 @@ def main(arguments: Sequence[str]) -> None:
     rounds.write(
         "loader",
         {
-            "command": "python -m benchmarks.corpus loader",
             "peers": rounds.versions(PACKAGES) if PEERS else "none: DEVENO_PEERS_PYTHON is not set",
             "passes": {
                 "ratio_by_row_tokens": ratios,

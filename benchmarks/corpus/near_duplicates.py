@@ -208,7 +208,6 @@ def main(arguments: Sequence[str]) -> None:
     rounds.write(
         "near_duplicates",
         {
-            "command": "python -m benchmarks.corpus near_duplicates",
             "peers": rounds.versions(PACKAGES) if PEERS else "none: DEVENO_PEERS_PYTHON is not set",
             "passes": _passes(results),
             "method": {"ngram": NGRAM, "bands": BANDS, "rows": ROWS},

@@ -90,7 +90,6 @@ def main(arguments: Sequence[str]) -> None:
     rounds.write(
         "packing",
         {
-            "command": "python -m benchmarks.corpus packing",
             "peers": rounds.versions(PACKAGES) if PEERS else "none: DEVENO_PEERS_PYTHON is not set",
             "passes": {
                 "least_ratio": least,

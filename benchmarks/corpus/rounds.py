@@ -165,8 +165,15 @@ def versions(packages: Sequence[str], python: str = PEERS) -> dict[str, str]:
     return json.loads(shown.stdout) if shown.returncode == 0 else {"error": shown.stderr[-200:]}
 
 
+def command(row: str) -> str:
+    """Return how this row is being run, options and all."""
+    options = sys.argv[2:] if sys.argv[1:2] == [row] else []
+    return " ".join(["python -m benchmarks.corpus", row, *options])
+
+
 def write(row: str, result: Mapping[str, Any]) -> None:
-    """Write `<row>.json` beside this module and print it."""
-    text = json.dumps({"row": row, "machine": machine(), **result}, indent=2, ensure_ascii=False)
+    """Write `<row>.json` beside this module, with the command that made it, and print it."""
+    told = {"row": row, "command": command(row), "machine": machine(), **result}
+    text = json.dumps(told, indent=2, ensure_ascii=False)
     (FOLDER / f"{row}.json").write_text(text + "\n", "utf-8")
     print(text)

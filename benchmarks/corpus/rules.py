@@ -71,7 +71,6 @@ def main(arguments: Sequence[str]) -> None:
         systems["datatrove"] = partial(peer.ask, **given)
     found = rounds.interleaved(systems, options.rounds)
     result: dict[str, Any] = {
-        "command": "python -m benchmarks.corpus rules",
         "peers": rounds.versions(PACKAGES) if PEERS else "none: DEVENO_PEERS_PYTHON is not set",
         "text": {"documents": len(texts), "mb": round(size_mb, 3)},
         "kernels_ready_cpu_s": round(ready[0], 2),

@@ -100,7 +100,6 @@ def main(arguments: Sequence[str]) -> None:
     rounds.write(
         "substrings",
         {
-            "command": "python -m benchmarks.corpus substrings",
             "peers": rounds.versions(("pydivsufsort", "numpy")) if PEERS
             else "none: DEVENO_PEERS_PYTHON is not set",
             "passes": passes,

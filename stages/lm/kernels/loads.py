@@ -51,18 +51,6 @@ def mask64(typing: Any, array: Any, place: Any) -> Any:
     return types.uint64(array, types.int64), build
 
 
-@intrinsic
-def lowest(typing: Any, word: Any) -> Any:
-    """Return the number of the lowest bit that is set; `word` (uint64) must not be zero."""
-    del typing, word
-
-    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        del context, signature
-        return builder.cttz(given[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.uint64), build
-
-
 def _ask(builder: Any, place: Any) -> None:
     byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])

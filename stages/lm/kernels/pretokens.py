@@ -31,6 +31,7 @@ from numba import types, uint8, uint64
 from numpy.typing import NDArray
 
 from stages.lm.kernels import characters
+from stages.lm.kernels.bits import lowest
 from stages.lm.kernels.characters import decode
 from stages.lm.kernels.compiled import (
     BYTES,
@@ -43,7 +44,7 @@ from stages.lm.kernels.compiled import (
     plain,
     reads,
 )
-from stages.lm.kernels.loads import MARGIN, load8, lowest, mask64
+from stages.lm.kernels.loads import MARGIN, load8, mask64
 from stages.lm.kernels.text import Texts
 
 OTHER, LETTER, NUMBER, SPACE, ALONE = range(5)

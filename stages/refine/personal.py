@@ -10,7 +10,7 @@
     card      13 to 19 digits of payment cards               wrong check digit (Luhn), other heads
 
 Placeholders are StarCoder's where it has one (Li et al. 2023, arXiv 2305.06161, section 4):
-`<EMAIL>`, `<IP_ADDRESS>`, `<KEY>`; the two oldest types keep `[email]` and `[phone]`.
+`<IP_ADDRESS>`, `<KEY>`; the two oldest types keep their `[email]` and `[phone]`.
 """
 
 from __future__ import annotations

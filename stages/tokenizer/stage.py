@@ -36,7 +36,7 @@ class TokenizerParams(FloatParams):
     """Whether every digit is a token of its own, so that numbers are built alike."""
     max_training_bytes: int = Field(200_000_000, ge=1)
     """Bytes of text learned from at most; a larger corpus is sampled by the hash of document ids.
-    (The trainer counts pairs in 32 bits, which some billions of bytes overflow.)"""
+    (WordPiece's trainer counts pairs in 32 bits, which some billions of bytes overflow.)"""
     report_bytes: int = Field(20_000_000, ge=1)
     """Bytes of held-out text that the report measures at most, sampled in the same way."""
     reference: str = "none"

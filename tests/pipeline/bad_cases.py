@@ -210,8 +210,8 @@ COMMANDS = {
     "use_over_uncommitted_changes": (
         ["use", "esperanto"], "params.yaml has changes that are not committed", "params.yaml",
         "--force"),
-    "try_a_raw_corpus": (["try", "text", "Saluton."], "refine@text make no model",
-                         "data/corpora/text", "choose one of: pretrain@corrupt"),
+    "try_encoded_tokens": (["try", "encode@small", "Saluton."], "encode@small make no model",
+                           "data/tokens/small", "did you mean pretrain@small"),
     "try_an_unknown_model": (["try", "pretrain@smal", "x"], "no model 'pretrain@smal'",
                              "params.yaml", "did you mean pretrain@small"),
     "try_what_was_not_made": (["try", "finetune@corrupt-twin", "x"], "has not been made yet",

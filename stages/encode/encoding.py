@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,17 +17,25 @@ from stages.lm import corpora, tokenizers
 from stages.lm import indexed as indexed_tokens
 from stages.lm.encoders import Encoder
 from stages.lm.kernels.text import of_arrow
+from stages.lm.packed import write_manifest, write_split
 from stages.lm.parts import Parts
-from stages.lm.tokens import SPLITS, Encoded, Special, write_manifest, write_split
+from stages.lm.tokens import SPLITS, Encoded, Special
 
 FIELDS = ("ids", "sizes", "text_bytes", "text_characters")
+
+
+class Rows(NamedTuple):
+    """How long a row is, and how much of the rows may stay empty before documents are cut."""
+
+    length: int
+    most_waste: float | None
 
 
 def encode_corpus(
     corpus: Path,
     tokenizer: Path,
     tokens: Path,
-    sequence_length: int,
+    rows: Rows,
     log: Log,
     indexed: Path | None = None,
 ) -> dict[str, Any]:
@@ -50,19 +58,19 @@ def encode_corpus(
     for split in SPLITS:
         if ready is not None and split == "train":
             blocks = megatron.documents(ready, backend, special, vocab_size)
-            ledger = write_split(tokens, split, blocks, special, vocab_size, sequence_length)
-            _check(ledger, split, ready.prefix, len(ready), sequence_length)
+            ledger = write_split(tokens, split, blocks, special, vocab_size, *rows)
+            _check(ledger, split, ready.prefix, len(ready), rows.length)
         else:
             parts = Parts(log, f"encode {split}")
             blocks = _parts(corpora.groups(corpus, split), work, parts, done)
-            ledger = write_split(tokens, split, blocks, special, vocab_size, sequence_length)
+            ledger = write_split(tokens, split, blocks, special, vocab_size, *rows)
             parts.close()
-            _check(ledger, split, corpus, corpora.split_size(described, split), sequence_length)
+            _check(ledger, split, corpus, corpora.split_size(described, split), rows.length)
         ledgers[split] = ledger
     return write_manifest(
         tokens,
         vocab_size=vocab_size,
-        sequence_length=sequence_length,
+        sequence_length=rows.length,
         objective="causal" if special.mask is None else "masked",
         special=special,
         tokenizer_digest=tokenizers.digest(tokenizer),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -27,7 +28,13 @@ class EncodeParams(Params):
     megatron_index: bool = False
     """Whether `<split>.idx` is written beside `<split>.bin`: Megatron-LM opens the pair."""
     sequence_length: int = Field(128, ge=8, le=65_536)
-    """Tokens of a row. Documents are packed whole into rows; only longer ones are cut."""
+    """Tokens of a row. Documents are packed into rows, longer ones cut; no token is lost."""
+    cut: Literal["never", "when-needed"] = "when-needed"
+    """Whether a document that fits a row may be cut where whole ones would leave more than
+    `most_waste` of the rows empty (documents of just over half a row pair with nothing). The parts
+    attend to themselves alone, and the ledger counts them."""
+    most_waste: float = Field(0.005, ge=0, lt=1)
+    """Share of row positions without a token, at most, where documents may be cut when needed."""
 
 
 @stage(
@@ -43,14 +50,16 @@ def encode(
     params: EncodeParams, corpus: Path, tokenizer: Path, indexed: Path, tokens: Path, log: Log
 ) -> None:
     """Tokenise a corpus once and pack it into rows without losing a token."""
-    from stages.encode.encoding import encode_corpus
+    from stages.encode.encoding import Rows, encode_corpus
     from stages.encode.megatron import prefix_of, write_indexes
 
     given = prefix_of(indexed / "files") if params.indexed != "none" else None
-    manifest = encode_corpus(corpus, tokenizer, tokens, params.sequence_length, log, given)
+    waste = None if params.cut == "never" else params.most_waste
+    rows = Rows(params.sequence_length, waste)
+    manifest = encode_corpus(corpus, tokenizer, tokens, rows, log, given)
     if params.megatron_index:
         write_indexes(tokens, manifest)
     for split, ledger in sorted(manifest["splits"].items()):
-        for name in ("documents", "tokens", "rows", "lost_tokens", "waste_fraction"):
+        for name in ("documents", "tokens", "rows", "lost_tokens", "cuts", "waste_fraction"):
             log.metric(f"{split}_{name}", ledger[name])
     log.table("ledger", [{"split": split} | ledger for split, ledger in manifest["splits"].items()])

@@ -2,9 +2,13 @@
 
 Rows are filled by best-fit decreasing (Johnson 1974; used for language models by Ding et al. 2024,
 "Fewer Truncations Improve Language Modeling", arXiv 2404.10830): pieces in falling order of length,
-each into the fullest row that still has room. Only a document longer than a row is ever cut, and
-no token is dropped. Lengths are small integers, so rows with equal room are handled as one batch,
-which gives the same rows as one piece at a time but costs numpy calls per distinct length only.
+each into the fullest row that still has room. A document longer than a row is cut, and no token is
+dropped. Lengths are small integers, so rows with equal room are handled as one batch, which gives
+the same rows as one piece at a time but costs numpy calls per distinct length only.
+
+Where too few lengths fit together (documents of just over half a row pair with nothing), whole
+pieces waste what no order of them can save. `fill` then takes the emptiest rows apart and lays
+their pieces, cut, into the largest gaps of the others, until the padding is what was asked for.
 
 The order of rows is a keyed permutation computed point by point (a Feistel network with cycle
 walking, Black and Rogaway 2002), so step n of epoch e is known without replaying or storing
@@ -13,6 +17,7 @@ anything, and is the same with every numpy version.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +26,8 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
+LEAST_PART = 16
+"""Tokens of a part that filling a gap cuts off a piece, at least, where rows are longer by far."""
 ROUNDS = 6
 """Feistel rounds; four suffice for a strong permutation (Luby and Rackoff), two are margin."""
 
@@ -73,15 +80,87 @@ def cut(document_offsets: Ints, sequence_length: int) -> tuple[Ints, Ints]:
     return starts.astype(np.int64), lengths.astype(np.int64)
 
 
-def pack(document_offsets: Ints, sequence_length: int) -> Packing:
-    """Pack documents, given by their offsets [N + 1] in a token stream, into rows."""
+def pack(document_offsets: Ints, sequence_length: int, most_waste: float | None = None) -> Packing:
+    """Pack documents, given by their offsets [N + 1] in a token stream, into rows.
+
+    With `most_waste` pieces are cut further where otherwise a larger share would be padding. What
+    no cut can avoid remains: fewer rows than tokens / row length, rounded up, there cannot be.
+    """
     starts, lengths = cut(np.asarray(document_offsets, dtype=np.int64), sequence_length)
     row_of = best_fit_decreasing(lengths, sequence_length)
+    if most_waste is not None:
+        least = fewest_rows(int(lengths.sum()), sequence_length)
+        allowed = int(lengths.sum() / (sequence_length * (1 - most_waste)))
+        starts, lengths, row_of = fill(
+            starts, lengths, row_of, sequence_length, max(least, allowed)
+        )
     order = np.lexsort((starts, row_of))
     rows = int(row_of.max()) + 1 if len(row_of) else 0
     row_offsets = np.zeros(rows + 1, dtype=np.int64)
     np.cumsum(np.bincount(row_of, minlength=rows), out=row_offsets[1:])
     return Packing(starts[order], lengths[order], row_offsets, sequence_length)
+
+
+def fewest_rows(tokens: int, sequence_length: int) -> int:
+    """Return how many rows so many tokens need at least, however they are cut."""
+    return -(-tokens // sequence_length)
+
+
+def fill(
+    starts: Ints, lengths: Ints, row_of: Ints, capacity: int, rows: int
+) -> tuple[Ints, Ints, Ints]:
+    """Bring pieces in rows down to `rows` rows by cutting; returns starts, lengths, rows.
+
+    The rows of least tokens are taken apart and their pieces laid into the others' gaps, largest
+    first: that moves the fewest tokens and cuts them least often. A part is `LEAST_PART` tokens or
+    more (an eighth of a short row) unless there is no other room.
+    """
+    used = np.bincount(row_of, weights=lengths).astype(np.int64)
+    if len(used) <= rows:
+        return starts, lengths, row_of
+    by_use = np.argsort(used, kind="stable")
+    numbers = np.full(len(used), -1, dtype=np.int64)
+    kept = np.sort(by_use[len(used) - rows :])
+    numbers[kept] = np.arange(rows)
+    gaps = capacity - used[kept]
+    widest = np.argsort(-gaps, kind="stable")
+    moved = np.flatnonzero(numbers[row_of] < 0)
+    moved = moved[np.lexsort((starts[moved], -lengths[moved]))]
+    parts = _parts(
+        starts[moved].tolist(), lengths[moved].tolist(), gaps[widest].tolist(), widest.tolist(),
+        min(LEAST_PART, capacity // 8),
+    )  # fmt: skip
+    stay = numbers[row_of] >= 0
+    made = np.array(parts, dtype=np.int64).reshape(-1, 3)
+    return (
+        np.concatenate([starts[stay], made[:, 0]]),
+        np.concatenate([lengths[stay], made[:, 1]]),
+        np.concatenate([numbers[row_of[stay]], made[:, 2]]),
+    )
+
+
+def _parts(
+    starts: list[int], lengths: list[int], gaps: list[int], rows: list[int], least: int
+) -> list[tuple[int, int, int]]:
+    """Lay pieces one after another into gaps; returns start, length and row of every part."""
+    parts: list[tuple[int, int, int]] = []
+    spare: list[tuple[int, int]] = []
+    places: Iterator[tuple[int, int]] = iter(zip(gaps, rows, strict=True))
+    gap, row = next(places)
+    for start, length in zip(starts, lengths, strict=True):
+        while length:
+            while gap < max(1, min(least, length)):
+                if gap:
+                    spare.append((gap, row))
+                gap, row = next(places, (0, -1))
+                if row < 0:  # no room but what is narrower: that is taken as it comes
+                    places, spare, least = iter(spare), [], 1
+            size = min(length, gap)
+            if 0 < length - size < least <= size - (least - length + size):
+                size -= least - (length - size)
+            parts.append((start, size, row))
+            start, length, gap = start + size, length - size, gap - size
+    return parts
 
 
 def best_fit_decreasing(lengths: Ints, capacity: int) -> Ints:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.lm.packing import best_fit_decreasing, cut, pack, shuffled
+from stages.lm.packing import LEAST_PART, best_fit_decreasing, cut, fewest_rows, pack, shuffled
 
 CAPACITY = st.integers(1, 40)
 SIZES = st.lists(st.integers(0, 130), max_size=80)
@@ -94,6 +94,49 @@ def next_fit_waste(lengths, capacity):
             rows, left = rows + 1, capacity
         left -= length
     return 1 - lengths.sum() / (rows * capacity)
+
+
+def no_cut_can_avoid(tokens, length):
+    return 1 - tokens / (length * fewest_rows(tokens, length)) if tokens else 0.0
+
+
+@given(SIZES, CAPACITY, st.sampled_from([0.0, 0.005, 0.1, 0.5]))
+def test_cut_when_needed_no_more_is_wasted_than_asked_and_no_token_is_lost(sizes, capacity, waste):
+    whole, filled = pack(offsets(sizes), capacity), pack(offsets(sizes), capacity, waste)
+    covered = np.zeros(sum(sizes), np.int64)
+    for start, length in zip(filled.starts, filled.lengths, strict=True):
+        covered[start : start + length] += 1
+    assert (covered == 1).all()
+    bounds = offsets(sizes)
+    owners = np.searchsorted(bounds, filled.starts, side="right") - 1
+    assert (filled.starts + filled.lengths <= bounds[owners + 1]).all()
+    in_row = np.add.reduceat(filled.lengths, filled.row_offsets[:-1]) if filled.rows else whole.rows
+    assert np.all(in_row <= capacity)
+    assert filled.waste <= max(waste, no_cut_can_avoid(sum(sizes), capacity)) + 1e-12
+    if whole.waste <= waste:  # nothing is cut where nothing needs to be
+        assert np.array_equal(whole.starts, filled.starts)
+
+
+@pytest.mark.parametrize("sizes", [(513, 514), (513, 900), (530, 1100), (683, 684), (1014, 1015)])
+def test_documents_that_pair_with_nothing_are_cut(sizes):
+    """Just above half a row, a third, a row: whole documents waste up to half of the space."""
+    drawn = np.random.Generator(np.random.PCG64(1)).integers(*sizes, 3000)
+    whole, filled = pack(offsets(drawn), 1024), pack(offsets(drawn), 1024, 0.005)
+    assert whole.waste > 0.005 >= filled.waste
+    cuts = len(filled.lengths) - len(whole.lengths)
+    assert 0 < cuts < 1.1 * len(drawn)
+    if sizes[1] <= 900:  # gaps wider than the least part
+        assert filled.lengths.min() >= min(LEAST_PART, whole.lengths.min())
+    # Rows that nothing was done to hold what they held.
+    assert filled.tokens == whole.tokens == drawn.sum()
+
+
+def test_gaps_are_filled_from_the_widest_on():
+    """Rows of 20 with 14, 13, 12 and 11: the emptiest goes into the widest gaps of the others."""
+    filled = pack(offsets([14, 11, 13, 12]), 20, 0.2)
+    rows = np.split(filled.lengths, filled.row_offsets[1:-1])
+    assert [row.tolist() for row in rows] == [[14], [3, 13], [8, 12]]
+    assert filled.starts.tolist() == [0, 22, 25, 14, 38]
 
 
 def test_truncating_first_loses_what_section_120_says():

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.core.errors import ArtifactError, CheckFailed, ParamsError
-from stages.lm import tokens as tokens_module
+from stages.lm import packed
+from stages.lm.packed import check_packing, write_manifest, write_split
 from stages.lm.packing import Packing, pack
-from stages.lm.tokens import Encoded, Special, Tokens, check_packing, write_manifest, write_split
+from stages.lm.tokens import Encoded, Special, Tokens
 
 SPECIAL = Special(begin=0, end=2, pad=1, mask=4, all=(0, 1, 2, 3, 4))
 VOCAB = 300
@@ -188,8 +189,8 @@ def test_an_id_outside_the_vocabulary_is_refused(tmp_path):
 
 @pytest.mark.parametrize("fault", ["lost", "repeated", "overfull"])
 def test_a_faulty_packer_is_caught(tmp_path, monkeypatch, documents, fault):
-    def faulty(offsets, sequence_length):
-        good = pack(offsets, sequence_length)
+    def faulty(offsets, sequence_length, most_waste):
+        good = pack(offsets, sequence_length, most_waste)
         starts, lengths, rows = good.starts.copy(), good.lengths.copy(), good.row_offsets.copy()
         if fault == "lost":
             lengths[3] -= 1
@@ -199,7 +200,7 @@ def test_a_faulty_packer_is_caught(tmp_path, monkeypatch, documents, fault):
             rows = np.delete(rows, 1)
         return Packing(starts, lengths, rows, sequence_length)
 
-    monkeypatch.setattr(tokens_module, "pack", faulty)
+    monkeypatch.setattr(packed, "pack", faulty)
     with pytest.raises(CheckFailed, match="exactly once in rows of 32") as caught:
         make(tmp_path / "t", documents)
     assert "split train of t" in caught.value.where

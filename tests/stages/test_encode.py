@@ -121,6 +121,30 @@ def test_the_tokens_say_which_tokenizer_made_them(corpus, tokenizer, tmp_path):
     assert manifest["vocab_size"] == 300
 
 
+def test_documents_are_cut_when_needed_or_never(tokenizer, tmp_path):
+    """Texts of just over half a row pair with nothing; every cut is in the ledger."""
+    texts = {split: [text(seed, 45) for seed in range(60)] for split in ("train", "valid", "test")}
+    corpus = make_corpus(tmp_path / "c", texts)
+    ledgers = {}
+    for cut in ("never", "when-needed"):
+        log = run(corpus, tokenizer, tmp_path / cut, sequence_length=120, cut=cut)
+        opened = Tokens(tmp_path / cut)
+        ledgers[cut] = ledger = opened.ledger
+        sizes = np.diff(opened.documents)
+        assert 60 < sizes.min() <= sizes.max() <= 120
+        batch = opened.gather_flat(np.arange(opened.rows))
+        assert len(batch["input_ids"]) == ledger["tokens"] == ledger["packed_tokens"]
+        assert ledger["pieces"] == ledger["documents"] + ledger["cuts"]
+        assert ledger["cuts"] == ledger["cuts_to_fill"] == log.metrics["train_cuts"]
+        assert ledger["lost_tokens"] == ledger["documents_cut"] == 0
+        assert ledger["fewest_rows"] == -(-ledger["tokens"] // 120)
+    never, needed = ledgers["never"], ledgers["when-needed"]
+    assert (never["cuts"], never["documents_split"]) == (0, 0)
+    assert never["waste_fraction"] > 0.25
+    assert needed["rows"] == needed["fewest_rows"]
+    assert 0 < needed["documents_split"] <= needed["cuts"] < 60
+
+
 CHILD = """
 import sys
 from functools import partial

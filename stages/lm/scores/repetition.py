@@ -21,17 +21,14 @@ FEED = 0x0A
 
 
 class Seen(NamedTuple):
-    """What was seen: slots with a key, a stamp of the turn it belongs to, a count, a place."""
+    """What was seen: slots with a key, a stamp of the turn it belongs to, a count."""
 
     keys: Any
     turns: Any
     counts: Any
-    places: Any
 
 
-SEEN = types.NamedTuple(
-    (fills(types.uint64), fills(types.int64), fills(types.int32), fills(types.int32)), Seen
-)
+SEEN = types.NamedTuple((fills(types.uint64), fills(types.int64), fills(types.int32)), Seen)
 
 
 @called
@@ -40,10 +37,7 @@ def room(most: Any) -> Any:
     size = 64
     while size < 2 * most:
         size *= 2
-    return Seen(
-        np.empty(size, np.uint64), np.zeros(size, np.int64),
-        np.empty(size, np.int32), np.empty(size, np.int32),
-    )  # fmt: skip
+    return Seen(np.empty(size, np.uint64), np.zeros(size, np.int64), np.empty(size, np.int32))
 
 
 @inlined
@@ -55,20 +49,6 @@ def known(seen: Any, last: Any, turn: Any, key: Any) -> Any:
     found = seen.turns[slot] == turn
     seen.keys[slot], seen.turns[slot] = key, turn
     return found
-
-
-@inlined
-def again(seen: Any, last: Any, turn: Any, key: Any, place: Any) -> Any:
-    """Count a key in the first `last` + 1 slots; return its slot, negative minus 1 if it is new."""
-    slot = np.int64((key ^ (key >> uint64(31))) & uint64(last))
-    while seen.turns[slot] == turn:
-        if seen.keys[slot] == key:
-            seen.counts[slot] += 1
-            return slot
-        slot = (slot + 1) & last
-    seen.keys[slot], seen.turns[slot] = key, turn
-    seen.counts[slot], seen.places[slot] = 1, place
-    return -slot - 1
 
 
 @called
@@ -111,71 +91,98 @@ def repeated_runs(
 
 
 @called
-def chain(hashes: Any, count: Any, ngram: Any, grams: Any) -> None:
-    """Make the hashes of (n - 1)-grams in `grams` those of n-grams."""
-    for at in range(count - ngram + 1):
+def count_ngrams(
+    hashes: Any, total: Any, ngram: Any, grams: Any, places: Any, number: Any, seen: Any, spots: Any
+) -> int:
+    """Count the n-grams that begin at the first `number` of some places, below `total` all.
+
+    `grams` holds the hashes of the (n - 1)-grams there and those of the n-grams afterwards; `spots`
+    gets each one's slot in `seen.counts`. Returns how many places are left below `total`.
+    """
+    bits = 6
+    while (1 << bits) < 2 * number:
+        bits += 1
+    last = (1 << bits) - 1
+    for free in range(last + 1):
+        seen.keys[free] = uint64(0)
+        seen.counts[free] = 0
+    while number and places[number - 1] >= total:
+        number -= 1
+    for one in range(number):
+        at = places[one]
         grams[at] = grams[at] * uint64(STEP) + hashes[at + ngram - 1]
+        key = (grams[at] * uint64(FACTOR)) | uint64(1)
+        slot = np.int64(key >> uint64(64 - bits))
+        while seen.keys[slot] and seen.keys[slot] != key:
+            slot = (slot + 1) & last
+        seen.keys[slot] = key
+        seen.counts[slot] += 1
+        spots[one] = slot
+    return number
 
 
 @called
-def top_ngram(
-    words: Any, lengths: Any, count: Any, ngram: Any, grams: Any, seen: Any, turn: Any
-) -> Any:
-    """Return (characters, times) of the commonest n-gram, the first of equals: its words and the
-    blanks between them, as often as it occurs."""
-    total = count - ngram + 1
-    if total <= 0:
-        return 0, 0
-    last = slots(total, seen)
-    most, first = 0, 0
-    for at in range(total):
-        slot = again(seen, last, turn, grams[at] * uint64(FACTOR), at)
-        slot = -slot - 1 if slot < 0 else slot
+def again_only(places: Any, number: Any, seen: Any, spots: Any) -> Any:
+    """Keep the places whose n-gram occurs more than once.
+
+    Returns (how many, times of the commonest, where the first of the commonest begins).
+    """
+    kept, most, first = 0, np.int32(1), np.int32(0)
+    for one in range(number):
+        at, slot = places[one], spots[one]
         times = seen.counts[slot]
-        # Equal counts: what began first wins, as the order of insertion has it.
-        if times > most or (times == most and seen.places[slot] < first):
-            most, first = times, seen.places[slot]
-    size = ngram - 1
-    for at in range(first, first + ngram):
-        size += lengths[at]
-    return size * most, most
+        if times > most:  # of equal ones what began first wins, as the order of insertion has it
+            most, first = times, at
+        places[kept], spots[kept] = at, slot
+        kept += times > 1
+    return kept, np.int64(most), np.int64(first)
 
 
 @called
-def repeated_ngrams(lengths: Any, count: Any, ngram: Any, grams: Any, seen: Any, turn: Any) -> int:
+def characters_again(
+    lengths: Any, places: Any, number: Any, ngram: Any, seen: Any, spots: Any
+) -> int:
     """Return the characters of n-grams that stood before; the next one begins behind such a one."""
-    total = count - ngram + 1
-    last = slots(max(1, total), seen)
-    size = at = 0
-    while at < total:
-        if known(seen, last, turn, grams[at] * uint64(FACTOR)):
-            for word in range(at, at + ngram):
-                size += lengths[word]
-            at += ngram
-        else:
-            at += 1
+    size = behind = 0
+    for one in range(number):
+        at, slot = int(places[one]), spots[one]
+        if at < behind:
+            continue
+        if seen.counts[slot] > 0:
+            seen.counts[slot] = -1  # from now on it stood before
+            continue
+        for word in range(at, at + ngram):
+            size += lengths[word]
+        behind = at + ngram
     return size
 
 
 @called
 def measure_ngrams(
-    hashes: Any, lengths: Any, count: Any, grams: Any, seen: Any, turn: Any, row: Any,
+    hashes: Any, lengths: Any, count: Any, grams: Any, places: Any, spots: Any, seen: Any, row: Any,
     first_top: Any, first_repeated: Any,
-) -> int:  # fmt: skip
-    """Fill the columns of n-grams; return the next turn."""
+) -> None:  # fmt: skip
+    """Fill the columns of n-grams.
+
+    An n-gram occurs twice only where the (n - 1)-gram it begins with does: every length looks at
+    the places that are left, few of all.
+    """
     for at in range(count):
-        grams[at] = hashes[at]
-    times = 2
+        grams[at], places[at] = hashes[at], at
+    number = count
     for ngram in range(2, 11):
-        chain(hashes, count, ngram, grams)
-        turn += 1
+        total = count - ngram + 1
+        if total <= 0:
+            break
+        if number:
+            number = count_ngrams(hashes, total, ngram, grams, places, number, seen, spots)
+        number, most, first = again_only(places, number, seen, spots)
         if ngram <= 4:
-            row[first_top + ngram - 2], times = top_ngram(
-                hashes, lengths, count, ngram, grams, seen, turn
+            size = ngram - 1
+            for at in range(first, first + ngram):
+                size += lengths[at]
+            row[first_top + ngram - 2] = size * most
+        elif number:
+            row[first_repeated + ngram - 5] = characters_again(
+                lengths, places, number, ngram, seen, spots
             )
-            continue
-        size = repeated_ngrams(lengths, count, ngram, grams, seen, turn) if times > 1 else 0
-        row[first_repeated + ngram - 5] = size
-        if size == 0:  # then no longer n-gram occurs twice either
-            times = 0
-    return turn

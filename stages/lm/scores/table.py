@@ -300,6 +300,7 @@ def _score(
     words, others = np.empty((most + 1, 2), np.int32), np.empty((most + 1, 2), np.int32)
     ends, lengths = np.empty(most + 1, np.int64), np.empty(most + 1, np.int64)
     hashes, grams = np.empty(most + 1, np.uint64), np.empty(most + 1, np.uint64)
+    places, spots = np.empty(most + 1, np.int32), np.empty(most + 1, np.int32)
     seen, found = room(most + 2), np.zeros(3, np.int64)
     turn = to = 0
     bounds[0] = 0
@@ -316,8 +317,8 @@ def _score(
         turn += 2
         if options[5] & NGRAMS:
             paragraphs(codes, kinds, size, seen, turn, found, row)
-            turn = measure_ngrams(
-                hashes, lengths, count, grams, seen, turn, row, c.TOP_2, c.REPEATED_5
+            measure_ngrams(
+                hashes, lengths, count, grams, places, spots, seen, row, c.TOP_2, c.REPEATED_5
             )
         if options[5] & CODE:
             code_phrases(codes, kinds, size, row)

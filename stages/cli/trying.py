@@ -1,4 +1,5 @@
-"""`deveno try`: tag, fill, translate or complete with an artifact, or find a text in a corpus."""
+"""`deveno try`: tag, fill, translate, complete or name the language with an artifact, or find a
+text in a corpus."""
 
 from __future__ import annotations
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 BATCH = 64
 WRITERS = ("CausalLM", "LMHead", "EncoderDecoder", "ConditionalGeneration")
 """Kinds of models whose outputs are decoded."""
+IDENTIFIER = "identifier.json"
+LIKELIEST = 5
+"""Languages told of a text."""
 Answer = Callable[[list[str], int], list[Any]]
 """Texts and how many went before them -> one result each."""
 
@@ -50,7 +54,7 @@ def attempt(options: argparse.Namespace) -> int:
         return _search(options, searching.folders(graph, options.entry, root))
     entry = _model_entry(graph, options.entry)
     folder = root / next(iter(entry.writes.values()))
-    if not (folder / "config.json").exists():
+    if not any((folder / name).exists() for name in ("config.json", IDENTIFIER)):
         raise ArtifactError(
             f"{entry.name} has not been made yet", str(folder.relative_to(root)),
             f"run `deveno run {entry.name}`",
@@ -212,6 +216,13 @@ def answerer(folder: Path, decoding: Settings | None = None) -> Answer:
 
     `decoding` stands in for what is stored with a model that writes texts.
     """
+    if (folder / IDENTIFIER).is_file():
+        if decoding is not None:
+            raise ParamsError(
+                "a language identifier writes no text, so there is nothing to decode",
+                "--decoding", "leave --decoding out",
+            )  # fmt: skip
+        return _namer(folder)
     if (folder / "translator.json").is_file():
         return _translator(folder, decoding)  # exported: its config may be another runtime's
     try:
@@ -251,6 +262,21 @@ def answerer(folder: Path, decoding: Settings | None = None) -> Answer:
         str(folder / "config.json"),
         "try a tagger, a language model or a translator",
     )
+
+
+def _namer(folder: Path) -> Answer:
+    from stages.lm.identifiers import Identifier
+
+    model = Identifier.load(folder)
+
+    def answer(texts: list[str], _: int) -> list[Any]:
+        return [
+            [{"language": label, "probability": round(share, 4)} for label, share in row if share]
+            or [{"language": row[0][0], "probability": 0.0}]
+            for row in model.best(texts, LIKELIEST)
+        ]
+
+    return answer
 
 
 def _tagger(folder: Path) -> Answer:

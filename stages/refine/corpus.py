@@ -21,6 +21,7 @@ from stages.refine import (
     clusters,
     duplicates,
     gates,
+    identified,
     measuring,
     oddness,
     output,
@@ -51,18 +52,19 @@ DUPLICATE_RULES = {
 
 def make_corpus(
     params: RefineParams, raw: Sequence[Path], held: Sequence[tuple[str, Path]],
-    against: Path | None, corpus: Path, log: Log,
+    against: Path | None, identifier: Path, corpus: Path, log: Log,
 ) -> None:  # fmt: skip
     """Write a corpus folder from raw folders; `held` are evaluation sets to keep out.
 
-    `against` is another corpus that this one is measured against.
+    `against` is another corpus that this one is measured against; `identifier` tells languages,
+    where the entry names one.
     """
     about = manifests(raw)
     out = read_held_out(held, params.decontaminate) if held else None
     losses = output.Losses()
     ledger = Ledger(losses.add)
     with _workplace(log) as work, Spool(work / "documents") as spool:
-        Intake(params, ledger, spool, out, log).run(raw)
+        Intake(params, ledger, spool, out, log, identifier).run(raw)
         if out is not None:
             out.check()
         _refuse_empty(ledger, len(spool), raw)
@@ -83,6 +85,9 @@ def make_corpus(
         if params.filters.scores:
             output.write_scores(corpus / "scores.parquet", spool.scores)
         canonical.write_json(corpus / "duplicates.json", report)
+        told = identified.summary(spool.languages)
+        if params.identifier != "none":
+            identified.write(corpus / identified.FILE, spool.languages)
     losses.write(corpus / "dropped.parquet")
     accounts = ledger.as_json(UNITS[params.kind])
     manifest: dict[str, Any] = {
@@ -97,6 +102,8 @@ def make_corpus(
     canonical.write_json(corpus / "corpus.json", manifest)
     canonical.write_json(corpus / "ledger.json", accounts)
     statistics = _measured(params, raw, against, corpus, splits, accounts["rules"], len(gone))
+    if params.identifier != "none":
+        statistics["identified"] = told
     canonical.write_json(corpus / "statistics.json", statistics)
     if out is not None:
         canonical.write_json(corpus / "contamination.json", _contamination(params, out, ledger))
@@ -351,6 +358,8 @@ def _tell(log: Log, ledger: Ledger, splits: dict[str, Any], statistics: dict[str
     log.metric("tokens_kept", last.tokens)
     log.metric("vocabulary_words", statistics["vocabulary_size"])
     log.metric("kept_fraction", last.characters / max(1, first.characters))
+    for label, row in statistics.get("identified", {}).items():
+        log.metric(f"rejected_fraction_{label}", row["rejected_fraction"])
     for name, split in splits.items():
         log.metric(f"{name}_documents", split["documents"])
     log.table("ledger", [rule.row() for rule in ledger.rules])

@@ -27,6 +27,7 @@ from stages.lm.records import (
 from stages.refine import encodings, filters, layout
 from stages.refine.contamination import HeldOut, cut_spans
 from stages.refine.filters import Drop, Step
+from stages.refine.identified import Judge
 from stages.refine.ledger import Ledger, Rule, Size, count_tokens, measure
 from stages.refine.ruled import Ruled, Waiting
 from stages.refine.settings import Normalise, RefineParams
@@ -48,6 +49,7 @@ class Intake:
     spool: Spool | Takings
     held_out: HeldOut | None
     log: Log
+    identifier: Path = Path()
 
     def run(self, folders: Sequence[Path]) -> None:
         """Read every record of the raw folders through all rules into the spool."""
@@ -121,6 +123,12 @@ class _Texts:
             self._split = layout.paragraphs if params.documents == "paragraph" else layout.lines
             self._pieces = intake.ledger.rule(f"{params.documents}s")
         self._after = _rules(intake.ledger, reasons)
+        self._judge: Judge | None = None
+        if params.identifier != "none":
+            where = f"models/{params.identifier}"
+            self._judge = Judge(
+                params.identified, intake.identifier, intake.ledger, params.threads, where
+            )
         self._ruled = None if params.intact else Ruled(params, intake.ledger)
         self._waiting: list[Waiting] = []
         self._held = intake.ledger.rule("held_out") if intake.held_out else None
@@ -137,17 +145,20 @@ class _Texts:
         text, size = passed
         for name, piece, piece_size in self._cut(identity, text, size):
             kept = _through(self._after, self._intake.ledger, name, piece, piece_size)
-            if kept is not None and self._ruled:
+            if kept is not None and (self._ruled or self._judge):
                 self._waiting.append(Waiting(name, kept[0], kept[1], record.source))
             elif kept is not None:
                 self._keep(name, kept[0], kept[1], record.source)
 
     def finish(self) -> None:
-        """Let the rule sets judge what waits for them: documents are scored together."""
+        """Let identifier and rule sets judge what waits for them: documents are scored together."""
         waiting, self._waiting = self._waiting, []
+        if self._judge:
+            waiting = list(self._judge.judge(waiting, self._intake.spool.languages))
         if self._ruled and waiting:
-            for one in self._ruled.judge(waiting, self._intake.spool.scores):
-                self._keep(one.identity, one.text, one.size, one.source)
+            waiting = list(self._ruled.judge(waiting, self._intake.spool.scores))
+        for one in waiting:
+            self._keep(one.identity, one.text, one.size, one.source)
 
     def _cut(self, identity: str, text: str, size: Size) -> Iterator[tuple[str, str, Size]]:
         if self._split is None:

@@ -45,6 +45,17 @@ class Perplexity(Params):
     """Another seed draws other documents."""
 
 
+class Identified(Params):
+    """What is done with what the entry's `identifier` says of a document (`languages.parquet`)."""
+
+    languages: list[str] = []
+    """Labels to keep; other documents: `identified`. Empty keeps all, and only tells."""
+    min_probability: float = Field(0.5, ge=0, le=1)
+    """Least probability that a document is in one of `languages` together."""
+    undetermined: bool = False
+    """Whether a document without a letter is kept."""
+
+
 class Measure(Params):
     """What is measured beside words, lengths, labels, duplicates and Zipf's law."""
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from stages.core.declare import Params
-from stages.refine.measured import Gate, Measure, Perplexity
+from stages.refine.measured import Gate, Identified, Measure, Perplexity
 from stages.refine.personal import Kind
 from stages.refine.rulesets import SETS, SetName, chosen
 
@@ -307,6 +307,10 @@ class RefineParams(Params):
     """A further evaluation set to keep out, or `none`."""
     against: str = "none"
     """A corpus to measure this one against, as `corpora/<key>`: an earlier version, or `none`."""
+    identifier: str = "none"
+    """A language identifier that judges documents, as `identifiers/<key>`, or `none`."""
+    identified: Identified = Identified()
+    """What becomes of what it says."""
     kind: Literal["text", "labelled", "parallel"] = "text"
     """Documents, labelled sentences, or pairs of texts."""
     documents: Literal["record", "paragraph", "line"] = "record"
@@ -339,3 +343,12 @@ class RefineParams(Params):
     """Keep the first so many documents; 0 keeps all."""
     threads: int = Field(1, ge=1, le=256)
     """Cores that kernels may use at once; no output depends on it."""
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        if self.identifier != "none" and (self.kind != "text" or self.intact):
+            what = "intact" if self.intact else self.kind
+            raise ValueError(f"identifier judges documents of the kind text, this entry is {what}")
+        if self.identifier == "none" and self.identified.languages:
+            raise ValueError("identified.languages needs an identifier, as `identifiers/<key>`")
+        return self

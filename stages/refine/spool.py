@@ -26,6 +26,8 @@ class Spool:
         """Fields that some record has."""
         self.scores: list[list[Any]] = []
         """Rows of what was counted of documents, an id and numbers, where that is kept."""
+        self.languages: list[list[Any]] = []
+        """Rows of what an identifier said of documents (`identified`)."""
 
     def __enter__(self) -> Spool:
         return self

@@ -20,6 +20,7 @@ from stages.refine.settings import RefineParams
         "held_out_third": "data/${item.held_out_third}",
         "held_out_fourth": "data/${item.held_out_fourth}",
         "against": "data/${item.against}",
+        "identifier": "models/${item.identifier}",
     },
     writes={"corpus": "data/corpora/${key}"},
 )
@@ -33,6 +34,7 @@ def refine(
     held_out_third: Path,
     held_out_fourth: Path,
     against: Path,
+    identifier: Path,
     corpus: Path,
     log: Log,
 ) -> None:
@@ -56,6 +58,7 @@ def refine(
         chosen,
         [(name, folder) for name, folder in sets if name != "none"],
         against if params.against != "none" else None,
+        identifier,
         corpus,
         log,
     )

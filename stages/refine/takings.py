@@ -22,13 +22,14 @@ Row = dict[str, Any]
 @dataclass
 class Takings:
     """A part: by rule what entered and left, the losses, the documents kept, the items found, and
-    rows of scores."""
+    rows of scores and languages."""
 
     rules: list[list[int]] = field(default_factory=list)
     losses: list[tuple[str, str, str]] = field(default_factory=list)
     documents: list[tuple[Row, tuple[int, int, int]]] = field(default_factory=list)
     hit: list[int] = field(default_factory=list)
     scores: list[list[Any]] = field(default_factory=list)
+    languages: list[list[Any]] = field(default_factory=list)
     records: int = 0
 
     def append(self, record: Row, size: Size) -> None:
@@ -77,5 +78,6 @@ def enter(taken: Takings, ledger: Ledger, held: HeldOut | None, spool: Spool) ->
     for record, size in taken.documents:
         spool.append(record, Size(*size))
     spool.scores += taken.scores
+    spool.languages += taken.languages
     if held is not None:
         held.hit.update(taken.hit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stages.report.charts import Bar, bar_chart
+from stages.report.languages import identifiers, spoken
 from stages.report.markup import Child, Markup, derived, element, figure, join, ratio, table
 from stages.report.measured import measured
 from stages.report.panels import badge, caption, facts, grid, more, name, panel, section
@@ -24,7 +25,7 @@ def corpora(params: ReportParams, sources: Sources) -> Markup:
         "Every document that entered is accounted for: kept, changed or dropped by a named rule.",
         [_corpus(params, sources, one) for one in sources.of("refine")],
     )
-    return join([raw, refined])
+    return join([raw, identifiers(sources), refined])
 
 
 def _material(sources: Sources) -> Markup:
@@ -68,6 +69,7 @@ def _corpus(params: ReportParams, sources: Sources, one: Artifact) -> Markup:
         _sizes(sources, one, corpus),
         _lengths(sources, one, statistics) if statistics else "",
         _labels(sources, one, statistics) if statistics else "",
+        spoken(sources, one, statistics) if statistics else "",
         _words(params, sources, one, statistics) if statistics else "",
         *(measured(sources, one, statistics) if statistics else ()),
     ]

@@ -10,6 +10,7 @@ from stages.report.sources import Artifact, Sources
 
 LAYERS = (
     ("acquire",),
+    ("identify",),
     ("refine",),
     ("tokenizer",),
     ("encode",),

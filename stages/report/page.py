@@ -29,6 +29,7 @@ HEADLINES = (
 CHAPTERS = (
     ("descent", "Descent"),
     ("material", "Material"),
+    ("identifiers", "Languages"),
     ("corpora", "Corpora"),
     ("tokenizers", "Tokens"),
     ("training", "Training"),

@@ -18,6 +18,7 @@ from stages.core.errors import ArtifactError
 PLACES = {
     "acquire": "data/raw",
     "refine": "data/corpora",
+    "identify": "models/identifiers",
     "tokenizer": "models/tokenizers",
     "encode": "data/tokens",
     "pretrain": "models/pretrained",
@@ -36,8 +37,8 @@ FIELDS = {
     "tokenizer": "tokenizer",
 }
 """Sections that a bare key in a parameter of this name refers to."""
-COMPARED = ("reference", "held_out", "baseline", "against", "pairs")
-"""Parameters that name what an entry is measured beside, and not made of."""
+COMPARED = ("reference", "held_out", "baseline", "against", "pairs", "identifier")
+"""Parameters that name what an entry is measured or judged by, and not made of."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from stages.core.log import Log
 
 SECTIONS = (
     "acquire",
+    "identify",
     "refine",
     "tokenizer",
     "encode",
@@ -43,6 +44,7 @@ class ReportParams(Params):
     reads={
         "raw": "data/raw",
         "corpora": "data/corpora",
+        "identifiers": "models/identifiers",
         "tokenizers": "models/tokenizers",
         "tokens": "data/tokens",
         "pretrained": "models/pretrained",
@@ -62,6 +64,7 @@ def report(
     entries: Mapping[str, Mapping[str, Mapping[str, Any]]],
     raw: Path,
     corpora: Path,
+    identifiers: Path,
     tokenizers: Path,
     tokens: Path,
     pretrained: Path,
@@ -82,6 +85,7 @@ def report(
     folders = {
         "acquire": raw,
         "refine": corpora,
+        "identify": identifiers,
         "tokenizer": tokenizers,
         "encode": tokens,
         "pretrain": pretrained,

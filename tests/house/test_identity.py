@@ -33,7 +33,8 @@ REACHING = {
     # port reads a corpus where checkpoints or decoding settings are chosen by pairs, export where
     # a translator is proved on pairs
     "pyarrow": {
-        "acquire", "refine", "tokenizer", "encode", "finetune", "port", "export", "evaluate",
+        "acquire", "identify", "refine", "tokenizer", "encode", "finetune", "port", "export",
+        "evaluate",
     },
     **{name: set() for name in ("ruff", "mlflow", "mypy", "prefect", "dvc", "pytest", "grimp")},
 }  # fmt: skip

@@ -37,6 +37,15 @@ FILES: dict[str, Any] = {
         "licence_reason": "own work", "origin": None, "source": {"kind": "files"},
         "synthetic": False,
     },
+    "models/identifiers/all/report.json": {
+        "languages": {
+            "eo": {"pieces_trained": 1801, "bytes_trained": 90017, "held_out": {
+                "count": 211, "right": 207, "share": 0.981043, "interval_95": [0.9523, 0.9926]}},
+            "ia": {"pieces_trained": 9, "bytes_trained": 411}},
+        "without_held_out": ["ia"],
+        "by_characters": [{"characters": 20, "count": 203, "share": 0.9113,
+                           "interval_95": [0.8644, 0.943]}],
+    },
     "models/tokenizers/eo/report.json": {
         "tokens_per_word": 1.7377, "bytes_per_token": 4.1213, "vocabulary_tokens": 4003,
         "vocabulary_used_fraction": 0.8123, "kept_whole_fraction": 0.6029, "unknown_fraction": 0.0,
@@ -116,7 +125,17 @@ def corpus(key: str, kind: str, synthetic: bool, licence: str) -> dict[str, Any]
         "labels": {"NOUN": {"count": 61, "fraction": 0.6101}} if kind == "labelled" else None,
     }  # fmt: skip
     if kind == "text":
-        statistics |= measured()
+        statistics |= measured() | {
+            "identified": {
+                "ia": {
+                    "documents": 31,
+                    "characters": 3119,
+                    "rejected_documents": 29,
+                    "rejected_characters": 3001,
+                    "rejected_fraction": 0.935484,
+                }
+            }
+        }
     return {
         f"data/corpora/{key}/corpus.json": {
             "kind": kind, "languages": ["eo"], "licences": [licence], "synthetic": synthetic,
@@ -175,7 +194,9 @@ def entries() -> Entries:
     return {
         "acquire": {"eo": {"folder": "data/none"}, "own": {"folder": "data/external"},
                     "foreign": {"folder": "data/none"}},
-        "refine": {"eo": {"raw": "own"}, "pos": {"raw": "eo"}, "pairs": {"raw": "eo"}},
+        "identify": {"all": {"raw": "own"}},
+        "refine": {"eo": {"raw": "own", "identifier": "identifiers/all"}, "pos": {"raw": "eo"},
+                   "pairs": {"raw": "eo"}},
         "tokenizer": {"eo": {"corpus": "eo", "reference": "corpora/pairs", "vocab_size": 4003}},
         "encode": {"eo": {"corpus": "eo", "tokenizer": "eo"}},
         "pretrain": {"eo": {"tokens": "eo", "tokenizer": "eo", "base": "none",

@@ -297,7 +297,7 @@ def test_hostile_text_is_shown_and_does_nothing(world):
 
 def test_a_recipe_without_some_stages_has_a_page_without_them(world):
     """As the recipe `code`: no labels, no port, no export, no benchmark; completions scored."""
-    for name in ("finetune", "port", "export", "benchmark"):
+    for name in ("identify", "finetune", "port", "export", "benchmark"):
         world.entries[name] = {}
     world.entries["refine"] = {"eo": {"raw": "own"}}
     world.entries["tokenizer"]["eo"]["reference"] = "none"

@@ -1,0 +1,1 @@
+"""Stage `identify`: a language identifier out of labelled text."""

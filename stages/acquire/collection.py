@@ -11,10 +11,18 @@ from urllib.parse import urljoin, urlsplit
 
 from stages.acquire import local, manifest
 from stages.acquire.generator.parameters import GeneratorParams
-from stages.acquire.sources import FilesSource, HubSource, SqlSource, Tangible, UrlSource
+from stages.acquire.sources import (
+    ExtractSource,
+    FilesSource,
+    HubSource,
+    SqlSource,
+    Tangible,
+    UrlSource,
+)
 from stages.core.canonical import file_digest, write_json
 from stages.core.errors import DevenoError, SourceError
 from stages.core.log import Log
+from stages.lm import tables
 from stages.lm.archives import archive_stem, is_archive, unpack
 from stages.lm.reading import Reading
 from stages.lm.writing import content_digest, inside, told_plainly
@@ -47,12 +55,14 @@ def collect(params: AcquireParams, folder: Path, raw: Path, log: Log) -> None:
         told |= _from_addresses(source, raw, log)
     elif isinstance(source, SqlSource):
         told |= _from_query(source, folder, raw, log)
+    elif isinstance(source, ExtractSource):
+        told |= _from_containers(source, params.licence, folder, raw, log)
     else:
         told |= _from_hub(source, folder, raw, log)
     told["content_sha256"] = content_digest(told["files"])
     _check_pin(source, told["content_sha256"])
     _write(raw, told)
-    if params.check and not isinstance(source, GeneratorParams):
+    if params.check and not isinstance(source, GeneratorParams | ExtractSource):
         with _told_at_the_source(source, folder, raw):
             counts = manifest.count(raw, told["files"], log)
         for kind, number in counts.items():
@@ -93,7 +103,9 @@ def _origin(source: Any, folder: str) -> str:
         return source.base or ", ".join(file.path for file in source.files)
     if isinstance(source, HubSource) and source.repo:
         return f"{source.repo}@{source.revision}"
-    if isinstance(source, FilesSource) and source.root:
+    if isinstance(source, ExtractSource) and source.addresses is not None:
+        return _origin(source.addresses, folder)
+    if isinstance(source, FilesSource | ExtractSource) and source.root:
         return f"files below {source.root}"
     return f"files below {folder}"
 
@@ -152,11 +164,7 @@ def _from_addresses(source: UrlSource, raw: Path, log: Log) -> dict[str, Any]:
             "the source is empty: no address", "acquire: source.files", "list what to fetch"
         )
     wanted = targets(source)
-    from stages.acquire.download import fetch
-
-    fetched = []
-    for done, (url, name, pin) in enumerate(wanted):
-        fetched.append((fetch(url, pin, source, log, done, len(wanted)), name))
+    fetched = _fetched(source, wanted, log)
     addresses = []
     for (path, name), (url, _, pin) in zip(fetched, wanted, strict=True):
         kept = raw / "files" / name
@@ -171,6 +179,37 @@ def _from_addresses(source: UrlSource, raw: Path, log: Log) -> dict[str, Any]:
         log.text("pins", "\n".join(f"{row['url']} sha256: {row['sha256']}" for row in unpinned))
     archives = _unpack(source, raw / "files")
     return {"files": _described(raw, source, log), "addresses": addresses, **archives}
+
+
+def _fetched(
+    source: UrlSource, wanted: list[tuple[str, str, str | None]], log: Log
+) -> list[tuple[Path, str]]:
+    from stages.acquire.download import fetch
+
+    return [
+        (fetch(url, pin, source, log, done, len(wanted)), name)
+        for done, (url, name, pin) in enumerate(wanted)
+    ]
+
+
+def _from_containers(
+    source: ExtractSource, licence: str | None, folder: Path, raw: Path, log: Log
+) -> dict[str, Any]:
+    from stages.acquire import extraction, packages
+
+    if source.addresses is not None:
+        found = _fetched(source.addresses, targets(source.addresses), log)
+        places = sorted(((name, path) for path, name in found))
+    else:
+        files = source.files()
+        root = local.find_root(files, folder)
+        places = [(name, root / name) for name in local.find(files, root, log)]
+    inputs = packages.inputs(source, places, licence)
+    account, reading = extraction.extract(source, inputs, raw, log)
+    rows = manifest.rows(raw, reading, [], log)
+    for row in rows:
+        row["records"] = tables.open_parquet(raw / row["path"]).metadata.num_rows
+    return {"files": rows, **account}
 
 
 def _move(path: Path, kept: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -22,7 +23,21 @@ PYTHON_EXCLUDED = (
     "**/__pycache__/**/*",
 )
 """What the root `python` leaves out: other people's packages, tests and their odd encodings."""
-NAMED_ROOTS = {"python": "stdlib"}
+_CATALOGUES = ("/usr/share/locale", "/usr/local/share/locale", "/usr/share/locale-langpack")
+
+
+def _catalogues() -> str:
+    """Return where the system keeps messages of programs, else where Python's `gettext` looks."""
+    found = [place for place in _CATALOGUES if any(Path(place).glob("*/LC_MESSAGES/*.mo"))]
+    return found[0] if found else f"{sys.base_prefix}/share/locale"
+
+
+NAMED_ROOTS: dict[str, Callable[[], str]] = {
+    "locale": _catalogues,
+    "python": lambda: sysconfig.get_path("stdlib"),
+    "site-packages": lambda: sysconfig.get_path("purelib"),
+}
+"""Places of this machine that params name without a path of it."""
 
 
 def find_root(source: FilesSource, folder: Path) -> Path:
@@ -30,7 +45,7 @@ def find_root(source: FilesSource, folder: Path) -> Path:
     if source.root is None:
         root = folder
     elif source.root in NAMED_ROOTS:
-        root = Path(sysconfig.get_path(NAMED_ROOTS[source.root]))
+        root = Path(NAMED_ROOTS[source.root]())
     else:
         root = Path(source.root).expanduser()
         if not root.is_absolute():

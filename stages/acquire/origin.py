@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.acquire.sources import FilesSource, UrlSource
+from stages.acquire.sources import ExtractSource, FilesSource, UrlSource
 from stages.core import canonical
 from stages.core.errors import SourceError
 from stages.core.log import Log
@@ -29,6 +29,10 @@ def digest(params: AcquireParams, hash_file: Callable[[Path], str | None]) -> st
     by what the server says of them (ETag, Last-Modified, Content-Length): no byte is fetched.
     """
     source = params.source
+    if isinstance(source, ExtractSource):
+        if source.addresses is not None:
+            return _of_addresses(source.addresses)
+        source = source.files()
     if isinstance(source, FilesSource) and source.root is not None:
         return _of_files(source, hash_file)
     if isinstance(source, UrlSource):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from stages.acquire.formats import Format
 from stages.core.declare import Params
 from stages.lm.reading import Reading
 
@@ -102,6 +103,56 @@ class UrlSource(Tangible):
     """Wait before the second try, in seconds; it doubles up to a minute."""
     timeout_seconds: float = Field(60.0, gt=0)
     """How long a server may be silent, in seconds."""
+
+
+class ExtractSource(Params):
+    """Records taken out of containers: archives, dumps, exports, catalogues, source code.
+
+    What is not kept stands in `losses/` with its reason, and a killed run goes on where it was.
+    """
+
+    kind: Literal["extract"] = "extract"
+    """Discriminator."""
+    reader: Format
+    """What the files are, and how they are read."""
+    root: str | None = None
+    """Where to look: null is the entry's `folder`; `python`, `site-packages` and `locale` are the
+    standard library, the installed packages and the message catalogues of this machine; else an
+    absolute path or one that begins with `~/`."""
+    patterns: list[str] = ["**/*"]
+    """Globs relative to the root; hidden files never count."""
+    exclude: list[str] = ["**/README*", "**/LICEN[CS]E*", "**/MANIFEST*"]
+    """Globs to leave out."""
+    addresses: UrlSource | None = None
+    """Files to fetch first, instead of such that are there; resumable and checked."""
+    sha256: dict[str, str] = {}
+    """Digests that files must have, by their path below the root."""
+    damage: Literal["lose", "refuse"] = "lose"
+    """What to do where a container ends early or breaks: keep what came before, with a loss that
+    says what is missing, or stop."""
+    max_files: int = Field(200_000, ge=1)
+    """Refuse more files than this."""
+    max_record_bytes: int = Field(64 << 20, ge=1)
+    """Larger records are lost as `too_long`; no more than some such are in memory."""
+    max_ratio: int = Field(300, ge=1)
+    """Bytes that one packed byte may become; where more come out, the rest is lost as `bomb`."""
+
+    @field_validator("sha256")
+    @classmethod
+    def _digests(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, found in value.items():
+            if len(found) != 64 or set(found) - set("0123456789abcdef"):
+                raise ValueError(f"the digest of {name} is no SHA-256 of 64 hex digits: {found!r}")
+        return value
+
+    def files(self) -> FilesSource:
+        """Return the source of files as they are that has the same files."""
+        return FilesSource(
+            root=self.root,
+            patterns=self.patterns,
+            exclude=self.exclude,
+            max_files=self.max_files,
+        )
 
 
 class SqlSource(Params):

@@ -10,13 +10,20 @@ from pydantic import Field, model_validator
 
 from stages.acquire.generator.parameters import GeneratorParams
 from stages.acquire.origin import digest
-from stages.acquire.sources import FilesSource, HubSource, SqlSource, UrlSource
+from stages.acquire.sources import (
+    ExtractSource,
+    FilesSource,
+    HubSource,
+    SqlSource,
+    UrlSource,
+)
 from stages.core.declare import Origin, Params, stage
 from stages.core.errors import SourceError
 from stages.core.log import Log
 
 Source = Annotated[
-    GeneratorParams | FilesSource | UrlSource | HubSource | SqlSource, Field(discriminator="kind")
+    GeneratorParams | FilesSource | UrlSource | HubSource | SqlSource | ExtractSource,
+    Field(discriminator="kind"),
 ]
 SPDX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*( (AND|OR|WITH) [A-Za-z0-9][A-Za-z0-9.+-]*)*")
 """A licence expression without parentheses, or `LicenseRef-...` for one of your own."""
@@ -67,7 +74,9 @@ class AcquireParams(Params):
     version=1,
     reads={"folder": "${item.folder}"},
     writes={"raw": "data/raw/${key}"},
-    origin=Origin(digest, "${item.source.kind}", ("files", "generator", "hub", "sql", "url")),
+    origin=Origin(
+        digest, "${item.source.kind}", ("extract", "files", "generator", "hub", "sql", "url")
+    ),
 )
 def acquire(params: AcquireParams, folder: Path, raw: Path, log: Log) -> None:
     """Bring raw material in, as it came, with its licence, origin and digests."""

@@ -27,8 +27,8 @@ def _malformed(path: Path, number: int, what: str, todo: str) -> ArtifactError:
     return ArtifactError(f"line {number} of {path.name}: {what}", f"{path}:{number}", todo)
 
 
-class _Sentence:
-    """The sentence of CoNLL-U that is being read."""
+class Sentence:
+    """The sentence of CoNLL-U that is being read: its words so far and its comments by name."""
 
     __slots__ = ("feats", "lemmas", "names", "start", "tags", "tokens")
 
@@ -41,6 +41,7 @@ class _Sentence:
         self.names: dict[str, str] = {}
 
     def record(self, source: str, document: str | None) -> Labelled:
+        """Return the sentence as a record."""
         return Labelled(
             id=self.names.get("sent_id") or f"{source}:{self.start}",
             tokens=self.tokens,
@@ -56,7 +57,7 @@ class _Sentence:
 def read_conllu(path: Path, source: str, reading: Reading) -> Iterator[Labelled]:
     """Yield the sentences of a CoNLL-U file; multiword ranges and empty nodes are left out."""
     column = 4 if reading.tags == "xpos" else 3
-    sentence: _Sentence | None = None
+    sentence: Sentence | None = None
     document: str | None = None
     number = 0
     for number, line in text_lines(path, reading.encoding):
@@ -70,7 +71,7 @@ def read_conllu(path: Path, source: str, reading: Reading) -> Iterator[Labelled]
             sentence = None
             continue
         if sentence is None:
-            sentence = _Sentence(number)
+            sentence = Sentence(number)
         if line[0] == "#":
             name, _, value = line[1:].partition("=")
             name, value = name.strip(), value.strip()
@@ -78,12 +79,13 @@ def read_conllu(path: Path, source: str, reading: Reading) -> Iterator[Labelled]
             if name in ("newdoc id", "newdoc"):
                 document = value or None
             continue
-        _take_word(path, number, line, sentence, column)
+        take_word(path, number, line, sentence, column)
     if sentence is not None and sentence.tokens:
         yield sentence.record(source, document)
 
 
-def _take_word(path: Path, number: int, line: str, sentence: _Sentence, column: int) -> None:
+def take_word(path: Path, number: int, line: str, sentence: Sentence, column: int) -> None:
+    """Add the word of a line to a sentence; a malformed line is an ArtifactError."""
     cells = line.split("\t")
     if len(cells) != FIELDS:
         raise _malformed(

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.core.errors import ArtifactError
+from stages.lm import wikitext
 from stages.lm.reading import Document, Pair, Reading
 from stages.lm.streams import open_bytes, text_lines
 
@@ -153,45 +154,7 @@ def _article(page: ElementTree.Element, source: str) -> Document | None:
             return None
         if name in ("ns", "title", "id", "text") and name not in found:
             found[name] = element.text or ""
-    text = plain_wikitext(found.get("text", ""))
+    text = wikitext.plain(found.get("text", ""))
     if found.get("ns", "0") != "0" or not text:
         return None
     return Document(f"{source}:{found.get('id', found.get('title', ''))}", text, source)
-
-
-_COMMENT = re.compile(r"<!--.*?-->", re.S)
-_REFERENCE = re.compile(
-    r"<(ref|math|gallery|timeline|syntaxhighlight|source|score)\b[^<>]*?(?:/>|>.*?</\1\s*>)", re.S
-)
-_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
-_INNER = re.compile(r"\{\{[^{}]*\}\}|\{\|(?:(?!\{\||\|\}).)*\|\}", re.S)
-_LINK = re.compile(r"\[\[([^\[\]|]*)(?:\|([^\[\]]*))?\]\]")
-_OUTSIDE = re.compile(r"\[(?:https?:)?//[^\s\]]+\s*([^\]]*)\]")
-_HEADING = re.compile(r"^=+\s*(.*?)\s*=+\s*$", re.M)
-_MARKS = re.compile(r"'{2,}|__[A-Z]+__")
-_LIST = re.compile(r"^[*#:;]+\s*", re.M)
-_ENTITIES = {"&nbsp;": " ", "&ndash;": "–", "&mdash;": "—", "&amp;": "&", "&lt;": "<", "&gt;": ">"}
-
-
-def plain_wikitext(text: str) -> str:
-    """Strip templates, tables, references and markup from wiki text; paragraphs stay."""
-    text = _REFERENCE.sub("", _COMMENT.sub("", text))
-    before = None
-    while before != text:  # Templates nest: the innermost go first.
-        before, text = text, _INNER.sub("", text)
-    before = None
-    while before != text:
-        before, text = text, _LINK.sub(_link_text, text)
-    text = _OUTSIDE.sub(r"\1", text)
-    text = _LIST.sub("", _MARKS.sub("", _HEADING.sub(r"\1", _TAG.sub("", text))))
-    for entity, character in _ENTITIES.items():
-        text = text.replace(entity, character)
-    lines = (" ".join(line.split()) for line in text.splitlines())
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
-
-
-def _link_text(found: re.Match[str]) -> str:
-    target, label = found[1], found[2]
-    if ":" in target and not target.startswith(":"):
-        return ""  # Files, categories and links to other languages are not text.
-    return target.lstrip(":") if label is None else label.rpartition("|")[2]

@@ -70,7 +70,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
             f"no file {path.name}", str(path.parent), "name a file that is there, or put it there"
         )
     kind = compression(path.name)
-    with path.open("rb") as raw, _unpacked(raw, kind) as stream:
+    with path.open("rb") as raw, unpacked(raw, kind) as stream:
         try:
             yield stream
         except _DAMAGE as error:
@@ -81,7 +81,8 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
             raise _damaged(path, kind, error, raw.tell()) from error
 
 
-def _unpacked(raw: IO[bytes], kind: str | None) -> IO[bytes]:
+def unpacked(raw: IO[bytes], kind: str | None) -> IO[bytes]:
+    """Return the stream that comes out of a packed one (`gzip`, `bzip2`, `xz`, `zstd`, None)."""
     if kind == "gzip":
         return io.BufferedReader(gzip.GzipFile(fileobj=raw), BUFFER_BYTES)
     if kind == "bzip2":

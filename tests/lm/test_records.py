@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from stages.core.errors import ArtifactError
-from stages.lm.dumps import plain_wikitext
+from stages.lm import wikitext
 from stages.lm.records import (
     Document,
     Pair,
@@ -102,7 +102,7 @@ def test_tatoeba_join_holds_little_more_than_the_texts(tmp_path):
     ],
 )
 def test_wiki_markup_goes(wiki, plain):
-    assert plain_wikitext(wiki) == plain
+    assert wikitext.plain(wiki) == plain
 
 
 def test_broken_dump_is_told(tmp_path):

@@ -1,0 +1,1 @@
+"""Readers of containers (archives, dumps, exports, catalogues): records out, as Arrow batches."""

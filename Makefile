@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus bench-warm-starts bench-decoding bench-translate
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus parallel-truth bench-warm-starts bench-decoding bench-translate
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -88,6 +88,9 @@ overhead: setup  ## what truth costs: nothing to do, registering 2 GB, a logged 
 
 bench-corpus: setup  ## the corpus path beside its peers, row by row (DEVENO_PEERS_PYTHON: their interpreter)
 	$(BIN)/python -m benchmarks.corpus
+
+parallel-truth: setup  ## rules of parallel text on real pairs with planted faults (DEVENO_TEST_DATA; 1 minute)
+	$(BIN)/python -m benchmarks.parallel_truth
 
 bench-warm-starts: setup  ## a table of warm starts on translation and summarisation (25 CPU minutes)
 	$(BIN)/python benchmarks/warm_starts.py

@@ -27,6 +27,7 @@ from stages.refine import (
     output,
     repeats,
     substrings,
+    twins,
 )
 from stages.refine.contamination import HeldOut
 from stages.refine.contamination import held_out as read_held_out
@@ -72,6 +73,8 @@ def make_corpus(
         kept = _without_duplicates(params, ledger, spool, found.matches)
         report = _clusters(params, spool, found)
         kept = _without_repeats(params, ledger, spool, kept)
+        if params.kind == "parallel" and not params.intact:
+            kept = twins.without(params.pairs, ledger, spool, kept)
         corpus.mkdir(parents=True)
         kept = _without_spans(params, ledger, spool, kept, work, corpus)
         if params.perplexity.max and not params.intact:
@@ -83,7 +86,7 @@ def make_corpus(
         related = [match for match in found.matches if match.kind == "related"]
         output.write_matches(corpus / "related.parquet", related, spool)
         if params.filters.scores:
-            output.write_scores(corpus / "scores.parquet", spool.scores)
+            output.write_scores(corpus / "scores.parquet", spool.scores, params.kind)
         canonical.write_json(corpus / "duplicates.json", report)
         told = identified.summary(spool.languages)
         if params.identifier != "none":

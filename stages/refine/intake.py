@@ -24,7 +24,7 @@ from stages.lm.records import (
     raw_manifest,
     raw_pairs,
 )
-from stages.refine import encodings, filters, layout
+from stages.refine import alignment, bitext, encodings, filters, layout
 from stages.refine.contamination import HeldOut, cut_spans
 from stages.refine.filters import Drop, Step
 from stages.refine.identified import Judge
@@ -35,7 +35,8 @@ from stages.refine.spool import Spool
 from stages.refine.takings import Takings, enter, gather
 
 Record = dict[str, Any]
-RATIO_CONSTANT = 5
+ESPERANTO = ("eo", "none")
+"""Languages of a side that may be in x-system: Esperanto, or nobody says which."""
 BATCH_RECORDS = 4096
 BATCH_CHARACTERS = 8 << 20
 
@@ -268,15 +269,17 @@ class _Pairs:
             redact = params.filters.private == "redact"
             kinds = params.filters.private_types
             steps.append(("private", lambda text: filters.private(text, redact, kinds)))
-        names = ["empty_side", "identical", "too_long", "length_ratio", "language"]
+        names: Sequence[str] = bitext.RULES
         if params.intact:
             steps, names = [], []
         self._steps = [(ledger.rule(name), step) for name, step in steps]
+        self._spoken = (params.pairs.source_language, params.pairs.target_language)
         self._rules = {name: ledger.rule(name) for name in names}
         self._held = ledger.rule("held_out") if intake.held_out else None
 
     def read(self, folder: Path) -> Iterator[Pair]:
-        return raw_pairs(folder)
+        pairs = raw_pairs(folder)
+        return pairs if self._intake.params.intact else alignment.placed(pairs)
 
     def finish(self) -> None:
         """Do nothing: no pair waits."""
@@ -286,7 +289,7 @@ class _Pairs:
         size, ledger = _size(sides), self._intake.ledger
         self._read.pass_on(size, size)
         for rule, step in self._steps:
-            changed = [step(side) for side in sides]
+            changed = [self._change(step, *side) for side in zip(sides, self._spoken, strict=True)]
             dropped = next((side for side in changed if isinstance(side, Drop)), None)
             if dropped is not None:
                 ledger.drop(rule, identity, size, dropped.detail)
@@ -295,7 +298,8 @@ class _Pairs:
             after = size if whole == sides else _size(whole)
             rule.pass_on(size, after)
             sides, size = whole, after
-        for rule, detail in chain(self._losses(*sides), self._seen(*sides)):
+        counts = self._counts(identity, sides, getattr(record, "shift", 0))
+        for rule, detail in chain(self._losses(counts), self._seen(*sides)):
             if detail:
                 ledger.drop(rule, identity, size, detail)
                 return
@@ -305,38 +309,35 @@ class _Pairs:
             row["references"] = references
         self._intake.spool.append(row | {"source": record.source}, size)
 
+    @staticmethod
+    def _change(step: Step, text: str, language: str) -> str | Drop:
+        """Return one side after a step; a sentence of French may look like x-system Esperanto."""
+        return text if step is encodings.x_to_unicode and language not in ESPERANTO else step(text)
+
     def _changed(self, references: Sequence[str]) -> list[str]:
         """Return further references, changed as the sides are; an empty one is left out."""
         found = []
         for text in references:
             for _, step in self._steps:
-                changed = step(text)
+                changed = self._change(step, text, self._spoken[1])
                 text = "" if isinstance(changed, Drop) else str(changed)
             found += [text] if text else []
         return found
 
-    def _losses(self, source: str, target: str) -> Iterator[tuple[Rule, str]]:
-        settings, rules = self._intake.params.pairs, self._rules
-        if not rules:
-            return
-        yield rules["empty_side"], "" if source and target else "one side has no characters"
-        same = settings.drop_identical and source.casefold() == target.casefold()
-        yield rules["identical"], source[:80] if same else ""
-        words = sorted((len(source.split()), len(target.split())))
-        over = words[1] > settings.max_words
-        yield rules["too_long"], f"{words[1]} words" if over else ""
-        ratio = (words[1] + RATIO_CONSTANT) / (words[0] + RATIO_CONSTANT)
-        yield rules["length_ratio"], f"{ratio:.2f}" if ratio > settings.max_length_ratio else ""
-        evidence = self._intake.params.filters.language_evidence_nats
-        wrong = [
-            f"the {side} side is not {language}"
-            for side, text, language in (
-                ("source", source, settings.source_language),
-                ("target", target, settings.target_language),
-            )
-            if not filters.in_language(text, language, evidence)
-        ]
-        yield rules["language"], ", ".join(wrong)
+    def _losses(self, counts: dict[str, int]) -> Iterator[tuple[Rule, str]]:
+        for name, detail in bitext.judge(counts, self._intake.params.pairs) if counts else ():
+            yield self._rules[name], detail
+
+    def _counts(self, identity: str, sides: tuple[str, str], shift: int) -> dict[str, int]:
+        """Return what the rules ask about a pair; keep it where scores are kept."""
+        params = self._intake.params
+        if params.intact:
+            return {}
+        pair = bitext.Counted(*sides, shift)
+        counts = bitext.count(pair, params.pairs, params.filters.language_evidence_nats)
+        if params.filters.scores:
+            self._intake.spool.scores.append([identity, *counts.values()])
+        return counts
 
     def _seen(self, source: str, target: str) -> Iterator[tuple[Rule, str]]:
         held = self._intake.held_out

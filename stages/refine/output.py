@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stages.core.errors import CheckFailed
 from stages.lm import tables
+from stages.refine import bitext
 from stages.refine.duplicates import Match, row_of
 from stages.refine.intake import Record, texts_of
 from stages.refine.settings import RefineParams, Split
@@ -157,11 +158,12 @@ def write_matches(path: Path, matches: Iterable[Match], spool: Spool) -> None:
     tables.write_table(path, pa.Table.from_pylist(rows, schema=MATCHES))
 
 
-def write_scores(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+def write_scores(path: Path, rows: Sequence[Sequence[Any]], kind: str) -> None:
     """Write the table of scores: an id and a column of whole numbers for each thing counted."""
     from stages.lm.scores.columns import COLUMNS
 
-    columns = list(zip(*rows, strict=True)) or [()] * (1 + len(COLUMNS))
+    names = bitext.COLUMNS if kind == "parallel" else COLUMNS
+    columns = list(zip(*rows, strict=True)) or [()] * (1 + len(names))
     arrays = [pa.array(columns[0], pa.string())]
     arrays += [pa.array(column, pa.int64()) for column in columns[1:]]
-    tables.write_table(path, pa.Table.from_arrays(arrays, ["id", *COLUMNS]))
+    tables.write_table(path, pa.Table.from_arrays(arrays, ["id", *names]))

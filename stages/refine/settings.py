@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from stages.core.declare import Params
 from stages.refine.measured import Gate, Identified, Measure, Perplexity
+from stages.refine.pairing import PairRules
 from stages.refine.personal import Kind
 from stages.refine.rulesets import SETS, SetName, chosen
 
@@ -125,7 +126,7 @@ class Filters(Params):
     """What is counted for the rule sets."""
     scores: bool = False
     """Write what was counted of every document that met the rule sets, dropped ones too, to
-    scores.parquet: thresholds can then be tried without counting again."""
+    scores.parquet: thresholds can then be tried without counting again. The same of pairs."""
 
     @field_validator("rule_sets")
     @classmethod
@@ -264,7 +265,7 @@ class Split(Params):
         return self
 
 
-class Pairs(Params):
+class Pairs(PairRules):
     """Filters of parallel text; a pair is dropped whole."""
 
     source_language: str = "none"
@@ -277,7 +278,7 @@ class Pairs(Params):
     max_words: int = Field(250, ge=1)
     """A side with more words: `too_long`."""
     drop_identical: bool = True
-    """Drop pairs whose sides are equal: `identical`."""
+    """Drop pairs whose sides have equal letters: `identical`."""
     lines: Literal["join", "keep"] = "join"
     """Line breaks within a side: make them blanks, or keep them (a document's sentences)."""
 

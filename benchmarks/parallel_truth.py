@@ -24,7 +24,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from stages.core import canonical
+from stages.core import canonical, registry
 from stages.core.log import Log
 from stages.refine.settings import RefineParams
 from stages.refine.stage import refine
@@ -134,8 +134,8 @@ def dropped(pairs: list[Pair], languages: Pair, folder: Path) -> dict[int, str]:
     params = RefineParams.model_validate(
         {"raw": "raw", "kind": "parallel", "pairs": sides | {"near_duplicates": "aggressive"}}
     )
-    none = folder / "none"
-    refine(params, raw, none, none, none, none, none, none, none, folder / "corpus", Log())
+    unread = dict.fromkeys(registry.stages()["refine"].reads, folder / "none")
+    refine(params=params, **unread | {"raw": raw}, corpus=folder / "corpus", log=Log())
     rows = pq.read_table(folder / "corpus" / "dropped.parquet").to_pylist()
     _check_aligned(pairs, folder / "corpus")
     return {int(row["id"].rsplit(":", 1)[1]) - 1: row["rule"] for row in rows}

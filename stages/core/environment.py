@@ -18,6 +18,9 @@ OWN = "deveno"
 DRIVERS = ("nvidia-", "cuda-", "triton")
 """Libraries that torch's builds for GPUs bring along: not locked, for the CPU build has none."""
 
+EXECUTION = frozenset({"ray"})
+"""Packages that say where work is done and may change no byte of it (`stages.lm.engines`)."""
+
 
 def normalised(name: str) -> str:
     """Return a package name as PEP 503 spells it (a dot in a key reads as missing to DVC)."""
@@ -94,7 +97,7 @@ def closure(modules: set[str]) -> set[str]:
     left = [name for module in modules for name in distributions().get(module, [])]
     while left:
         name = left.pop()
-        if name not in found and name != OWN:
+        if name not in found and name != OWN and name not in EXECUTION:
             found.add(name)
             left.extend(_requirements(name))
     return found

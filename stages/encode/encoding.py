@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,9 +14,10 @@ import numpy as np
 from stages.core.errors import CheckFailed
 from stages.core.log import Log
 from stages.encode import megatron
-from stages.lm import corpora, tokenizers
+from stages.lm import corpora, engines, tokenizers
 from stages.lm import indexed as indexed_tokens
 from stages.lm.encoders import Encoder
+from stages.lm.engines import Engine
 from stages.lm.kernels.text import of_arrow
 from stages.lm.packed import write_manifest, write_split
 from stages.lm.parts import Parts
@@ -51,22 +53,24 @@ def encode_corpus(
     encoded = [split for split in SPLITS if ready is None or split != "train"]
     total = sum(corpora.split_size(described, split, "bytes") for split in encoded)
     done = _Progress(log, total)
-    encoder = Encoder(backend)
-    log.text("encoded_by", "the kernels" if encoder.reason is None else encoder.reason)
-    work = partial(_encoded, encoder=encoder, special=special)
+    state = backend.to_str()
+    reason = _encoder(state).reason
+    log.text("encoded_by", "the kernels" if reason is None else reason)
     ledgers: dict[str, dict[str, Any]] = {}
-    for split in SPLITS:
-        if ready is not None and split == "train":
-            blocks = megatron.documents(ready, backend, special, vocab_size)
-            ledger = write_split(tokens, split, blocks, special, vocab_size, *rows)
-            _check(ledger, split, ready.prefix, len(ready), rows.length)
-        else:
-            parts = Parts(log, f"encode {split}")
-            blocks = _parts(corpora.groups(corpus, split), work, parts, done)
-            ledger = write_split(tokens, split, blocks, special, vocab_size, *rows)
-            parts.close()
-            _check(ledger, split, corpus, corpora.split_size(described, split), rows.length)
-        ledgers[split] = ledger
+    with engines.engine(log) as engine:
+        shared = (engine.share(state), engine.share(special))
+        for split in SPLITS:
+            if ready is not None and split == "train":
+                blocks = megatron.documents(ready, backend, special, vocab_size)
+                ledger = write_split(tokens, split, blocks, special, vocab_size, *rows)
+                _check(ledger, split, ready.prefix, len(ready), rows.length)
+            else:
+                parts = Parts(log, f"encode {split}")
+                blocks = _parts(corpora.groups(corpus, split), engine, shared, parts, done)
+                ledger = write_split(tokens, split, blocks, special, vocab_size, *rows)
+                parts.close()
+                _check(ledger, split, corpus, corpora.split_size(described, split), rows.length)
+            ledgers[split] = ledger
     return write_manifest(
         tokens,
         vocab_size=vocab_size,
@@ -116,7 +120,8 @@ class _Progress:
 
 def _parts(
     groups: Iterator[Callable[[], Any]],
-    work: Callable[[Any], Encoded],
+    engine: Engine,
+    shared: tuple[str, Special],
     parts: Parts,
     done: _Progress,
 ) -> Iterator[Encoded]:
@@ -124,14 +129,14 @@ def _parts(
 
     A document's tokens depend on nothing but its text, so groups leave no trace.
     """
-    for number, read in enumerate(groups):
-        found = parts.make(number, partial(_made, work, read), _packed, _unpacked)
+    items = (partial(_item, shared, read) for read in groups)
+    for found in parts.each(engine, _encoded, items, _packed, _unpacked):
         done.add(int(found.text_bytes.sum()))
         yield found
 
 
-def _made(work: Callable[[Any], Encoded], read: Callable[[], Any]) -> Encoded:
-    return work(read())
+def _item(shared: tuple[str, Special], read: Callable[[], Any]) -> tuple[Any, ...]:
+    return *shared, read()
 
 
 def _packed(found: Encoded) -> bytes:
@@ -147,9 +152,14 @@ def _unpacked(data: bytes) -> Encoded:
     return Encoded(**arrays, closed=True)
 
 
-def _encoded(array: Any, encoder: Encoder, special: Special) -> Encoded:
+@functools.lru_cache(1)
+def _encoder(state: str) -> Encoder:
+    return Encoder(tokenizers.opened(state))
+
+
+def _encoded(state: str, special: Special, array: Any) -> Encoded:
     texts = of_arrow(array)
-    found = encoder.encode(texts, special.begin, special.end)
+    found = _encoder(state).encode(texts, special.begin, special.end)
     return Encoded(
         ids=found.ids,
         sizes=np.diff(found.firsts) - 2,

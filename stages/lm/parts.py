@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from stages.core import canonical
 from stages.core.errors import Resumable
 from stages.core.log import Log
+from stages.lm.engines import Engine
 
 T = TypeVar("T")
 FOLDER = "parts"
@@ -47,12 +49,46 @@ class Parts:
 
         Raises Resumable behind a part once the execution is asked to stop.
         """
-        path = self._folder / f"{number:08d}.part"
-        kept = self._read(path)
+        kept = self._read(self._path(number))
+        return self._settle(number, kept, work, dump, load)
+
+    def each(
+        self,
+        engine: Engine,
+        work: Callable[..., T],
+        items: Iterable[Callable[[], tuple[Any, ...]]],
+        dump: Callable[[T], bytes],
+        load: Callable[[bytes], T],
+    ) -> Iterator[T]:
+        """Yield a part for each item, in order, worked on by an engine's workers.
+
+        An item gives the arguments of `work`; it is not asked for where the part is there.
+        """
+        waiting: deque[tuple[int, bytes | None, Callable[[], T]]] = deque()
+        for number, item in enumerate(items):
+            kept = self._read(self._path(number))
+            wanted = engine.submit(work, *item()) if kept is None else _nothing
+            waiting.append((number, kept, wanted))
+            if len(waiting) > engine.ahead:
+                yield self._settle(*waiting.popleft(), dump, load)
+        while waiting:
+            yield self._settle(*waiting.popleft(), dump, load)
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:08d}.part"
+
+    def _settle(
+        self,
+        number: int,
+        kept: bytes | None,
+        work: Callable[[], T],
+        dump: Callable[[T], bytes],
+        load: Callable[[bytes], T],
+    ) -> T:
         if kept is not None:
             self.reused += 1
             return load(kept)
-        found = work()
+        path, found = self._path(number), work()
         data = dump(found)
         canonical.write_bytes(path, self._digest(path, data) + data)
         self.made += 1
@@ -85,3 +121,7 @@ class Parts:
         state = hashlib.sha256(f"{self._job} {path.name}\n".encode())
         state.update(data)
         return state.digest()
+
+
+def _nothing() -> Any:
+    raise AssertionError("a part that is there needs no work")

@@ -35,17 +35,22 @@ def load(folder: Path) -> Any:
     A text that spells `<mask>` must become bytes, not the special token: otherwise a web page
     could put ids into the training stream that the objective treats as its own.
     """
-    from tokenizers import Tokenizer
-
     path = folder / "tokenizer.json"
     try:
-        backend = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        return opened(path.read_text(encoding="utf-8"))
     except Exception as fault:  # the Rust side raises bare Exception for malformed files
         raise ArtifactError(
             f"tokenizer.json cannot be read: {fault}",
             str(folder),
             "run the tokenizer entry that makes this folder again",
         ) from fault
+
+
+def opened(state: str) -> Any:
+    """Open the content of a tokenizer.json, as `load` does."""
+    from tokenizers import Tokenizer
+
+    backend = Tokenizer.from_str(state)
     backend.encode_special_tokens = True
     return backend
 

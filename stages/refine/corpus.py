@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from stages.core import canonical
 from stages.core.errors import CheckFailed
 from stages.core.log import Log
+from stages.lm import engines
+from stages.lm.engines import Engine
 from stages.lm.kernels import compiled
 from stages.lm.kernels.text import Texts, of_strings
 from stages.lm.parts import Parts
@@ -69,7 +71,8 @@ def make_corpus(
         if out is not None:
             out.check()
         _refuse_empty(ledger, len(spool), raw)
-        found = _findings(params, spool, work, log)
+        with engines.engine(log) as engine:
+            found = _findings(params, spool, work, log, engine)
         kept = _without_duplicates(params, ledger, spool, found.matches)
         report = _clusters(params, spool, found)
         kept = _without_repeats(params, ledger, spool, kept)
@@ -159,7 +162,9 @@ def _reader(spool: Spool) -> Reader:
     return texts
 
 
-def _findings(params: RefineParams, spool: Spool, scratch: Path, log: Log) -> Findings:
+def _findings(
+    params: RefineParams, spool: Spool, scratch: Path, log: Log, engine: Engine
+) -> Findings:
     """Return every duplicate and related pair in the order of the rules that find them."""
     settings, threads = params.duplicates, params.threads
     found = Findings([])
@@ -178,7 +183,7 @@ def _findings(params: RefineParams, spool: Spool, scratch: Path, log: Log) -> Fi
         parts = Parts(log, "signatures")
         shingled = Shingled(
             left, texts, lengths[left], settings, scratch / "signatures",
-            parts=parts, threads=threads,
+            parts=parts, threads=threads, engine=engine,
         )  # fmt: skip
         parts.close()
         if settings.near:

@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.lm import minhash, neighbours, signatures
+from stages.lm.engines import Engine
 from stages.lm.kernels.text import Texts
 from stages.lm.parts import Parts
 from stages.lm.signatures import Signed
 from stages.refine.settings import Duplicates
 
 SIGN_DOCUMENTS = 4096
-"""Documents of a part: what a kill costs at most."""
+"""Documents of a part at most: what a kill costs."""
 SIGN_BYTES = 1 << 24
-"""Text signed in one go: bounds memory, not results."""
+"""Text of a part at most: bounds memory, not results."""
 
 Numbers = NDArray[np.int64]
 Reader = Callable[[Numbers], Texts]
@@ -43,12 +44,14 @@ class Shingled:
         *,
         parts: Parts | None = None,
         threads: int = 1,
+        engine: Engine | None = None,
     ) -> None:
         self.numbers = np.asarray(numbers, np.int64)
         self.lengths = np.asarray(lengths, np.int64)
         """Bytes of each text, or a little more."""
         self.settings = settings
         self._reader, self._path, self._threads = reader, path, threads
+        self._engine = engine or Engine()
         self.comparison = neighbours.Comparison(
             self._texts, self.lengths, settings.ngram, settings.words
         )
@@ -81,14 +84,17 @@ class Shingled:
 
         A sketch of fewer than `MIN_SKETCH` hashes is not judged and left out.
         """
+        every = list(batches(np.arange(len(self)), self.lengths, documents=SIGN_DOCUMENTS))
+        items = [partial(self._item, rows) for rows in every]
+        if parts is None:
+            made = self._engine.map(_signed, (item() for item in items))
+        else:
+            made = parts.each(self._engine, _signed, items, _packed, _unpacked)
         with self._sketches.open("wb") as stream:
-            for part, first in enumerate(range(0, len(self), SIGN_DOCUMENTS)):
-                rows = range(first, min(first + SIGN_DOCUMENTS, len(self)))
-                work = partial(self._signed, rows)
-                found = work() if parts is None else parts.make(part, work, _packed, _unpacked)
-                self.sizes[rows.start : rows.stop] = found.sizes
-                self.signatures[rows.start : rows.stop] = found.signatures
-                stream.write(_sketched(found, first).tobytes())
+            for rows, found in zip(every, made, strict=True):
+                self.sizes[rows] = found.sizes
+                self.signatures[rows] = found.signatures
+                stream.write(_sketched(found, int(rows[0])).tobytes())
             size = stream.tell() // 8
         if not size:
             return np.zeros(0, np.uint64)
@@ -96,27 +102,29 @@ class Shingled:
         codes.sort()
         return np.asarray(codes)
 
-    def _signed(self, rows: range) -> Signed:
-        """Sign some documents; the same for every number of threads and size of a batch."""
-        settings = self.settings
-        scale = settings.sketch_scale if settings.containment or settings.related else 0
-        made = [
-            signatures.sign(
-                self._texts(batch), settings.hash, settings.permutations, ngram=settings.ngram,
-                words=settings.words, scale=scale, threads=self._threads,
-            )
-            for batch in batches(np.arange(rows.start, rows.stop), self.lengths)
-        ]  # fmt: skip
-        return Signed(*(np.concatenate(column) for column in zip(*made, strict=True)))
+    def _item(self, rows: Numbers) -> tuple[Duplicates, int, Texts]:
+        return self.settings, self._threads, self._texts(rows)
 
 
-def batches(rows: Numbers, lengths: Numbers, most: int = SIGN_BYTES) -> Iterator[Numbers]:
-    """Cut rows where the texts of one batch would exceed `most` bytes; one row at least."""
+def _signed(settings: Duplicates, threads: int, texts: Texts) -> Signed:
+    """Sign some documents; the same for every number of threads and size of a batch."""
+    scale = settings.sketch_scale if settings.containment or settings.related else 0
+    return signatures.sign(
+        texts, settings.hash, settings.permutations, ngram=settings.ngram, words=settings.words,
+        scale=scale, threads=threads,
+    )  # fmt: skip
+
+
+def batches(
+    rows: Numbers, lengths: Numbers, most: int = SIGN_BYTES, documents: int = 1 << 62
+) -> Iterator[Numbers]:
+    """Cut rows where a batch would exceed `most` bytes of text or `documents`; one row at least."""
     ends = np.cumsum(lengths[rows])
     start = 0
     while start < len(rows):
         base = int(ends[start - 1]) if start else 0
         stop = max(start + 1, int(np.searchsorted(ends, base + most, side="right")))
+        stop = min(stop, start + documents)
         yield rows[start:stop]
         start = stop
 

@@ -243,10 +243,10 @@ def test_a_large_vocabulary_is_stored_in_32_bits(corpus, tokenizer, tmp_path):
     assert Tokens(tmp_path / "k").manifest["dtype"] == "uint32"
 
 
-def test_memory_does_not_grow_with_the_corpus(tokenizer, tmp_path):
+def test_memory_does_not_grow_with_the_corpus(tokenizer, tmp_path, monkeypatch):
     """Texts are read row group by row group: at no time are more than two of them alive."""
     from stages.encode import encoding
-    from stages.lm.encoders import Encoder
+    from stages.lm.engines import Engine
     from stages.lm.parts import Parts
 
     alive, most = 0, 0
@@ -265,16 +265,19 @@ def test_memory_does_not_grow_with_the_corpus(tokenizer, tmp_path):
             alive -= 1
 
     backend = tokenizers.load(tokenizer)
-    encoder, special = Encoder(backend), tokenizers.special(tokenizer, backend)
+    shared = backend.to_str(), tokenizers.special(tokenizer, backend)
     log = Log(scratch=tmp_path)
     groups = (partial(Chunk, first) for first in range(0, 1000, 100))
     parts = Parts(log, "encode train")
     done = encoding._Progress(log, 1)
 
-    def work(chunk: Chunk):
-        return encoding._encoded(pa.array(chunk.texts), encoder, special)
+    plain = encoding._encoded
 
-    for block in encoding._parts(groups, work, parts, done):
+    def work(state, special, chunk: Chunk):
+        return plain(state, special, pa.array(chunk.texts))
+
+    monkeypatch.setattr(encoding, "_encoded", work)
+    for block in encoding._parts(groups, Engine(), shared, parts, done):
         assert block.sizes.sum() == len(block.ids) - 2 * len(block.sizes)
     assert parts.made == 10
     assert most <= 2

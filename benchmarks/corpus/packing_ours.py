@@ -49,7 +49,7 @@ def prepare(path: str, folder: str, vocab: int, least_mb: float) -> Iterator[Any
     params = TokenizerParams(corpus="x", objective="causal", vocab_size=vocab)
     backend = algorithms.bpe(params, [training._special(END)], count(of_arrow(column)))
     training._finish(backend, params)
-    training.save(backend, "causal", root / "tokenizer")
+    training.save(backend, params, root / "tokenizer")
     yield {"mb": splits["train"]["bytes"] / 1e6, "beginning_mb": beginning["bytes"] / 1e6}
 
 

@@ -1,47 +1,16 @@
-"""Byte-level BPE as `tokenizers` writes it: how bytes are spelled, a model from counted words."""
+"""Byte-level BPE as `tokenizers` writes it: how text is cut, a model from counted words."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
 from stages.lm.kernels import merges
 from stages.lm.kernels.wordcounts import Words
-
-PRINTED = (range(0x21, 0x7F), range(0xA1, 0xAD), range(0xAE, 0x100))
-"""Bytes that GPT-2 spells as the character of that number; the others follow from 256 on."""
-
+from stages.lm.spelling import spellings, unspell
 
 EXPRESSION = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """How GPT-2 cuts text (Radford et al. 2019)."""
-
-
-@functools.cache
-def spellings() -> tuple[str, ...]:
-    """Return the character that spells each byte [256] (GPT-2's `bytes_to_unicode`)."""
-    printed = {byte for part in PRINTED for byte in part}
-    others = iter(range(256, 512))
-    return tuple(chr(byte if byte in printed else next(others)) for byte in range(256))
-
-
-@functools.cache
-def _bytes_of() -> dict[str, int]:
-    return {letter: byte for byte, letter in enumerate(spellings())}
-
-
-def spell(token: bytes) -> str:
-    """Return a token's bytes as the vocabulary spells them."""
-    letters = spellings()
-    return "".join(letters[byte] for byte in token)
-
-
-def unspell(token: str) -> bytes | None:
-    """Return the bytes that a token of the vocabulary stands for; None if it spells none."""
-    known = _bytes_of()
-    if not all(letter in known for letter in token):
-        return None
-    return bytes(known[letter] for letter in token)
 
 
 def splitter(split_digits: bool) -> Any:

@@ -24,6 +24,7 @@ from stages.lm import bytelevel
 from stages.lm.kernels import bpe, encoding
 from stages.lm.kernels.remembered import MOST_IDS
 from stages.lm.kernels.text import Texts
+from stages.lm.spelling import spellings
 
 Ids = NDArray[Any]
 Counts = NDArray[np.int64]
@@ -67,7 +68,7 @@ def kernel_rules(state: dict[str, Any], specials_are_text: bool) -> KernelRules 
 
 
 def _rules(vocabulary: dict[str, int], merges: list[Any]) -> bpe.Rules | str:
-    if any(letter not in vocabulary for letter in bytelevel.spellings()):
+    if any(letter not in vocabulary for letter in spellings()):
         return "the vocabulary lacks bytes"
     if max(vocabulary.values()) >= MOST_IDS:
         return f"ids reach {MOST_IDS}"
@@ -79,7 +80,7 @@ def _rules(vocabulary: dict[str, int], merges: list[Any]) -> bpe.Rules | str:
         }
     except KeyError:
         return "the vocabulary lacks what a merge makes"
-    return bpe.rules([vocabulary[letter] for letter in bytelevel.spellings()], found)
+    return bpe.rules([vocabulary[letter] for letter in spellings()], found)
 
 
 def _composes(normalizer: Any) -> bool | None:

@@ -23,10 +23,6 @@ FILES = (
 )
 """Files that a model folder takes along unchanged, where they exist."""
 CONFIG = "tokenizer_config.json"
-MASKED_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
-"""Ids 0 to 4 of a tokenizer for masked models, in the order of RoBERTa and of `how-to-train`."""
-CAUSAL_SPECIALS = ("<|endoftext|>",)
-"""The one special token of a tokenizer for causal models: begin, end and padding, as in GPT-2."""
 
 
 def load(folder: Path) -> Any:
@@ -69,8 +65,14 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def special(folder: Path, backend: Any) -> Special:
-    """Return the ids of the special tokens; one that the vocabulary lacks is an ArtifactError."""
+    """Return the ids of the special tokens; one that the vocabulary lacks is an ArtifactError.
+
+    A masked model's text stands between `cls_token` and `sep_token` where a config has both (BERT,
+    Perceiver; RoBERTa's are its `bos_token` and `eos_token`).
+    """
     config = read_config(folder)
+    masked = config.get("mask_token") is not None
+    wrapped = masked and config.get("cls_token") and config.get("sep_token")
 
     def number(role: str) -> int:
         token = _content(config.get(role))
@@ -85,10 +87,10 @@ def special(folder: Path, backend: Any) -> Special:
 
     added = backend.get_added_tokens_decoder()
     return Special(
-        begin=number("bos_token"),
-        end=number("eos_token"),
+        begin=number("cls_token" if wrapped else "bos_token"),
+        end=number("sep_token" if wrapped else "eos_token"),
         pad=number("pad_token"),
-        mask=number("mask_token") if config.get("mask_token") is not None else None,
+        mask=number("mask_token") if masked else None,
         all=tuple(sorted(int(key) for key, token in added.items() if token.special)),
     )
 

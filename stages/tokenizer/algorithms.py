@@ -1,4 +1,4 @@
-"""The three ways to learn a vocabulary, each with the same bytes out in every process.
+"""The ways to a vocabulary, each with the same bytes out in every process.
 
 Byte-level BPE is ours (`stages.lm.kernels.merges`), token for token what `tokenizers`' own trainer
 learns, and deterministic as that is. The library's WordPiece trainer numbers the inner pieces
@@ -7,12 +7,15 @@ whole alphabet is counted first and handed over sorted, as tokens that are there
 nothing is left to the map (tokenizers issues 1794, 2066). Its Unigram trainer sums floats in the
 order of such a map in several threads, which cannot be mended from outside: SentencePiece does that
 work, each thread its own share in a fixed order, and the pieces with their scores become a Unigram
-model of `tokenizers`.
+model of `tokenizers`. `bytes` learns nothing.
+
+Texts come normalised and without domain tokens (`stages.tokenizer.preparation`).
 """
 
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +33,9 @@ from tokenizers import (
 from stages.core.errors import CheckFailed
 from stages.lm import bytelevel
 from stages.lm.kernels.wordcounts import Words
+from stages.lm.spelling import spellings
+from stages.tokenizer.normalisers import rendered
+from stages.tokenizer.preparation import digits
 from stages.tokenizer.stage import TokenizerParams
 
 INNER = "##"
@@ -40,30 +46,68 @@ NEVER = -1.0e6
 """Score of tokens that no text may be cut into: special tokens, and bytes as they are spelled."""
 LONGEST_LINE_BYTES = 1 << 20
 AT_ONCE = 4096
+EDGE = "\ue000"
+"""What tells SentencePiece where a piece may not go on: digits set apart; lines with it are left
+out of learning."""
 
 Texts = Iterable[list[str]]
 Learn = Callable[[TokenizerParams, list[AddedToken], Texts], Tokenizer]
 
 
-def learn(params: TokenizerParams, specials: list[AddedToken], texts: Texts) -> Tokenizer:
-    """Learn a vocabulary of at most `vocab_size` tokens from batches of texts."""
-    return ALGORITHMS[params.algorithm](params, specials, texts)
+def learn(params: TokenizerParams, first: list[AddedToken], texts: Texts) -> Tokenizer:
+    """Learn a vocabulary of at most `vocab_size` tokens from batches of texts.
+
+    It begins with the tokens `first`: the special ones, then those of the domain.
+    """
+    return ALGORITHMS[params.algorithm](params, first, texts)
 
 
-def bpe(params: TokenizerParams, specials: list[AddedToken], words: Words) -> Tokenizer:
+def bpe(params: TokenizerParams, first: list[AddedToken], words: Words) -> Tokenizer:
     """Learn byte-level BPE (GPT-2) from counted words, token for token as `tokenizers` does."""
-    plain = [token.content for token in specials]
+    plain = [token.content for token in first]
     model = bytelevel.learned_model(
         words, plain, params.vocab_size, params.min_frequency, _unknown(params)
     )
+    if any(not token.special for token in first):
+        merges = json.loads(model.__getstate__())["merges"]
+        _apart(first, ("".join(pair) for pair in merges))
     backend = Tokenizer(model)
-    backend.pre_tokenizer = bytelevel.splitter(params.split_digits)
+    cut = digits(params)
+    backend.pre_tokenizer = (
+        pre_tokenizers.Sequence([cut, bytelevel.splitter(False)])
+        if cut
+        else bytelevel.splitter(False)
+    )
     backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens(specials)
+    return _finished(backend, params, first)
+
+
+def every_byte(params: TokenizerParams, first: list[AddedToken]) -> Tokenizer:
+    """Return the vocabulary of special tokens, the bytes in their order, and domain tokens.
+
+    Without domain tokens the ids are those of Perceiver: byte b is b + 6, 262 in all.
+    """
+    special = [token.content for token in first if token.special]
+    domain = [token.content for token in first if not token.special]
+    names = [*special, *spellings(), *domain]
+    backend = Tokenizer(models.BPE({name: number for number, name in enumerate(names)}, []))
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.pre_tokenizer = byte_level
+    backend.decoder = decoders.ByteLevel()
+    return _finished(backend, params, first)
+
+
+def _finished(backend: Tokenizer, params: TokenizerParams, first: list[AddedToken]) -> Tokenizer:
+    """Give a tokenizer what reads and changes text before its model does."""
+    steps = rendered(params.normalise)
+    if steps is not None:
+        backend.normalizer = steps
+    backend.add_special_tokens([token for token in first if token.special])
+    backend.add_tokens([token for token in first if not token.special])
     return backend
 
 
-def wordpiece(params: TokenizerParams, specials: list[AddedToken], texts: Texts) -> Tokenizer:
+def wordpiece(params: TokenizerParams, first: list[AddedToken], texts: Texts) -> Tokenizer:
     """Learn WordPiece as `tokenizers` does (pairs by frequency), from a counted, sorted alphabet.
 
     Words are what white space and punctuation separate; white space itself is not kept.
@@ -75,25 +119,39 @@ def wordpiece(params: TokenizerParams, specials: list[AddedToken], texts: Texts)
             words.update(word for word, _ in splitter.pre_tokenize_str(text))
     letters = sorted({letter for word in words for letter in word})
     inner = [INNER + letter for letter in sorted({one for word in words for one in word[1:]})]
-    plain = [token.content for token in specials]
+    plain = [token.content for token in first]
+    special = [token.content for token in first if token.special]
+    domain = plain[len(special) :]
+    alphabet = [*special, *letters, *inner]
+    least = len(alphabet) + len(domain)
+    if least > params.vocab_size:
+        raise CheckFailed(
+            f"vocab_size {params.vocab_size} is smaller than the alphabet: {least} tokens are"
+            " special, of the domain, or single letters of this corpus",
+            "tokenizer: vocab_size",
+            f"set vocab_size to {least} or more, normalise the text, or set algorithm to `bpe`",
+        )
     trainer = trainers.WordPieceTrainer(
-        vocab_size=params.vocab_size,
+        vocab_size=params.vocab_size - len(domain),
         min_frequency=params.min_frequency,
         show_progress=False,
-        special_tokens=[*plain, *letters, *inner],
+        special_tokens=alphabet,
         continuing_subword_prefix=INNER,
     )
     learner = Tokenizer(models.WordPiece(unk_token="<unk>"))
     learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     # In sorted order and each as often as it came: the trainer sees the same words in any process.
     learner.train_from_iterator(_counted(words), trainer)
+    found = sorted(learner.get_vocab().items(), key=lambda row: row[1])
+    names = [name for name, _ in found[len(special) :]]
+    _apart(first, names)
+    vocabulary = {name: number for number, name in enumerate([*plain, *names])}
     backend = Tokenizer(
-        models.WordPiece(learner.get_vocab(), unk_token="<unk>", continuing_subword_prefix=INNER)
+        models.WordPiece(vocabulary, unk_token="<unk>", continuing_subword_prefix=INNER)
     )
     backend.pre_tokenizer = splitter
     backend.decoder = decoders.WordPiece(prefix=INNER, cleanup=False)
-    backend.add_special_tokens(specials)
-    return backend
+    return _finished(backend, params, first)
 
 
 def _counted(words: Counter[str]) -> Iterator[list[str]]:
@@ -108,29 +166,29 @@ def _counted(words: Counter[str]) -> Iterator[list[str]]:
 
 def _word_splitter(params: TokenizerParams) -> pre_tokenizers.PreTokenizer:
     bert = pre_tokenizers.BertPreTokenizer()
-    if not params.split_digits:
-        return bert
-    return pre_tokenizers.Sequence([bert, pre_tokenizers.Digits(individual_digits=True)])
+    cut = digits(params)
+    return pre_tokenizers.Sequence([bert, cut]) if cut else bert
 
 
-def unigram(params: TokenizerParams, specials: list[AddedToken], texts: Texts) -> Tokenizer:
+def unigram(params: TokenizerParams, first: list[AddedToken], texts: Texts) -> Tokenizer:
     """Learn a Unigram model with SentencePiece; unknown letters become bytes."""
     import sentencepiece
 
-    plain = [token.content for token in specials]
+    plain = [token.content for token in first]
+    cut = digits(params)
     written = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_lines(texts),
+            sentence_iterator=_lines(texts, cut),
             model_writer=written,
             model_type="unigram",
             vocab_size=params.vocab_size - len(plain) + 1,  # its own unknown piece is not taken
             normalization_rule_name="identity",
             add_dummy_prefix=False,
             remove_extra_whitespaces=False,
-            split_digits=params.split_digits,
+            pretokenization_delimiter=EDGE if cut else "",
             byte_fallback=True,
-            required_chars=_required(plain),
+            required_chars=_required([token.content for token in first if token.special]),
             max_sentence_length=LONGEST_LINE_BYTES,
             num_threads=params.threads,
             bos_id=-1,
@@ -146,25 +204,46 @@ def unigram(params: TokenizerParams, specials: list[AddedToken], texts: Texts) -
         name = learned.id_to_piece(number)
         score = NEVER if learned.is_byte(number) else learned.get_score(number)
         pieces.append((name, score))
-    # Asked for while cutting, never given: what is unknown becomes the bytes it is made of.
     names = [name for name, _ in pieces]
+    _apart(first, names[len(plain) :])
+    # Asked for while cutting, never given: what is unknown becomes the bytes it is made of.
     unknown = names.index("<unk>" if "<unk>" in plain else "<0x00>")
     backend = Tokenizer(models.Unigram(pieces, unk_id=unknown, byte_fallback=True))
-    backend.normalizer = normalizers.Replace(" ", SPACE)
-    backend.pre_tokenizer = pre_tokenizers.Split(SPACE, "merged_with_next")
+    spaces = pre_tokenizers.Split(SPACE, "merged_with_next")
+    backend.pre_tokenizer = pre_tokenizers.Sequence([spaces, cut]) if cut else spaces
     backend.decoder = decoders.Sequence(
         [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     )
-    backend.add_special_tokens(specials)
+    _finished(backend, params, first)
+    replaced = normalizers.Replace(" ", SPACE)
+    steps = backend.normalizer
+    backend.normalizer = normalizers.Sequence([steps, replaced]) if steps else replaced
     return backend
 
 
-def _lines(texts: Texts) -> Iterator[str]:
+def _apart(first: list[AddedToken], learned: Iterable[str]) -> None:
+    """Refuse a domain token that normalised text spells as well: one token would stand for both."""
+    domain = {token.content for token in first if not token.special}
+    both = sorted(domain.intersection(learned))
+    if both:
+        raise CheckFailed(
+            f"the domain token {both[0]!r} is also what other text is normalised to",
+            "tokenizer: domain_tokens",
+            "take it away (it is learned from the text), or the step of `normalise` that makes it",
+        )
+
+
+def _lines(texts: Texts, cut: pre_tokenizers.PreTokenizer | None) -> Iterator[str]:
+    """Yield the lines of texts, with an edge wherever `cut` ends a piece."""
     for batch in texts:
         for text in batch:
             for line in text.split("\n"):
-                if line.strip() and "\0" not in line:
+                if not line.strip() or "\0" in line:
+                    continue
+                if cut is None:
                     yield line
+                elif EDGE not in line:
+                    yield EDGE.join(piece for piece, _ in cut.pre_tokenize_str(line))
 
 
 def _required(specials: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,16 @@ from stages.core.errors import CheckFailed
 from stages.core.log import Log
 from stages.lm import corpora
 from stages.lm.tokenizers import encode_texts
-from stages.tokenizer import training
+from stages.tokenizer import quality, training
+from stages.tokenizer.preparation import Preparation
 from stages.tokenizer.stage import TokenizerParams
 
 REPORT = "report.json"
 WORD = re.compile(r"[^\W\d_]+")
 """A run of letters: what `kept whole` counts. Fertility counts what white space separates."""
 RANDOM_STRINGS = 10_000
+SPELLED_STRINGS = 1_000
+"""Those of them that are searched for special tokens."""
 RANDOM_SEED = 20_200_214
 BATCH_DOCUMENTS = 64
 
@@ -40,6 +43,8 @@ class Tally:
     unknown: int = 0
     blank: int = 0
     broken: int = 0
+    changed: int = 0
+    emptied: int = 0
     used: set[int] = field(default_factory=set)
     letters: Counter[str] = field(default_factory=Counter)
 
@@ -57,10 +62,18 @@ def measure(
         size = corpora.split_size(described, split, "bytes")
         return training.sample(corpus, split, "text", size, params.report_bytes)
 
-    tally = tally_texts(backend, held_out())
+    preparation = Preparation(params)
+    tally = tally_texts(backend, held_out(), preparation)
+    if tally.texts and not tally.tokens:
+        raise CheckFailed(
+            f"all {tally.texts} held-out texts are empty after they are normalised",
+            f"the split {split} of {corpus}",
+            "take steps out of `normalise` in the tokenizer's entry, or give the corpus other text",
+        )
     kept, kept_distinct = kept_whole(backend, tally.letters)
-    broken = round_trip(backend, random_strings(RANDOM_STRINGS))
-    if params.algorithm == "bpe" and (tally.broken or broken):
+    strings = random_strings(RANDOM_STRINGS, params.domain_tokens)
+    broken, changed = round_trip(backend, strings, preparation)
+    if params.algorithm in ("bpe", "bytes") and (tally.broken or broken):
         raise CheckFailed(
             f"decoding changed {tally.broken} of {tally.texts} held-out texts and {broken} of"
             f" {RANDOM_STRINGS} random strings",
@@ -87,14 +100,22 @@ def measure(
             "held_out_texts": tally.texts,
             "random_strings": RANDOM_STRINGS,
             "changed": tally.broken + broken,
+            "changed_by_normalising": tally.changed + changed,
         },
+        "empty_after_normalising": tally.emptied,
+        "tokens_by_kind": quality.kinds(backend, params, tally.used),
+        "special_from_text": quality.special_from_text(backend, params, strings[:SPELLED_STRINGS]),
         "references": references(params, tally, reference, held_out()),
         "objective": params.objective,
     }
 
 
-def tally_texts(backend: Tokenizer, texts: Iterable[str]) -> Tally:
-    """Encode, decode and count texts, a few at a time."""
+def tally_texts(backend: Tokenizer, texts: Iterable[str], preparation: Preparation) -> Tally:
+    """Encode, decode and count texts, a few at a time.
+
+    `broken` are texts that decoding does not give back, but for what normalising changes; `changed`
+    those that normalising changes.
+    """
     tally = Tally()
     unknown = backend.token_to_id("<unk>")
     blank = blank_ids(backend)
@@ -109,7 +130,10 @@ def tally_texts(backend: Tokenizer, texts: Iterable[str]) -> Tally:
             tally.tokens += len(ids)
             tally.unknown += 0 if unknown is None else ids.count(unknown)
             tally.blank += sum(number in blank for number in ids)
-            tally.broken += decoded != text
+            wanted = preparation.decoded(text)
+            tally.broken += decoded != wanted
+            tally.changed += wanted != text
+            tally.emptied += bool(text) and not ids
             tally.used.update(ids)
             tally.letters.update(WORD.findall(text))
     return tally
@@ -137,21 +161,27 @@ def kept_whole(backend: Tokenizer, letters: Counter[str]) -> tuple[float, float]
     return _share(whole, letters.total()), _share(whole_distinct, len(words))
 
 
-def round_trip(backend: Tokenizer, texts: list[str]) -> int:
-    """Return how many texts decoding does not give back exactly."""
+def round_trip(backend: Tokenizer, texts: list[str], preparation: Preparation) -> tuple[int, int]:
+    """Return how many texts decoding does not give back, and how many normalising changes.
+
+    What comes back must be the normalised text, exactly.
+    """
     back = backend.decode_batch(encode_texts(backend, texts), skip_special_tokens=False)
-    return sum(text != decoded for text, decoded in zip(texts, back, strict=True))
+    wanted = list(map(preparation.decoded, texts))
+    broken = sum(one != decoded for one, decoded in zip(wanted, back, strict=True))
+    return broken, sum(one != text for one, text in zip(wanted, texts, strict=True))
 
 
-def random_strings(count: int) -> list[str]:
+def random_strings(count: int, domain: Sequence[str] = ()) -> list[str]:
     """Return strings of 0 to 40 code points from all of Unicode but the surrogates.
 
-    Half are uniform over code points; half mix in white space, digits, combining marks and the
-    spelling of special tokens, where tokenizers go wrong.
+    Half are uniform over code points; half mix in white space, digits, combining marks, domain
+    tokens and the spelling of special tokens, where tokenizers go wrong.
     """
     source = random.Random(RANDOM_SEED)
     traps = [" ", "  ", "\n", "\t", "\r\n", "\u00a0", "\u200d", "\u0301", "\x00", "7", "Ġ", "ĉ"]
     traps += ["<s>", "<mask>", " <mask>", "</s>", "<pad>", "<unk>", "<|endoftext|>", "'s", "👩‍👩‍👧"]
+    traps += ["[MASK]", "[CLS]", *domain]
 
     def point() -> str:
         number = source.randrange(0x110000 - 0x800)

@@ -14,15 +14,19 @@ from tokenizers import AddedToken, Tokenizer, processors
 from stages.core import canonical
 from stages.core.errors import CheckFailed
 from stages.lm import corpora
-from stages.lm.kernels.text import Texts, of_arrow
+from stages.lm.kernels.text import Texts, of_arrow, of_strings, to_strings
 from stages.lm.kernels.wordcounts import Tallies
-from stages.lm.tokenizers import CAUSAL_SPECIALS, CONFIG, MASKED_SPECIALS
+from stages.lm.spelling import BYTES_SPECIALS, CAUSAL_SPECIALS, MASKED_SPECIALS
+from stages.lm.tokenizers import CONFIG
 from stages.tokenizer import algorithms
+from stages.tokenizer.preparation import Preparation
 from stages.tokenizer.stage import TokenizerParams
 
 BATCH_DOCUMENTS = 256
 MODEL_MAX_LENGTH = 512
 """Tokens that a model reads at most, as `how-to-train` sets it; a model's folder says its own."""
+BYTES_MAX_LENGTH = 2048
+"""The same where tokens are bytes (Perceiver): about as much text."""
 
 
 def train(params: TokenizerParams, corpus: Path) -> tuple[Tokenizer, dict[str, Any]]:
@@ -50,21 +54,39 @@ def learn(params: TokenizerParams, corpus: Path, kind: str) -> tuple[Tokenizer, 
             "give the corpus more text, or its training split a larger share",
         )
     column, limit = corpora.TEXT_COLUMNS[kind], params.max_training_bytes
-    specials = CAUSAL_SPECIALS if params.objective == "causal" else MASKED_SPECIALS
     seen = {"documents": 0, "bytes": 0}
-    given = [_special(token) for token in specials]
-    if params.algorithm == "bpe":
-        tallies = Tallies(params.threads, params.split_digits)
+    first = [_special(token) for token in params.specials()]
+    first += [AddedToken(token, normalized=False) for token in params.domain_tokens]
+    preparation = Preparation(params)
+    if params.algorithm == "bytes":
+        backend = algorithms.every_byte(params, first)
+    elif params.algorithm == "bpe":
+        alone = params.split_digits and params.digit_group == 1
+        tallies = Tallies(params.threads, alone)
         for texts in sampled(corpus, "train", column, size, limit):
             seen["documents"] += texts.documents
             seen["bytes"] += len(texts.data)
-            tallies.add(texts)
-        backend = algorithms.bpe(params, given, tallies.words())
+            tallies.add(_prepared(texts, preparation, alone))
+        _check(preparation, corpus)
+        backend = algorithms.bpe(params, first, tallies.words())
     else:
         strings = sample(corpus, "train", column, size, limit)
-        backend = algorithms.learn(params, given, _batches(strings, seen))
+        backend = algorithms.learn(params, first, _batches(strings, seen, preparation, corpus))
     _finish(backend, params)
     return backend, seen | {"corpus_bytes": size, "vocabulary_tokens": backend.get_vocab_size()}
+
+
+def _prepared(texts: Texts, preparation: Preparation, alone: bool) -> Texts:
+    """Return what the words of texts are counted in; single digits are cut by the kernel."""
+    if preparation.idle and (alone or preparation.whole):
+        return texts
+    cut = preparation.parts if alone else preparation.pieces
+    return of_strings(piece for text in to_strings(texts) for piece in cut(text))
+
+
+def _check(preparation: Preparation, corpus: Path) -> None:
+    if not preparation.idle:
+        preparation.check(f"the training split of {corpus}")
 
 
 def sampled(corpus: Path, split: str, column: str, size: int, limit: int) -> Iterator[Texts]:
@@ -104,15 +126,18 @@ def _rank(identity: str) -> int:
     return int.from_bytes(hashlib.blake2b(identity.encode("utf-8"), digest_size=8).digest(), "big")
 
 
-def _batches(texts: Iterator[str], seen: dict[str, int]) -> Iterator[list[str]]:
+def _batches(
+    texts: Iterator[str], seen: dict[str, int], preparation: Preparation, corpus: Path
+) -> Iterator[list[str]]:
     batch: list[str] = []
     for text in texts:
         seen["documents"] += 1
         seen["bytes"] += len(text.encode("utf-8"))
-        batch.append(text)
+        batch += [text] if preparation.idle else preparation.parts(text)
         if len(batch) >= BATCH_DOCUMENTS:
             yield batch
             batch = []
+    _check(preparation, corpus)
     if batch:
         yield batch
 
@@ -125,48 +150,44 @@ def _special(token: str) -> AddedToken:
 
 def _finish(backend: Tokenizer, params: TokenizerParams) -> None:
     """Add the post-processor: what surrounds a text when it is encoded with special tokens."""
-    begin, end = MASKED_SPECIALS.index("<s>"), MASKED_SPECIALS.index("</s>")
-    if params.objective == "masked" and params.algorithm != "bpe":
-        backend.post_processor = processors.TemplateProcessing(
-            single="<s> $A </s>",
-            pair="<s> $A </s> </s> $B </s>",
-            special_tokens=[("<s>", begin), ("</s>", end)],
-        )
-        return
-    if params.objective == "masked":
+    masked, algorithm = params.objective == "masked", params.algorithm
+    if masked and algorithm == "bpe":
+        begin, end = MASKED_SPECIALS.index("<s>"), MASKED_SPECIALS.index("</s>")
         backend.post_processor = processors.RobertaProcessing(
             ("</s>", end), ("<s>", begin), trim_offsets=True, add_prefix_space=False
         )
         return
-    # The end token is written by `encode`, not here: a prompt must stay open for generation.
-    (token,) = CAUSAL_SPECIALS
-    template = processors.TemplateProcessing(
-        single=f"{token} $A", pair=f"{token} $A $B:1", special_tokens=[(token, 0)]
-    )
-    offsets = [processors.ByteLevel(trim_offsets=False)] if params.algorithm == "bpe" else []
+    single, pair = "<s> $A </s>", "<s> $A </s> </s> $B </s>"
+    if algorithm == "bytes":
+        single, pair = "[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]"
+    if not masked:
+        # The end token is written by `encode`, not here: a prompt must stay open for generation.
+        begun = "[BOS]" if algorithm == "bytes" else CAUSAL_SPECIALS[0]
+        single, pair = f"{begun} $A", f"{begun} $A $B:1"
+    named = [(token, number) for number, token in enumerate(params.specials()) if token in pair]
+    template = processors.TemplateProcessing(single=single, pair=pair, special_tokens=named)
+    if masked and algorithm != "bytes":
+        backend.post_processor = template
+        return
+    offsets = [processors.ByteLevel(trim_offsets=False)] if algorithm in ("bpe", "bytes") else []
     backend.post_processor = processors.Sequence([*offsets, template])
 
 
-def save(backend: Tokenizer, objective: str, folder: Path) -> None:
+def save(backend: Tokenizer, params: TokenizerParams, folder: Path) -> None:
     """Write tokenizer.json, the vocabulary in its own format, and tokenizer_config.json."""
     folder.mkdir(parents=True, exist_ok=True)
     canonical.write_text(folder / "tokenizer.json", backend.to_str(pretty=True) + "\n")
     backend.model.save(str(folder))
-    canonical.write_json(folder / CONFIG, _config(backend, objective))
+    canonical.write_json(folder / CONFIG, _config(backend, params))
 
 
-def _config(backend: Tokenizer, objective: str) -> dict[str, Any]:
+def _config(backend: Tokenizer, params: TokenizerParams) -> dict[str, Any]:
     """Return tokenizer_config.json.
 
     The generic class keeps tokenizer.json as it is; RobertaTokenizer rebuilds the pre-tokenizer
     from its own options and would drop the splitting of digits (transformers 5.23).
     """
-    masked = objective == "masked"
-    begin, end, pad = ("<s>", "</s>", "<pad>") if masked else CAUSAL_SPECIALS * 3
-    roles = {"bos_token": begin, "eos_token": end, "pad_token": pad}
-    if masked:
-        roles |= {"cls_token": begin, "sep_token": end, "unk_token": "<unk>"}
-        roles |= {"mask_token": "<mask>"}
+    longest = BYTES_MAX_LENGTH if params.algorithm == "bytes" else MODEL_MAX_LENGTH
     added = {
         str(number): {
             "content": token.content,
@@ -178,10 +199,26 @@ def _config(backend: Tokenizer, objective: str) -> dict[str, Any]:
         }
         for number, token in sorted(backend.get_added_tokens_decoder().items())
     }
-    return roles | {
+    return _roles(params) | {
         "added_tokens_decoder": added,
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
-        "model_max_length": MODEL_MAX_LENGTH,
+        "model_max_length": longest,
         "tokenizer_class": "PreTrainedTokenizerFast",
     }
+
+
+def _roles(params: TokenizerParams) -> dict[str, str]:
+    """Return which special token does what."""
+    masked = params.objective == "masked"
+    if params.algorithm == "bytes":
+        pad, begin, end, mask, first, last = BYTES_SPECIALS
+        roles = {"bos_token": begin, "eos_token": end, "pad_token": pad}
+        wrapping = {"cls_token": first, "sep_token": last, "mask_token": mask}
+        return roles | wrapping if masked else roles
+    if not masked:
+        return dict.fromkeys(("bos_token", "eos_token", "pad_token"), CAUSAL_SPECIALS[0])
+    begin, pad, end, unknown, mask = MASKED_SPECIALS
+    roles = {"bos_token": begin, "eos_token": end, "pad_token": pad}
+    roles |= {"cls_token": begin, "sep_token": end, "unk_token": unknown}
+    return roles | {"mask_token": mask}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from stages.lm import bytelevel, encoders
+from stages.lm import bytelevel, encoders, spelling
 from stages.lm.kernels import bpe, encoding, remembered, text, wordcounts
 from tests.lm.kernels import hostile
 from tests.lm.kernels.test_pretokens import documents
@@ -93,7 +93,7 @@ def test_ids_are_the_librarys(case, monkeypatch):
 def test_ids_of_malformed_bytes_are_the_references_also_when_the_memory_is_full(monkeypatch):
     state = json.loads(tokenizer().to_str())["model"]
     names = state["vocab"]
-    symbols = [names[letter] for letter in bytelevel.spellings()]
+    symbols = [names[letter] for letter in spelling.spellings()]
     merges = {
         (names[left], names[right]): (rank, names[left + right])
         for rank, (left, right) in enumerate(state["merges"])

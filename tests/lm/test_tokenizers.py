@@ -7,9 +7,9 @@ import json
 import pytest
 
 from stages.core.errors import ArtifactError
-from stages.lm import tokenizers
+from stages.lm import spelling, tokenizers
 
-SPECIALS = tokenizers.MASKED_SPECIALS
+SPECIALS = spelling.MASKED_SPECIALS
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def corpus(tmp_path_factory):
 def make_tokenizer(corpus, folder, **options):
     params = TokenizerParams(corpus="eo", vocab_size=300, **options)
     backend, _ = training.train(params, corpus)
-    training.save(backend, params.objective, folder)
+    training.save(backend, params, folder)
     return folder
 
 

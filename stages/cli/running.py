@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import shutil
 import sys
 import threading
@@ -30,6 +31,7 @@ from stages.core import (
     workspace,
 )
 from stages.core.errors import DevenoError, MachineError
+from stages.lm import engines
 
 PLAIN_EVERY_S = 15.0
 """How often a long stage's progress is printed where there is no terminal to redraw."""
@@ -41,10 +43,18 @@ def add_verbs(add: Add) -> None:
     run.add_argument("targets", nargs="*", metavar="TARGET", help="stage@key, a stage or a key")
     run.add_argument("--force", action="store_true", help="run the targets though they are fresh")
     run.add_argument("--compare", action="store_true", help="compare with the committed dvc.lock")
+    run.add_argument(
+        "--engine", metavar="NAME", help="where batches are worked on: local, ray or ray:HOST:PORT"
+    )
+    run.add_argument("--workers", metavar="N", help="workers of a ray of this machine")
 
 
 def run_entries(options: argparse.Namespace) -> int:
     """Run the pipeline in force, or the targets and what they stand on."""
+    for variable, value in (("DEVENO_ENGINE", options.engine), ("DEVENO_WORKERS", options.workers)):
+        if value is not None:
+            os.environ[variable] = value  # the stages read it, in processes of DVC's
+    engines.named()
     root = workspace.root()
     if not (root / ".dvc").is_dir():
         raise MachineError(

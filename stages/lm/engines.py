@@ -156,21 +156,30 @@ class RayEngine(Engine):
 @contextlib.contextmanager
 def engine(log: Log) -> Iterator[Engine]:
     """Give the engine that the environment names, for as long as a stage needs it."""
-    name, workers = os.environ.get(ENGINE, "local") or "local", _workers()
-    if name == "local":
+    kind, address, workers = named()
+    if kind == "local":
         yield Engine()
         return
-    kind, _, address = name.partition(":")
-    if kind != "ray":
-        raise MachineError(
-            f"there is no engine {name!r}", f"{ENGINE}={name}", "say local, ray or ray:HOST:PORT"
-        )
-    found = RayEngine(address or None, workers)
+    found = RayEngine(address, workers)
     log.text("engine", f"ray, {found.workers} workers on {found.machines} machines")
     try:
         yield found
     finally:
         found.close()
+
+
+def named() -> tuple[str, str | None, int]:
+    """Return the kind of engine that the environment names, its address, how many workers.
+
+    Raises MachineError for what is no engine and no number.
+    """
+    name = os.environ.get(ENGINE, "local") or "local"
+    kind, colon, address = name.partition(":")
+    if kind not in ("local", "ray") or (kind == "local" and colon):
+        raise MachineError(
+            f"there is no engine {name!r}", f"{ENGINE}={name}", "say local, ray or ray:HOST:PORT"
+        )
+    return kind, address if colon else None, _workers()
 
 
 def _reach(address: str) -> None:

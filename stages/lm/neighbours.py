@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.lm import minhash
+from stages.lm.engines import Engine
 from stages.lm.kernels import buckets
 from stages.lm.kernels.characters import tables
 from stages.lm.kernels.text import Texts
@@ -124,6 +125,7 @@ def cluster(
     shape: tuple[int, int],
     comparison: Comparison | None,
     threshold: float = 0.0,
+    engine: Engine | None = None,
 ) -> tuple[Rows, int]:
     """Return every document's cluster by its lowest row, `[D]`, and how many pairs were candidates.
 
@@ -134,15 +136,16 @@ def cluster(
     bands, rows = shape
     count = len(signatures)
     parent = np.arange(count)
-    firsts, counts, tails = (np.empty(count + 1, np.int64) for _ in range(3))
-    firsts, counts = firsts[:count], counts[:count]
-    previous = np.empty(count, np.int64)
+    tails, previous = np.empty(count + 1, np.int64), np.empty(count, np.int64)
     lower, higher = np.empty(ROOM, np.int64), np.empty(ROOM, np.int64)
     failed = np.zeros(0, np.int64)
     candidates = 0
     most = minhash.BUCKET_PAIRS if comparison is not None else 1
-    for band in range(bands):
-        buckets.bucket(signatures, judged, band * rows, rows, firsts, counts)
+    engine = engine or Engine()
+    shared = engine.share(judged)
+    lanes = (signatures[:, band * rows : (band + 1) * rows] for band in range(bands))
+    wanted = ((np.ascontiguousarray(band), shared) for band in lanes)
+    for firsts, counts in engine.map(_bucketed, wanted):
         tails[:count], tails[count] = np.arange(count), 0
         while tails[count] < count:
             got = buckets.pair_up(firsts, counts, most, parent, tails, previous, lower, higher)
@@ -155,6 +158,13 @@ def cluster(
             bad = comparison.verify(parent, codes // count, codes % count, threshold)
             failed = np.union1d(failed, codes[bad])
     return parent, candidates
+
+
+def _bucketed(lanes: NDArray[np.uint32], judged: NDArray[np.uint8]) -> tuple[Rows, Rows]:
+    """Return `firsts` and `counts` of a band's buckets (`buckets.bucket`); `lanes` [D, rows]."""
+    firsts, counts = np.empty(len(lanes), np.int64), np.empty(len(lanes), np.int64)
+    buckets.bucket(lanes, judged, 0, lanes.shape[1], firsts, counts)
+    return firsts, counts
 
 
 def bands_shared(

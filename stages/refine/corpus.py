@@ -187,7 +187,7 @@ def _findings(
         )  # fmt: skip
         parts.close()
         if settings.near:
-            alike = duplicates.near(shingled, settings, own)
+            alike = duplicates.near(shingled, settings, own, engine)
             found.matches += alike.matches
             found.candidates += alike.candidates
             gone |= {match.document for match in alike.matches}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.lm import minhash, neighbours
+from stages.lm.engines import Engine
 from stages.lm.kernels import equality
 from stages.lm.kernels.text import Texts
 from stages.refine.settings import Duplicates
@@ -97,7 +98,12 @@ def shape_of(settings: Duplicates) -> tuple[int, int]:
     return minhash.band_shape(settings.permutations, settings.threshold, settings.missed_weight)
 
 
-def near(documents: Shingled, settings: Duplicates, sources: Numbers | None = None) -> Findings:
+def near(
+    documents: Shingled,
+    settings: Duplicates,
+    sources: Numbers | None = None,
+    engine: Engine | None = None,
+) -> Findings:
     """Return every document that is a near-duplicate of the one of its cluster that stays.
 
     Candidates share a band of their signatures; with `verify: exact` a pair joins a cluster only if
@@ -108,7 +114,7 @@ def near(documents: Shingled, settings: Duplicates, sources: Numbers | None = No
     judged = (documents.sizes > 0).astype(np.uint8)
     comparison = documents.comparison if settings.verify == "exact" else None
     roots, candidates = neighbours.cluster(
-        documents.signatures, judged, shape, comparison, settings.threshold
+        documents.signatures, judged, shape, comparison, settings.threshold, engine
     )
     stays = chosen(roots, settings.keep, documents.sizes, sources)
     gone = np.flatnonzero(stays != np.arange(len(stays)))

@@ -71,8 +71,7 @@ def make_corpus(
         if out is not None:
             out.check()
         _refuse_empty(ledger, len(spool), raw)
-        with engines.engine(log) as engine:
-            found = _findings(params, spool, work, log, engine)
+        found = _findings(params, spool, work, log)
         kept = _without_duplicates(params, ledger, spool, found.matches)
         report = _clusters(params, spool, found)
         kept = _without_repeats(params, ledger, spool, kept)
@@ -162,10 +161,13 @@ def _reader(spool: Spool) -> Reader:
     return texts
 
 
-def _findings(
-    params: RefineParams, spool: Spool, scratch: Path, log: Log, engine: Engine
-) -> Findings:
+def _findings(params: RefineParams, spool: Spool, scratch: Path, log: Log) -> Findings:
     """Return every duplicate and related pair in the order of the rules that find them."""
+    with engines.engine(log) as engine:
+        return _found(params, spool, scratch, log, engine)
+
+
+def _found(params: RefineParams, spool: Spool, scratch: Path, log: Log, engine: Engine) -> Findings:
     settings, threads = params.duplicates, params.threads
     found = Findings([])
     if params.intact:

@@ -76,7 +76,7 @@ def both(folder, monkeypatch, engine):
         place = folder / name.partition(":")[0]
         made = Refined(raw, place / "corpus", split={"train": 0.6, "valid": 0.2, "test": 0.2})
         settings = TokenizerParams(corpus="made", vocab_size=300)
-        training.save(training.train(settings, made.folder)[0], "masked", place / "tokenizer")
+        training.save(training.train(settings, made.folder)[0], settings, place / "tokenizer")
         log = Log()
         encode(
             EncodeParams(corpus="made", tokenizer="made", sequence_length=32), made.folder,

@@ -61,17 +61,48 @@ def find_root(source: FilesSource, folder: Path) -> Path:
     return root
 
 
-def glob(root: Path, patterns: Sequence[str], where: str) -> list[str]:
-    """Return the files that any pattern finds, relative, sorted; hidden ones never count."""
+def glob(
+    root: Path, patterns: Sequence[str], where: str, strange: dict[str, str] | None = None
+) -> list[str]:
+    """Return the files that any pattern finds, relative, sorted; hidden ones never count.
+
+    Into `strange` goes what is found and is no file, with what it is: nothing of it is read.
+    """
     found = set()
     for pattern in patterns:
         _check(pattern, where)
         # A trailing `**` finds folders only before Python 3.13; here it means all that is below.
         for path in root.glob(f"{pattern}/*" if pattern.endswith("**") else pattern):
             relative = path.relative_to(root)
-            if path.is_file() and not any(part.startswith(".") for part in relative.parts):
-                found.add(relative.as_posix())
+            if any(part.startswith(".") for part in relative.parts):
+                continue
+            if path.is_file():
+                found.add(_named(relative.as_posix(), root))
+            elif strange is not None and (what := _what(path)):
+                strange[relative.as_posix()] = what
     return sorted(found)
+
+
+def _what(path: Path) -> str:
+    """Say what is neither a file nor a folder whose files a glob finds; nothing of a folder."""
+    if path.is_symlink():
+        # A glob walks through no link, or a link to a folder above would never end.
+        return "a link to a folder" if path.is_dir() else "a link that leads nowhere"
+    return "" if path.is_dir() else "a pipe, a socket or a device"
+
+
+def _named(name: str, root: Path) -> str:
+    """Return a file's name, which must be a text: it becomes a part of ids and of the manifest."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        spelled = name.encode("utf-8", "backslashreplace").decode("utf-8")
+        raise SourceError(
+            f"the name of the file {spelled} is not UTF-8",
+            str(root),
+            "give it another name, or leave it out of `patterns`",
+        ) from error
+    return name
 
 
 def _check(pattern: str, where: str) -> None:
@@ -113,7 +144,8 @@ def _fits(parts: list[str], shape: list[str]) -> bool:
 def find(source: FilesSource, root: Path, log: Log) -> list[str]:
     """Return the paths a source names; some patterns may find nothing, all of them may not."""
     where = f"acquire: source.patterns below {source.root or root}"
-    by_pattern = {pattern: glob(root, [pattern], where) for pattern in source.patterns}
+    strange: dict[str, str] = {}
+    by_pattern = {pattern: glob(root, [pattern], where, strange) for pattern in source.patterns}
     idle = [pattern for pattern, found in by_pattern.items() if not found]
     if len(idle) == len(source.patterns):
         raise SourceError(
@@ -125,6 +157,12 @@ def find(source: FilesSource, root: Path, log: Log) -> list[str]:
         log.text("idle_patterns", f"no file matches {', '.join(idle)}")
     exclude = [*source.exclude, *(PYTHON_EXCLUDED if source.root == "python" else ())]
     held = {name for found in by_pattern.values() for name in found}
+    for name in sorted(set(strange) - matching(strange, exclude, "acquire: source.exclude")):
+        raise SourceError(
+            f"{name} is {strange[name]}: nothing of it would be read",
+            str(root / name),
+            "remove it, or leave it out with `exclude`; a linked folder may be a `root`",
+        )
     names = sorted(held - matching(held, exclude, "acquire: source.exclude"))
     if not names:
         raise SourceError(

@@ -32,7 +32,7 @@ def string(row: Mapping[str, Any], field: str, place: str) -> str:
         raise ArtifactError(
             f"the field {field!r} holds {value!r:.60}, not a text", place, "name a field of texts"
         )
-    return _whole(value, field, place)
+    return whole(value, field, place)
 
 
 def side(row: Mapping[str, Any], field: str, place: str) -> list[str]:
@@ -46,10 +46,10 @@ def side(row: Mapping[str, Any], field: str, place: str) -> list[str]:
             place,
             "name a field of texts, or of lists of at least one text",
         )
-    return [_whole(one, field, place) for one in value]
+    return [whole(one, field, place) for one in value]
 
 
-def _whole(value: str, field: str, place: str) -> str:
+def whole(value: str, field: str, place: str) -> str:
     """Return a text that has bytes; JSON may spell half of a surrogate pair, which has none."""
     try:
         value.encode("utf-8")
@@ -58,6 +58,14 @@ def _whole(value: str, field: str, place: str) -> str:
             f"the field {field!r} holds half of a surrogate pair", place, "repair the record"
         ) from error
     return value
+
+
+def perhaps(row: Mapping[str, Any], field: str, place: str) -> str | None:
+    """Return a field's text, or None where it is absent or null; a number is told as it is."""
+    value = row.get(field)
+    if isinstance(value, int | float):
+        value = str(value)
+    return None if value is None else string({field: value}, field, place)
 
 
 def strings(row: Mapping[str, Any], field: str, place: str) -> list[str]:
@@ -70,5 +78,5 @@ def strings(row: Mapping[str, Any], field: str, place: str) -> list[str]:
             f"the field {field!r} holds {value!r:.60}, not a list", place, "name a field of lists"
         )
     found = [str(item) for item in value]
-    _whole("".join(found), field, place)
+    whole("".join(found), field, place)
     return found

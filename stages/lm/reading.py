@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,10 @@ _SUFFIXES: dict[str, Format] = {
     ".iob": "conll",
     ".tsv": "tsv",
 }
+_NOTATIONS = frozenset(
+    {"unicode_escape", "raw_unicode_escape", "punycode", "idna", "undefined", "utf_7"}
+)
+"""Codecs that spell characters in ASCII, halves of surrogate pairs among them."""
 _NAMES: tuple[tuple[re.Pattern[str], Format], ...] = (
     (re.compile(r".*-pages-(articles|meta).*\.xml"), "mediawiki"),
     (re.compile(r".*-sentences\.txt"), "numbered"),
@@ -152,8 +157,10 @@ class Reading(Params):
         if value != "auto":
             try:
                 "".encode(value)  # Not every codec is one of text: `base64` is not.
-            except (LookupError, TypeError):
+            except (LookupError, TypeError, UnicodeError):
                 raise ValueError(f"no encoding is called {value!r}") from None
+            if codecs.lookup(value).name.replace("-", "_") in _NOTATIONS:
+                raise ValueError(f"the encoding {value!r} is not one of files")
         return value
 
     def kind(self, format: str) -> Kind:

@@ -232,9 +232,13 @@ def _fields(file: RawFile) -> Iterator[Record]:
     reading = file.reading
     for number, row in rows:
         place = f"{file.path}:{number}"
-        identity = str(row["id"]) if row.get("id") not in (None, "") else f"{file.source}:{number}"
+        identity = f"{file.source}:{number}"
+        if row.get("id") not in (None, ""):
+            identity = fields.whole(str(row["id"]), "id", place)
         said = row.get("source")  # Packed texts and other people's shards remember theirs.
-        source = said if isinstance(said, str) and said else file.source
+        source = file.source
+        if isinstance(said, str) and said:
+            source = fields.whole(said, "source", place)
         if file.kind == "documents":
             yield Document(identity, fields.string(row, reading.text, place), source)
         elif file.kind == "pairs":
@@ -259,19 +263,30 @@ def _labelled(
         raise ArtifactError(
             f"{len(tokens)} tokens and {len(tags)} tags", place, "give one tag to each token"
         )
+    further: dict[str, list[str] | None] = {"lemmas": None, "feats": None}
+    for name in further:
+        if row.get(name) is not None:
+            further[name] = held = fields.strings(row, name, place)
+            if len(held) != len(tokens):
+                raise ArtifactError(
+                    f"{len(tokens)} tokens and {len(held)} {name}",
+                    place,
+                    f"give one of {name} to each token, or leave the field out",
+                )
     return Labelled(
         identity,
         tokens,
         tags,
-        fields.strings(row, "lemmas", place) if row.get("lemmas") is not None else None,
-        fields.strings(row, "feats", place) if row.get("feats") is not None else None,
+        further["lemmas"],
+        further["feats"],
         source,
-        document=row.get("document"),
+        document=fields.perhaps(row, "document", place),
         text=row.get("text") if isinstance(row.get("text"), str) else None,
     )
 
 
 def _json_rows(file: RawFile) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    wanted = [name.partition(".")[0] for name in _wanted(file)]
     for number, line in streams.text_lines(file.path, file.reading.encoding):
         if not line.strip():
             continue
@@ -289,18 +304,41 @@ def _json_rows(file: RawFile) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 f"{file.path}:{number}",
                 "write one JSON object per line",
             )
+        for name in wanted:
+            if line.count(f'"{name}"') > 1:
+                _told_once(line, name, f"{file.path}:{number}")
         yield number, row
+
+
+def _told_once(line: str, name: str, place: str) -> None:
+    """Refuse an object that gives a field twice: JSON takes the last, and the first would be lost.
+
+    Whether the quoted name is one, or stands in a text, only a second reading tells.
+    """
+    objects: list[list[tuple[str, Any]]] = []
+    json.loads(line, object_pairs_hook=lambda pairs: objects.append(pairs) or dict(pairs))
+    if sum(key == name for key, _ in objects[-1]) > 1:
+        raise ArtifactError(
+            f"the field {name!r} stands twice in one record",
+            place,
+            "leave one of them, or give them different names",
+        )
+
+
+def _wanted(file: RawFile) -> list[str]:
+    """Return the fields that a record of the file must have."""
+    reading = file.reading
+    return {
+        "documents": [reading.text],
+        "pairs": [reading.source_text, reading.target_text],
+        "labelled": [reading.tokens, reading.tags],
+    }[file.kind]
 
 
 def _parquet_rows(file: RawFile) -> Iterator[tuple[int, Mapping[str, Any]]]:
     from stages.lm import tables
 
-    reading = file.reading
-    wanted = {
-        "documents": [reading.text],
-        "pairs": [reading.source_text, reading.target_text],
-        "labelled": [reading.tokens, reading.tags],
-    }[file.kind]
+    wanted = _wanted(file)
     columns = [name.partition(".")[0] for name in wanted]
     names = tables.open_parquet(file.path, columns).schema_arrow.names
     extra = [name for name in ("id", "source", "lemmas", "feats", "document") if name in names]

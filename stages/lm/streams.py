@@ -11,6 +11,7 @@ import codecs
 import gzip
 import io
 import lzma
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ LINE_CHARACTERS = 64 << 20
 SHARD_BYTES = 256 << 20
 """Plain bytes of a shard of JSON lines, at most."""
 ZSTD_LEVEL = 3
+ZSTD_TAKE_BYTES = 1 << 12
+"""A block of zstd makes 128 kB of 4 bytes: more of them at once would be a bomb in memory."""
 
 _DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 _BOMS = (
@@ -70,6 +73,8 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
             f"no file {path.name}", str(path.parent), "name a file that is there, or put it there"
         )
     kind = compression(path.name)
+    if kind and not path.stat().st_size:
+        raise _damaged(path, kind, EOFError(), 0)
     with path.open("rb") as raw, unpacked(raw, kind) as stream:
         try:
             yield stream
@@ -82,15 +87,11 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
 
 
 def unpacked(raw: IO[bytes], kind: str | None) -> IO[bytes]:
-    """Return the stream that comes out of a packed one (`gzip`, `bzip2`, `xz`, `zstd`, None)."""
+    """Return a compressed file's bytes as a buffered stream; None is a plain one."""
     if kind == "gzip":
         return io.BufferedReader(gzip.GzipFile(fileobj=raw), BUFFER_BYTES)
-    if kind == "bzip2":
-        return io.BufferedReader(bz2.BZ2File(raw), BUFFER_BYTES)
-    if kind == "xz":
-        return io.BufferedReader(lzma.LZMAFile(raw), BUFFER_BYTES)
-    if kind == "zstd":
-        return io.BufferedReader(_ZstdReader(raw), BUFFER_BYTES)
+    if kind is not None:
+        return io.BufferedReader(_Frames(raw, kind), BUFFER_BYTES)
     return io.BufferedReader(_Borrowed(raw), BUFFER_BYTES)
 
 
@@ -116,51 +117,78 @@ class _Borrowed(io.RawIOBase):
         return self._raw.readinto(buffer)  # type: ignore[attr-defined]
 
 
-class _ZstdReader(io.RawIOBase):
-    """Reads zstd frames one after the other and, unlike the library's reader, sees truncation."""
+class _Frames(io.RawIOBase):
+    """Reads the frames of a compressed file one after the other, whatever they are called.
 
-    def __init__(self, raw: IO[bytes]) -> None:
-        import zstandard
+    Unlike the library's readers, which take damage behind the first frame for rubbish and stop
+    there (bzip2, xz) or see no truncation (zstd), it takes nothing for an end but the end.
+    """
 
-        self._raw = raw
-        self._error = zstandard.ZstdError
-        self._factory = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+    def __init__(self, raw: IO[bytes], kind: str) -> None:
+        self._raw, self._kind = raw, kind
         self._frame: Any = None
         self._take = 256
+        self._rest = b""
         self._pending = memoryview(b"")
+        self._any = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         while not self._pending:
-            data = self._raw.read(self._take)
-            if not data:
-                if self._frame is not None:
-                    raise EOFError("the last frame is incomplete")
+            if not self._go_on():
                 return 0
-            self._pending = memoryview(self._decompress(data))
-            # The library gives all that its input holds at once, so the input follows the ratio.
-            small = len(self._pending) < BUFFER_BYTES
-            self._take = min(1 << 16, 2 * self._take) if small else max(64, self._take // 2)
         size = min(len(buffer), len(self._pending))
         buffer[:size] = self._pending[:size]
         self._pending = self._pending[size:]
         return size
 
-    def _decompress(self, data: bytes) -> bytes:
-        parts = []
-        while data:
-            if self._frame is None:
-                self._frame = self._factory.decompressobj()
-            try:
-                parts.append(self._frame.decompress(data))
-            except self._error as error:
-                raise zlib.error(str(error)) from error
-            data = b""
-            if self._frame.eof:
-                data, self._frame = self._frame.unused_data, None
-        return b"".join(parts)
+    def _go_on(self) -> bool:
+        """Decompress some bytes, perhaps to none; False where the file ends."""
+        data = b""
+        if getattr(self._frame, "needs_input", True):
+            data = self._rest or self._raw.read(self._take)
+            self._rest = b""
+            if self._kind == "xz" and self._any and self._frame is None and data:
+                data = data.lstrip(b"\0")  # Zeros may stand behind a stream of xz.
+                if not data:
+                    return True
+            if not data:
+                if self._frame is not None:
+                    raise EOFError("the last frame is incomplete")
+                return False
+        self._frame = self._frame or _opened(self._kind)
+        self._any = True
+        try:
+            limit = () if self._kind == "zstd" else (BUFFER_BYTES,)
+            found = self._frame.decompress(data, *limit)
+        except _frame_errors() as error:
+            raise zlib.error(str(error)) from error
+        if self._frame.eof:
+            self._rest, self._frame = self._frame.unused_data, None
+        self._pending = memoryview(found)
+        # zstd gives all that its input holds at once, so the input follows the ratio.
+        small = len(found) < BUFFER_BYTES
+        most = ZSTD_TAKE_BYTES if self._kind == "zstd" else 1 << 16
+        self._take = min(most, 2 * self._take) if small else max(64, self._take // 2)
+        return True
+
+
+def _opened(kind: str) -> Any:
+    """Return what decompresses one frame."""
+    if kind == "bzip2":
+        return bz2.BZ2Decompressor()
+    if kind == "xz":
+        return lzma.LZMADecompressor()
+    import zstandard
+
+    return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
+
+
+def _frame_errors() -> tuple[type[Exception], ...]:
+    zstandard = sys.modules.get("zstandard")  # Slow to import, and imported where it is needed.
+    return (OSError, lzma.LZMAError, *((zstandard.ZstdError,) if zstandard else ()))
 
 
 @contextmanager
@@ -176,7 +204,7 @@ def open_text(path: Path, encoding: str = "auto") -> Iterator[io.TextIOWrapper]:
         text = io.TextIOWrapper(stream, encoding=found, errors="strict", newline="\n")
         try:
             yield text
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise _undecodable(path, found) from error
         finally:
             text.detach()

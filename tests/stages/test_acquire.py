@@ -161,7 +161,7 @@ def test_leaving_out_by_name_is_leaving_out_by_glob(tmp_path, pattern):
 
 def test_what_is_left_out_is_not_walked_through(tmp_path, monkeypatch):
     walked = []
-    monkeypatch.setattr(local, "glob", lambda root, patterns, where: walked.append(patterns) or [
+    monkeypatch.setattr(local, "glob", lambda root, patterns, *_: walked.append(patterns) or [
         "a.py", "site-packages/b.py"
     ])  # fmt: skip
     source = FilesSource(root="python", patterns=["*.py"], pack=True)

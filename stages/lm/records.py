@@ -315,9 +315,13 @@ def _told_once(line: str, name: str, place: str) -> None:
 
     Whether the quoted name is one, or stands in a text, only a second reading tells.
     """
-    objects: list[list[tuple[str, Any]]] = []
-    json.loads(line, object_pairs_hook=lambda pairs: objects.append(pairs) or dict(pairs))
-    if sum(key == name for key, _ in objects[-1]) > 1:
+    outermost: list[tuple[str, Any]] = []
+
+    def keep(pairs: list[tuple[str, Any]]) -> None:
+        outermost[:] = pairs  # The last object that ends is the outermost.
+
+    json.loads(line, object_pairs_hook=keep)
+    if sum(key == name for key, _ in outermost) > 1:
         raise ArtifactError(
             f"the field {name!r} stands twice in one record",
             place,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.core.errors import ArtifactError
+from stages.lm.reading import PROVENANCE
 
 
 def _missing(row: Mapping[str, Any], field: str, place: str) -> ArtifactError:
@@ -80,3 +81,18 @@ def strings(row: Mapping[str, Any], field: str, place: str) -> list[str]:
     found = [str(item) for item in value]
     whole("".join(found), field, place)
     return found
+
+
+def provenance(
+    row: Mapping[str, Any],
+) -> tuple[tuple[str, str | tuple[str, ...] | None], ...]:
+    """Return the fields of `PROVENANCE` that a record has, in that order; null where one is."""
+    found: list[tuple[str, str | tuple[str, ...] | None]] = []
+    for name in PROVENANCE:
+        if name in row:
+            value = row[name]
+            if isinstance(value, list):
+                found.append((name, tuple(one for one in value if isinstance(one, str))))
+            else:
+                found.append((name, value if isinstance(value, str) else None))
+    return tuple(found)

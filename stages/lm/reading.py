@@ -80,13 +80,24 @@ _NAMES: tuple[tuple[re.Pattern[str], Format], ...] = (
 )
 
 
+PROVENANCE = (
+    "licence", "license", "licenses", "repository", "repo_name", "repo", "author", "user", "url",
+    "host",
+)  # fmt: skip
+"""Fields of a record that say who made a document, where it stood, and under which terms."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text. `source` is the path of its file below the raw folder's `files/`."""
+    """A text. `source` is the path of its file below the raw folder's `files/`.
+
+    `about` is what its record says of who made it and under which terms: fields of `PROVENANCE`.
+    """
 
     id: str
     text: str
     source: str
+    about: tuple[tuple[str, str | tuple[str, ...] | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from stages.core.errors import ArtifactError
 from stages.lm import fields, streams
 from stages.lm.conll import read_columns, read_conllu
 from stages.lm.dumps import join_tatoeba, read_mediawiki, read_numbered, read_tatoeba
-from stages.lm.reading import Document, Kind, Labelled, Pair, Reading, format_of
+from stages.lm.reading import PROVENANCE, Document, Kind, Labelled, Pair, Reading, format_of
 
 __all__ = [
     "Document",
@@ -240,7 +240,8 @@ def _fields(file: RawFile) -> Iterator[Record]:
         if isinstance(said, str) and said:
             source = fields.whole(said, "source", place)
         if file.kind == "documents":
-            yield Document(identity, fields.string(row, reading.text, place), source)
+            text = fields.string(row, reading.text, place)
+            yield Document(identity, text, source, fields.provenance(row))
         elif file.kind == "pairs":
             sentences = fields.side(row, reading.source_text, place)
             # A line is a sentence: where there are several, none keeps line breaks of its own.
@@ -345,7 +346,9 @@ def _parquet_rows(file: RawFile) -> Iterator[tuple[int, Mapping[str, Any]]]:
     wanted = _wanted(file)
     columns = [name.partition(".")[0] for name in wanted]
     names = tables.open_parquet(file.path, columns).schema_arrow.names
-    extra = [name for name in ("id", "source", "lemmas", "feats", "document") if name in names]
+    kept: tuple[str, ...] = ("id", "source", "lemmas", "feats", "document")
+    kept += PROVENANCE if file.kind == "documents" else ()
+    extra = [name for name in kept if name in names]
     number = 0
     for batch in tables.iter_file(file.path, list(dict.fromkeys([*columns, *extra]))):
         try:

@@ -28,6 +28,7 @@ from stages.refine import (
     oddness,
     output,
     repeats,
+    reports,
     substrings,
     twins,
 )
@@ -55,19 +56,19 @@ DUPLICATE_RULES = {
 
 def make_corpus(
     params: RefineParams, raw: Sequence[Path], held: Sequence[tuple[str, Path]],
-    against: Path | None, identifier: Path, corpus: Path, log: Log,
+    against: Path | None, identifier: Path, lists: Path, corpus: Path, log: Log,
 ) -> None:  # fmt: skip
     """Write a corpus folder from raw folders; `held` are evaluation sets to keep out.
 
     `against` is another corpus that this one is measured against; `identifier` tells languages,
-    where the entry names one.
+    where the entry names one; `lists` holds those that `permitted` names.
     """
     about = manifests(raw)
     out = read_held_out(held, params.decontaminate) if held else None
     losses = output.Losses()
     ledger = Ledger(losses.add)
     with _workplace(log) as work, Spool(work / "documents") as spool:
-        Intake(params, ledger, spool, out, log, identifier).run(raw)
+        Intake(params, ledger, spool, out, log, identifier, lists).run(raw)
         if out is not None:
             out.check()
         _refuse_empty(ledger, len(spool), raw)
@@ -90,6 +91,7 @@ def make_corpus(
         if params.filters.scores:
             output.write_scores(corpus / "scores.parquet", spool.scores, params.kind)
         canonical.write_json(corpus / "duplicates.json", report)
+        reports.permissions(corpus, params, spool, lists)
         told = identified.summary(spool.languages)
         if params.identifier != "none":
             identified.write(corpus / identified.FILE, spool.languages)

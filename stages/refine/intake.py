@@ -5,7 +5,7 @@ Every record enters the ledger's rules in their order; what survives goes to the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -16,20 +16,17 @@ from stages.core.errors import Resumable
 from stages.core.log import Log
 from stages.lm.parts import Parts
 from stages.lm.records import (
-    Document,
     Labelled,
     Pair,
-    raw_documents,
     raw_labelled,
     raw_manifest,
     raw_pairs,
 )
-from stages.refine import alignment, bitext, encodings, filters, layout
-from stages.refine.contamination import HeldOut, cut_spans
+from stages.refine import alignment, bitext, encodings, filters
+from stages.refine.contamination import HeldOut
+from stages.refine.documents import Texts
 from stages.refine.filters import Drop, Step
-from stages.refine.identified import Judge
-from stages.refine.ledger import Ledger, Rule, Size, count_tokens, measure
-from stages.refine.ruled import Ruled, Waiting
+from stages.refine.ledger import Ledger, Rule, Size, count_tokens
 from stages.refine.settings import Normalise, RefineParams
 from stages.refine.spool import Spool
 from stages.refine.takings import Takings, enter, gather
@@ -51,15 +48,17 @@ class Intake:
     held_out: HeldOut | None
     log: Log
     identifier: Path = Path()
+    lists: Path = Path()
 
     def run(self, folders: Sequence[Path]) -> None:
         """Read every record of the raw folders through all rules into the spool."""
-        workers: dict[str, Any] = {"text": _Texts, "labelled": _Sentences, "parallel": _Pairs}
+        workers: dict[str, Any] = {"text": Texts, "labelled": _Sentences, "parallel": _Pairs}
         worker = workers[self.params.kind](self)
         parts, count, number = Parts(self.log, "intake"), 0, 0
         spool = self.spool
         assert isinstance(spool, Spool)
         for place, folder in enumerate(folders):
+            worker.folder = folder
             # Ids are unique within a raw folder only.
             prefix = ("", "second/", "third/")[place]
             for records in _batches(worker.read(folder)):
@@ -107,89 +106,6 @@ def _batches(records: Iterator[Any]) -> Iterator[list[Any]]:
 def manifests(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """Return the manifests of the raw folders."""
     return [raw_manifest(folder) for folder in folders]
-
-
-class _Texts:
-    """Documents: text in, text out, perhaps in pieces."""
-
-    def __init__(self, intake: Intake) -> None:
-        params = intake.params
-        self._intake = intake
-        self._read = intake.ledger.rule("read")
-        changes = [] if params.intact else filters.changes(params.normalise)
-        reasons = [] if params.intact else filters.reasons(params.filters)
-        self._before = _rules(intake.ledger, changes)
-        self._split: Callable[[str], list[str]] | None = None
-        if params.documents != "record":
-            self._split = layout.paragraphs if params.documents == "paragraph" else layout.lines
-            self._pieces = intake.ledger.rule(f"{params.documents}s")
-        self._after = _rules(intake.ledger, reasons)
-        self._judge: Judge | None = None
-        if params.identifier != "none":
-            where = f"models/{params.identifier}"
-            self._judge = Judge(
-                params.identified, intake.identifier, intake.ledger, params.threads, where
-            )
-        self._ruled = None if params.intact else Ruled(params, intake.ledger)
-        self._waiting: list[Waiting] = []
-        self._held = intake.ledger.rule("held_out") if intake.held_out else None
-
-    def read(self, folder: Path) -> Iterator[Document]:
-        return raw_documents(folder)
-
-    def take(self, record: Document, identity: str) -> None:
-        size = measure(record.text)
-        self._read.pass_on(size, size)
-        passed = _through(self._before, self._intake.ledger, identity, record.text, size)
-        if passed is None:
-            return
-        text, size = passed
-        for name, piece, piece_size in self._cut(identity, text, size):
-            kept = _through(self._after, self._intake.ledger, name, piece, piece_size)
-            if kept is not None and (self._ruled or self._judge):
-                self._waiting.append(Waiting(name, kept[0], kept[1], record.source))
-            elif kept is not None:
-                self._keep(name, kept[0], kept[1], record.source)
-
-    def finish(self) -> None:
-        """Let identifier and rule sets judge what waits for them: documents are scored together."""
-        waiting, self._waiting = self._waiting, []
-        if self._judge:
-            waiting = list(self._judge.judge(waiting, self._intake.spool.languages))
-        if self._ruled and waiting:
-            waiting = list(self._ruled.judge(waiting, self._intake.spool.scores))
-        for one in waiting:
-            self._keep(one.identity, one.text, one.size, one.source)
-
-    def _cut(self, identity: str, text: str, size: Size) -> Iterator[tuple[str, str, Size]]:
-        if self._split is None:
-            yield identity, text, size
-            return
-        pieces = self._split(text)
-        if not pieces:
-            self._intake.ledger.drop(self._pieces, identity, size, "nothing but blanks")
-            return
-        sizes = [measure(piece) for piece in pieces]
-        total = Size()
-        for piece_size in sizes:
-            total.add(piece_size)
-        self._pieces.pass_on(size, total)
-        for number, (piece, piece_size) in enumerate(zip(pieces, sizes, strict=True), start=1):
-            yield f"{identity}#{number}", piece, piece_size
-
-    def _keep(self, identity: str, text: str, size: Size, source: str) -> None:
-        held, rule = self._intake.held_out, self._held
-        if held is not None and rule is not None:
-            spans = held.spans(text)
-            cut = cut_spans(text, spans) if spans else text
-            if spans and (held.settings.action == "drop" or not cut):
-                detail = text[spans[0][0] : spans[0][1]].strip()[:80]
-                self._intake.ledger.drop(rule, identity, size, detail)
-                return
-            after = measure(cut) if spans else size
-            rule.pass_on(size, after)
-            text, size = cut, after
-        self._intake.spool.append({"id": identity, "text": text, "source": source}, size)
 
 
 class _Sentences:
@@ -369,25 +285,6 @@ def _each(tokens: Sequence[str], step: Step) -> list[str]:
 
 def _size(parts: Sequence[str]) -> Size:
     return Size(1, sum(map(len, parts)), sum(map(count_tokens, parts)))
-
-
-def _rules(ledger: Ledger, steps: Sequence[tuple[str, Step]]) -> list[tuple[Rule, Step]]:
-    return [(ledger.rule(name), step) for name, step in steps]
-
-
-def _through(
-    steps: Sequence[tuple[Rule, Step]], ledger: Ledger, identity: str, text: str, size: Size
-) -> tuple[str, Size] | None:
-    """Pass a text through steps; None where one drops it."""
-    for rule, step in steps:
-        result = step(text)
-        if isinstance(result, Drop):
-            ledger.drop(rule, identity, size, result.detail)
-            return None
-        after = size if result is text or result == text else measure(result)
-        rule.pass_on(size, after)
-        text, size = result, after
-    return text, size
 
 
 def texts_of(record: Record) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from stages.core.declare import Params
 from stages.refine.measured import Gate, Identified, Measure, Perplexity
 from stages.refine.pairing import PairRules
+from stages.refine.permissions import Permitted
 from stages.refine.personal import Kind
 from stages.refine.rulesets import SETS, SetName, chosen
 
@@ -312,6 +313,11 @@ class RefineParams(Params):
     """A language identifier that judges documents, as `identifiers/<key>`, or `none`."""
     identified: Identified = Identified()
     """What becomes of what it says."""
+    lists: str = "none"
+    """Opt-out and word lists that `permitted` names, as `raw/<key>` (an entry of `acquire` whose
+    files are read as `binary`), or `none`."""
+    permitted: Permitted = Permitted()
+    """Which licences, makers and words are accepted."""
     kind: Literal["text", "labelled", "parallel"] = "text"
     """Documents, labelled sentences, or pairs of texts."""
     documents: Literal["record", "paragraph", "line"] = "record"
@@ -344,6 +350,11 @@ class RefineParams(Params):
     """Keep the first so many documents; 0 keeps all."""
     threads: int = Field(1, ge=1, le=256)
     """Cores that kernels may use at once; no output depends on it."""
+
+    @model_validator(mode="after")
+    def _asked(self) -> Self:
+        self.permitted.check(self.lists != "none", self.kind, self.intact)
+        return self
 
     @model_validator(mode="after")
     def _judged(self) -> Self:

@@ -28,6 +28,10 @@ class Spool:
         """Rows of what was counted of documents, an id and numbers, where that is kept."""
         self.languages: list[list[Any]] = []
         """Rows of what an identifier said of documents (`identified`)."""
+        self.permits: list[list[Any]] = []
+        """Rows of terms and of who made documents (`permitted`)."""
+        self.safety: list[list[Any]] = []
+        """Rows of how many words of lists documents hold (`safety`)."""
 
     def __enter__(self) -> Spool:
         return self

@@ -21,6 +21,7 @@ from stages.refine.settings import RefineParams
         "held_out_fourth": "data/${item.held_out_fourth}",
         "against": "data/${item.against}",
         "identifier": "models/${item.identifier}",
+        "lists": "data/${item.lists}",
     },
     writes={"corpus": "data/corpora/${key}"},
 )
@@ -35,6 +36,7 @@ def refine(
     held_out_fourth: Path,
     against: Path,
     identifier: Path,
+    lists: Path,
     corpus: Path,
     log: Log,
 ) -> None:
@@ -59,6 +61,7 @@ def refine(
         [(name, folder) for name, folder in sets if name != "none"],
         against if params.against != "none" else None,
         identifier,
+        lists,
         corpus,
         log,
     )

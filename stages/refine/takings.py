@@ -30,6 +30,8 @@ class Takings:
     hit: list[int] = field(default_factory=list)
     scores: list[list[Any]] = field(default_factory=list)
     languages: list[list[Any]] = field(default_factory=list)
+    permits: list[list[Any]] = field(default_factory=list)
+    safety: list[list[Any]] = field(default_factory=list)
     records: int = 0
 
     def append(self, record: Row, size: Size) -> None:
@@ -79,5 +81,7 @@ def enter(taken: Takings, ledger: Ledger, held: HeldOut | None, spool: Spool) ->
         spool.append(record, Size(*size))
     spool.scores += taken.scores
     spool.languages += taken.languages
+    spool.permits += taken.permits
+    spool.safety += taken.safety
     if held is not None:
         held.hit.update(taken.hit)

@@ -7,6 +7,7 @@ from stages.report.languages import identifiers, spoken
 from stages.report.markup import Child, Markup, derived, element, figure, join, ratio, table
 from stages.report.measured import measured
 from stages.report.panels import badge, caption, facts, grid, more, name, panel, section
+from stages.report.permissions import permitted
 from stages.report.sources import Artifact, Node, Sources
 from stages.report.stage import ReportParams
 
@@ -67,6 +68,7 @@ def _corpus(params: ReportParams, sources: Sources, one: Artifact) -> Markup:
     parts = [
         _ledger(sources, one, corpus, ledger["rules"]),
         _sizes(sources, one, corpus),
+        permitted(sources, one),
         _lengths(sources, one, statistics) if statistics else "",
         _labels(sources, one, statistics) if statistics else "",
         spoken(sources, one, statistics) if statistics else "",

@@ -49,19 +49,20 @@ class Refined:
     def __init__(
         self, raw: Path, corpus: Path, held_out: Path | None = None,
         against: Path | None = None, further: Path | None = None,
-        identifier: Path | None = None, **params: Any,
+        identifier: Path | None = None, lists: Path | None = None, **params: Any,
     ) -> None:  # fmt: skip
         self.folder, self.log = corpus, Log()
         self.params = RefineParams(
             raw="raw", held_out="raw/held-out" if held_out else "none",
             held_out_third="corpora/further" if further else "none",
             against="corpora/other" if against else "none",
-            identifier="identifiers/all" if identifier else "none", **params,
+            identifier="identifiers/all" if identifier else "none",
+            lists="raw/lists" if lists else "none", **params,
         )  # fmt: skip
         none = raw.parent / "none"
         refine(
             self.params, raw, none, none, held_out or none, none, further or none, none,
-            against or none, identifier or none, corpus, self.log,
+            against or none, identifier or none, lists or none, corpus, self.log,
         )  # fmt: skip
         self.manifest = self.json("corpus.json")
         self.ledger = {row["rule"]: row for row in self.json("ledger.json")["rules"]}

@@ -226,6 +226,12 @@ def files() -> dict[str, Any]:
     found = {
         **FILES,
         **corpus("eo", "text", False, "CC-BY-4.0"),
+        "data/corpora/eo/permissions.json": {
+            "licences": {"MIT": {"documents": 71, "kept": 68, "opted_out": 3},
+                         "not stated": {"documents": 5, "licence_not_stated": 5}},
+            "opted_out": {"documents_by_entry": {"author:petro": 3}},
+            "words": {"eo.txt": {"action": "drop", "documents_with_hits": 19, "hits": 27,
+                                 "documents_with_enough": 17}}},
         **corpus("pos", "labelled", True, "CC0-1.0"),
         **corpus("pairs", "parallel", True, "CC0-1.0"),
         **evaluation("pos", "token-classification", "finetuned/pos", "pos", accuracy),

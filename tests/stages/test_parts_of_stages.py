@@ -68,7 +68,7 @@ def test_refine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     params = RefineParams(raw="raw", filters={"languages": []})
 
     def job(out: Path) -> Callable[[Log], None]:
-        return lambda log: refine(params, raw, *[none] * 8, out, log)
+        return lambda log: refine(params, raw, *[none] * 9, out, log)
 
     job(tmp_path / "whole")(Log(scratch=tmp_path / "w"))
     monkeypatch.setattr(intake, "BATCH_RECORDS", 10)

@@ -109,7 +109,7 @@ def test_second_raw_folder_and_its_ids(tmp_path):
     later = {name: text.replace("La", "Unu") for name, text in documents(5).items()}
     second = raw_folder(tmp_path / "two", {"a.jsonl": jsonl(later)})
     params = RefineParams(raw="one", second="raw/two")
-    refine(params, first, second, *[tmp_path] * 7, tmp_path / "corpus", Log())
+    refine(params, first, second, *[tmp_path] * 8, tmp_path / "corpus", Log())
     ids = [
         name
         for split in ("train", "valid", "test")
@@ -350,7 +350,7 @@ def test_stop_on_request_leaves_nothing(tmp_path):
     log.request_stop()
     none = tmp_path / "none"
     with pytest.raises(Resumable, match="stopped on request after reading 1 documents"):
-        refine(RefineParams(raw="raw"), raw, *[none] * 8, tmp_path / "corpus", log)
+        refine(RefineParams(raw="raw"), raw, *[none] * 9, tmp_path / "corpus", log)
     assert not (tmp_path / "corpus").exists()
     assert list(log.scratch.iterdir()) == []
 

@@ -82,5 +82,5 @@ def test_held_out_text_is_still_kept_out(tmp_path: Path) -> None:
         raw="raw", kind="parallel", intact=True, split=TEST_ONLY, held_out="raw/held"
     )
     none, out = tmp_path / "none", tmp_path / "corpus"
-    refine(params, raw, none, none, held, *[none] * 5, out, Log())
+    refine(params, raw, none, none, held, *[none] * 6, out, Log())
     assert [row["source_text"] for row in open_corpus(out, "parallel").rows("test")] == ["Same."]

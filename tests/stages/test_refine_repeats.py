@@ -136,7 +136,7 @@ class Two(Refined):
         )
         self.folder, self.log = corpus, Log()
         none = corpus.parent / "none"
-        refine(self.params, folders[0], folders[1], *[none] * 7, corpus, self.log)
+        refine(self.params, folders[0], folders[1], *[none] * 8, corpus, self.log)
         self.ledger = {row["rule"]: row for row in self.json("ledger.json")["rules"]}
         self.dropped = {row["id"]: (row["rule"], row["detail"]) for row in self.table("dropped")}
 

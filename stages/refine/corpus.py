@@ -23,7 +23,6 @@ from stages.refine import (
     clusters,
     duplicates,
     gates,
-    identified,
     measuring,
     oddness,
     output,
@@ -91,10 +90,7 @@ def make_corpus(
         if params.filters.scores:
             output.write_scores(corpus / "scores.parquet", spool.scores, params.kind)
         canonical.write_json(corpus / "duplicates.json", report)
-        reports.permissions(corpus, params, spool, lists)
-        told = identified.summary(spool.languages)
-        if params.identifier != "none":
-            identified.write(corpus / identified.FILE, spool.languages)
+        told = reports.beside(corpus, params, spool, lists)
     losses.write(corpus / "dropped.parquet")
     accounts = ledger.as_json(UNITS[params.kind])
     manifest: dict[str, Any] = {
@@ -109,8 +105,7 @@ def make_corpus(
     canonical.write_json(corpus / "corpus.json", manifest)
     canonical.write_json(corpus / "ledger.json", accounts)
     statistics = _measured(params, raw, against, corpus, splits, accounts["rules"], len(gone))
-    if params.identifier != "none":
-        statistics["identified"] = told
+    statistics |= told
     canonical.write_json(corpus / "statistics.json", statistics)
     if out is not None:
         canonical.write_json(corpus / "contamination.json", _contamination(params, out, ledger))

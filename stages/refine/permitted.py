@@ -194,7 +194,7 @@ def summary(rows: Sequence[Sequence[Any]], opt_out: OptOut | None) -> dict[str, 
         counts[reason or "kept"] += 1
     found: dict[str, Any] = {
         "documents": len(rows),
-        "licences": {name: dict(sorted(counts.items())) for name, counts in sorted(table.items())},
+        "licences": [{"licence": name, **counts} for name, counts in sorted(table.items())],
         "reasons": dict(sorted(Counter(row[5] for row in rows if row[5]).items())),
     }
     if opt_out is not None:
@@ -202,7 +202,7 @@ def summary(rows: Sequence[Sequence[Any]], opt_out: OptOut | None) -> dict[str, 
         found["opted_out"] = {
             "entries": len(opt_out),
             "entries_met": len(hits),
-            "documents_by_entry": dict(sorted(hits.items())),
+            "met": [{"entry": one, "documents": count} for one, count in sorted(hits.items())],
             # A list of hosts removes nothing where no document says where it came from.
             "documents_that_do_not_say": {
                 kind: sum(row[place] is None for row in rows)

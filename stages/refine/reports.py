@@ -10,11 +10,20 @@ import pyarrow as pa
 
 from stages.core import canonical
 from stages.lm import tables
-from stages.refine import listed, permitted, safety
+from stages.refine import identified, listed, permitted, safety
 from stages.refine.settings import RefineParams
 from stages.refine.spool import Spool
 
 PERMISSIONS = "permissions.json"
+
+
+def beside(corpus: Path, params: RefineParams, spool: Spool, lists: Path) -> dict[str, Any]:
+    """Write the tables of permissions and languages; return what statistics.json tells of them."""
+    permissions(corpus, params, spool, lists)
+    if params.identifier == "none":
+        return {}
+    identified.write(corpus / identified.FILE, spool.languages)
+    return {"identified": identified.summary(spool.languages)}
 
 
 def permissions(corpus: Path, params: RefineParams, spool: Spool, lists: Path) -> None:

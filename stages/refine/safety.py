@@ -147,17 +147,19 @@ def schema(settings: Permitted) -> pa.Schema:
     return pa.schema([("id", pa.string()), *hits, ("kept", pa.bool_())])
 
 
-def summary(settings: Permitted, rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+def summary(settings: Permitted, rows: Sequence[Sequence[Any]]) -> list[Any]:
     """Return by list how many documents met it, with how many hits, and how many it dropped."""
-    found = {}
+    found = []
     for place, one in enumerate(settings.words, start=1):
         hits = [row[place] for row in rows]
         enough = sum(count >= one.min_hits for count in hits)
-        found[one.file] = {
+        told = {
+            "file": one.file,
             "documents": len(hits),
             "documents_with_hits": sum(count > 0 for count in hits),
             "hits": sum(hits),
             "action": one.action,
             "documents_with_enough": enough,
         }
+        found.append(told)
     return found

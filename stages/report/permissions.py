@@ -19,23 +19,28 @@ def permitted(sources: Sources, one: Artifact) -> Markup:
     if licences is not None:
         heads = ["Licence", "Documents", "Not allowed", "Not stated", "Opted out"]
         rows: list[list[Child]] = [
-            [name(text), figure(row["documents"]), *(_count(row, reason) for reason in REASONS)]
-            for text, row in licences.items()
+            [
+                name(str(row["licence"].value)),
+                figure(row["documents"]),
+                *(_count(row, reason) for reason in REASONS),
+            ]
+            for row in licences
         ]
         parts.append(table(heads, rows))
     out = found.get("opted_out")
     if out is not None:
         told: list[list[Child]] = [
-            [name(entry), figure(count)] for entry, count in out["documents_by_entry"].items()
+            [name(str(row["entry"].value)), figure(row["documents"])] for row in out["met"]
         ]
         parts.append(table(["Opted out", "Documents"], told))
     if words is not None:
         rows = [
             [
-                name(file), name(str(row["action"].value)), figure(row["documents_with_hits"]),
+                name(str(row["file"].value)), name(str(row["action"].value)),
+                figure(row["documents_with_hits"]),
                 figure(row["hits"]), figure(row["documents_with_enough"]),
             ]
-            for file, row in words.items()
+            for row in words
         ]  # fmt: skip
         heads = ["Words", "Then", "Documents with hits", "Hits", "Documents with enough"]
         parts.append(table(heads, rows, left=2))

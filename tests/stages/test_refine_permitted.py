@@ -84,8 +84,9 @@ def test_licences_are_asked_of_records_then_of_the_source(tmp_path):
     assert found.dropped["some"][1] == "GPL-3.0-only"
     told = found.json("permissions.json")
     assert told["reasons"] == {"licence_not_allowed": 3, "licence_not_stated": 3}
-    assert told["licences"]["not stated"] == {"documents": 3, "licence_not_stated": 3}
-    assert sum(row["documents"] for row in told["licences"].values()) == len(rows)
+    table = {row["licence"]: row for row in told["licences"]}
+    assert table["not stated"]["documents"] == table["not stated"]["licence_not_stated"] == 3
+    assert sum(row["documents"] for row in table.values()) == len(rows)
     table = {row["id"]: row for row in found.table("licences")}
     assert table["all"]["licence"] == "MIT AND Apache-2.0"
     assert {name for name, row in table.items() if row["reason"] is None} == set(found.rows)
@@ -132,7 +133,7 @@ def test_whoever_opted_out_is_in_no_output(tmp_path):
     assert b"Teksto d0 " not in written
     told = found.json("permissions.json")
     assert told["opted_out"]["entries"] == 5
-    assert told["opted_out"]["documents_by_entry"] == {
+    assert {row["entry"]: row["documents"] for row in told["opted_out"]["met"]} == {
         "author:petro": 2, "host:example.org": 2, "id:d9": 1, "repository:other/*": 1,
         "repository:some/thing": 1,
     }  # fmt: skip
@@ -165,7 +166,7 @@ def test_words_are_met_whole_whatever_their_case(tmp_path):
     assert set(found.rows) == {"plain", "inside", "ja"}
     assert set(found.reasons().values()) == {"safety_words"}
     assert found.dropped["two"][1] == "w/eo.txt: 3 hit(s), first 'fi'"
-    told = found.json("permissions.json")["words"]
+    told = {row["file"]: row for row in found.json("permissions.json")["words"]}
     assert told["w/eo.txt"]["documents_with_hits"] == told["w/eo.txt"]["documents_with_enough"] == 6
     assert told["ja.txt"]["hits"] == 2
     # A threshold applied later to the columns decides as the stage would have.

@@ -22,7 +22,9 @@ from stages.core.errors import ParamsError
 
 READABLE = ("data", "metrics", "models", "plots", "reports", "benchmarks")
 """Folders below the project that a query may read."""
-CORPUS_TABLES = ("dropped", "duplicates", "related", "words", "associations")
+CORPUS_TABLES = (
+    "dropped", "duplicates", "related", "words", "associations", "languages", "licences", "safety",
+)  # fmt: skip
 SHARD = re.compile(r"([a-z]+)-\d+\.parquet")
 Build = Callable[[Any, Path], bool]
 

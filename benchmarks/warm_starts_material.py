@@ -134,5 +134,5 @@ def encoder(texts: Path, folder: Path, size: dict[str, Any]) -> Path:
         learning_rate=3e-3,
         short_share=0.0,
     )
-    pretrain(params, tokens, words, none, model, Log(scratch=folder / "scratch"))
+    pretrain(params, tokens, none, none, none, words, none, model, Log(scratch=folder / "scratch"))
     return model

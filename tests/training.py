@@ -13,6 +13,8 @@ from pathlib import Path
 from stages.core import canonical
 from stages.core.log import Log
 
+NO_MORE = {name: Path("none") for name in ("second", "third", "fourth")}
+"""What `pretrain` is given where an entry names one folder of tokens."""
 Sentence = tuple[list[str], list[str]]
 SYLLABLES = [a + b for a in "bdfgklmnprstv" for b in "aeiou"]
 

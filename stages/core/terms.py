@@ -145,7 +145,14 @@ def _pretrained(contents: Contents, record: Record, figure: str) -> list[Terms]:
     if figure in TRAINED_ON:
         phases = ("short_length", "short_share")
         text = _split(contents, record, "training text", tokens, "train")
-        return [[text, *predicted, *(value(record, name) for name in phases)]]
+        return [
+            [
+                text,
+                *predicted,
+                *(value(record, name) for name in phases),
+                *_blended(contents, record),
+            ]
+        ]
     text = _split(contents, record, "held-out text", tokens, "valid")
     rows, total = _measured(contents, record, tokens)
     terms = [text, *predicted, Term("rows measured", f"{rows}", f"{rows}")]
@@ -160,6 +167,20 @@ def _pretrained(contents: Contents, record: Record, figure: str) -> list[Terms]:
     if figure == "valid_bits_per_byte":
         ways.append(_bytewise(contents, record, tokens, rows, total))
     return ways
+
+
+def _blended(contents: Contents, record: Record) -> Terms:
+    """Return the terms of more than one folder of tokens; none where there is one."""
+    more = [
+        name
+        for name in ("second", "third", "fourth")
+        if str(record.values.get(name) or "none") != "none"
+    ]
+    terms = [
+        _split(contents, record, f"training text, {name}", _path(record, "data", name), "train")
+        for name in more
+    ]
+    return [*terms, value(record, "weights")] if more else []
 
 
 def _bytewise(

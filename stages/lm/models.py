@@ -39,7 +39,8 @@ class Pieces:
     """Pieces of text without padding: `ids` and `positions` [N], pieces in falling length.
 
     `groups` lists (first token, pieces, length) per distinct length; `sources` [N] is where each
-    token stood in the order that the pieces were given.
+    token stood in the order that the pieces were given (empty where nobody asks, as for causal
+    models in training).
     """
 
     ids: Tensor

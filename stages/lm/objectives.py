@@ -53,14 +53,19 @@ class Question(Protocol):
 class Task:
     """Pieces as the model sees them, `places` [M] where it predicts, and `answers` [M].
 
-    `origins` [M] is where the answer stands in the pieces: the place itself for a masked token,
-    the place after it for a causal model.
+    `standing` [M] is where the answer stands in the pieces: the place itself for a masked token;
+    None is the place after it, as for a causal model.
     """
 
     pieces: Pieces
     places: Tensor
     answers: Tensor
-    origins: Tensor
+    standing: Tensor | None = None
+
+    @property
+    def origins(self) -> Tensor:
+        """Return where the answers stand in the pieces, [M]."""
+        return self.places + 1 if self.standing is None else self.standing
 
     @property
     def tokens(self) -> int:
@@ -147,7 +152,7 @@ class Causal:
         """Return every place that has a next token in its piece."""
         follows = pieces.positions[1:] > 0
         places = torch.nonzero(follows).flatten()
-        return Task(pieces, places, pieces.ids[places + 1], places + 1)
+        return Task(pieces, places, pieces.ids[places + 1])
 
 
 Objective = Callable[[Pieces, int, int], Task]

@@ -81,7 +81,8 @@ class Tokens:
     """One split of a folder of tokens, opened for reading.
 
     `stream` [T] is the memory-mapped token stream, `documents` [N + 1] its document offsets,
-    `text_bytes` [N] the size of each document's text, `rows` the number of packed rows.
+    `text_bytes` [N] the size of each document's text, `rows` the number of packed rows; `pieces`
+    [P, 2] and `row_offsets` [R + 1] are those of the files.
     """
 
     def __init__(self, folder: Path, split: str = "train") -> None:
@@ -100,15 +101,15 @@ class Tokens:
         self.special = Special(ids["begin"], ids["end"], ids["pad"], ids["mask"], tuple(ids["all"]))
         self.documents = self._array("documents", (self.ledger["documents"] + 1,))
         self.text_bytes = self._array("bytes", (self.ledger["documents"],))
-        self._pieces = self._array("pieces", (self.ledger["pieces"], 2))
-        self._rows = self._array("rows", (self.ledger["rows"] + 1,))
+        self.pieces = self._array("pieces", (self.ledger["pieces"], 2))
+        self.row_offsets = self._array("rows", (self.ledger["rows"] + 1,))
         self.stream = self._stream()
         self._blocks: dict[tuple[int, int], Ints] = {}
 
     @property
     def rows(self) -> int:
         """Return the number of packed rows: one epoch."""
-        return len(self._rows) - 1
+        return len(self.row_offsets) - 1
 
     def document(self, number: int) -> Ints:
         """Return one whole document [T] with its begin and end tokens."""
@@ -177,7 +178,7 @@ class Tokens:
         from stages.lm.kernels import gathering
 
         ids, positions, segments, lengths = gathering.gather(
-            self.stream, self._pieces, self._rows, rows, self.sequence_length, self.special.pad
+            self.stream, self.pieces, self.row_offsets, rows, self.sequence_length, self.special.pad
         )
         return {
             "lengths": lengths,
@@ -193,9 +194,9 @@ class Tokens:
         row in the batch, `segment_starts` [S + 1] where each segment begins (for attention kept
         within segments), `lengths` [B] the number of tokens per row.
         """
-        first, last = self._rows[rows], self._rows[np.asarray(rows) + 1]
+        first, last = self.row_offsets[rows], self.row_offsets[np.asarray(rows) + 1]
         pieces, piece_rows = _ranges(first, last)
-        starts, sizes = self._pieces[pieces, 0], self._pieces[pieces, 1]
+        starts, sizes = self.pieces[pieces, 0], self.pieces[pieces, 1]
         segment_starts = np.concatenate([[0], np.cumsum(sizes)])
         total = int(segment_starts[-1])
         input_ids = np.empty(total, dtype=np.int64)

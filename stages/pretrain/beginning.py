@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stages.lm.tokens import Tokens
+from stages.lm.blends import Blend
 
 COUNTED_TOKENS = 1 << 20
 """Tokens of the training split that are counted: more change the vectors little."""
@@ -36,10 +36,10 @@ PEAK = 5.5
 """Attention score of the place that a head is aimed at; its neighbours' are 3 lower and more."""
 
 
-def counted(train: Tokens, seed: int) -> Tensor:
+def counted(train: Blend, seed: int) -> Tensor:
     """Return the token ids [N] that the statistics are taken from."""
     rows = max(1, min(train.rows, COUNTED_TOKENS // train.sequence_length))
-    return torch.from_numpy(train.gather_flat(train.order(0, rows, seed))["input_ids"]).long()
+    return torch.from_numpy(train.gather_flat(train.first(rows, seed))["input_ids"]).long()
 
 
 def prepare(net: Any, ids: Tensor, special: tuple[int, ...], seed: int) -> None:

@@ -15,11 +15,13 @@ from stages.core import canonical
 from stages.core.errors import ArtifactError, ParamsError
 from stages.core.log import Log
 from stages.lm import device, loop, milestones, models, objectives, sanity, tokenizers
+from stages.lm.blends import Blend
 from stages.lm.classify import Filler
+from stages.lm.loaders import Loader
 from stages.lm.models import Pieces
 from stages.lm.objectives import Task
 from stages.lm.tokens import MANIFEST, Batch, Tokens
-from stages.pretrain import beginning
+from stages.pretrain import beginning, mixture
 from stages.pretrain.architecture import configuration
 from stages.pretrain.stage import PretrainParams
 
@@ -33,11 +35,22 @@ PROBE_GUESSES = 5
 
 
 def run(
-    params: PretrainParams, tokens: Path, tokenizer: Path, base: Path, model: Path, log: Log
+    params: PretrainParams,
+    folders: Sequence[Path],
+    tokenizer: Path,
+    base: Path,
+    model: Path,
+    log: Log,
 ) -> None:
-    """Check, train, measure and write; see `stages.pretrain.stage` for the parameters."""
+    """Check, train, measure and write; see `stages.pretrain.stage` for the parameters.
+
+    `folders` are those of `tokens`, `second`, `third` and `fourth`.
+    """
     device.prepare(params.threads)
-    train, valid = Tokens(tokens, "train"), Tokens(tokens, "valid")
+    given = mixture.given(params, folders)
+    tokens = given[0][1]
+    train, valid = mixture.opened(params, given), Tokens(tokens, "valid")
+    order = mixture.ordered(params, train, [name for name, _ in given], log)
     words = models.open_tokenizer(tokenizer)
     check_inputs(params, train, words, tokenizer)
     if params.base_step is not None:
@@ -53,36 +66,44 @@ def run(
         beginning.prepare(net, ids, train.special.all, params.seed)
     checks = check(params, net, make, train, ids)
     held_out = HeldOut(params, make, valid, byte_lengths(tokenizer, train))
+    loader = Loader(train, order, make, params.seed, params.accumulate)
     progress = loop.train(
         loop.Run(
             model=net,
             steps=params.steps,
-            tasks=lambda step: step_tasks(params, make, train, step),
+            tasks=lambda step: loader.tasks(step, longest(params, step)),
             evaluate=lambda _: {"valid_loss_nats": held_out.loss(net)},
             evaluate_every=params.evaluate_every,
             params=params,
-            identity=identity(params, tokens, tokenizer, base),
+            identity=identity(params, *(path for _, path in given), tokenizer, base),
             publish_every=params.publish_every,
             start=start,
         ),
         log,
     )
+    log.observe("data_wait_fraction", loader.wait)
     net.eval()
     scores = held_out.scores(net, progress.last("valid_loss_nats"))
     for name, value in scores.items():
         log.metric(name, value)
     for name in ("tokens", "predictions"):
         log.metric(f"train_{name}", getattr(progress, name))
+    save(params, net, words, tokenizer, model)
+    report = {"parameters": models.parameter_count(net), "checks": checks, "scores": scores}
+    canonical.write_json(model / "training.json", report | told(params, train, progress))
+    mixture.deliver(order, model)
+    milestones.deliver(log.scratch, model)
+
+
+def save(params: PretrainParams, net: Any, words: Any, tokenizer: Path, model: Path) -> None:
+    """Write weights, tokenizer and what the model makes of the probes."""
     models.save(net, model)
     tokenizers.copy(tokenizer, model, models.longest(net.config))
     if params.probes:
         canonical.write_json(model / "probes.json", probe(net, words, params.probes))
-    report = {"parameters": models.parameter_count(net), "checks": checks, "scores": scores}
-    canonical.write_json(model / "training.json", report | told(params, train, progress))
-    milestones.deliver(log.scratch, model)
 
 
-def told(params: PretrainParams, train: Tokens, progress: loop.Progress) -> dict[str, Any]:
+def told(params: PretrainParams, train: Blend, progress: loop.Progress) -> dict[str, Any]:
     """Return what training.json says of how long was learned."""
     return {
         "objective": params.objective.kind,
@@ -103,7 +124,7 @@ def begins_counted(params: PretrainParams) -> bool:
     return params.base == "none" and params.beginning == "counted"
 
 
-def check_inputs(params: PretrainParams, train: Tokens, words: Any, tokenizer: Path) -> None:
+def check_inputs(params: PretrainParams, train: Blend, words: Any, tokenizer: Path) -> None:
     """Refuse tokens of another tokenizer or objective before anything is built."""
     where = f"tokens {params.tokens} ({MANIFEST})"
     if train.manifest["tokenizer_digest"] != tokenizers.digest(tokenizer):
@@ -130,7 +151,7 @@ def check_inputs(params: PretrainParams, train: Tokens, words: Any, tokenizer: P
         )
 
 
-def open_model(params: PretrainParams, train: Tokens, base: Path) -> Any:
+def open_model(params: PretrainParams, train: Blend, base: Path) -> Any:
     """Return new weights, or those of the base."""
     head: models.Head = "mlm" if params.objective.kind == "masked" else "causal"
     if params.base != "none":
@@ -140,7 +161,7 @@ def open_model(params: PretrainParams, train: Tokens, base: Path) -> Any:
     )
 
 
-def objective(params: PretrainParams, train: Tokens) -> objectives.Objective:
+def objective(params: PretrainParams, train: Blend) -> objectives.Objective:
     """Return what the parameters say shall be predicted."""
     if params.objective.kind == "causal":
         return objectives.Causal()
@@ -161,47 +182,27 @@ def identity(params: PretrainParams, *inputs: Path) -> str:
     return canonical.digest({"params": params.model_dump(mode="json"), "inputs": files})
 
 
-def step_tasks(
-    params: PretrainParams, make: objectives.Objective, train: Tokens, step: int
-) -> list[Task]:
-    """Return the parts of a step's batch."""
-    rows = train.order(step, params.batch_rows, params.seed)
-    parts = np.array_split(rows, min(params.accumulate, len(rows)))
-    longest = params.short_length if step < params.short_share * params.steps else 0
-    return [
-        make(
-            _pieces(train.gather_flat(part), longest),
-            params.seed,
-            step * params.accumulate + number,
-        )
-        for number, part in enumerate(parts)
-    ]
+def longest(params: PretrainParams, step: int) -> int:
+    """Return how many tokens a piece has at most in a step; 0 as many as it has."""
+    return params.short_length if step < params.short_share * params.steps else 0
 
 
-def _pieces(batch: Batch, longest: int = 0) -> Pieces:
-    """Lay a batch out, its pieces cut to at most `longest` tokens (0: as they are)."""
-    starts = batch["segment_starts"]
-    if longest:
-        parts = [
-            np.arange(first, last, longest)
-            for first, last in zip(starts[:-1], starts[1:], strict=True)
-        ]
-        starts = np.concatenate([*parts, starts[-1:]])
-    return models.lay_out(batch["input_ids"], starts)
+def _pieces(batch: Batch) -> Pieces:
+    return models.lay_out(batch["input_ids"], batch["segment_starts"])
 
 
 def check(
     params: PretrainParams,
     net: Any,
     make: objectives.Objective,
-    train: Tokens,
+    train: Blend,
     ids: torch.Tensor | None = None,
 ) -> dict[str, Any]:
     """Run every check before compute; returns what they measured.
 
     The loss is held against ln V before the output's bias learns the frequencies of `ids`.
     """
-    rows = train.order(0, min(16, train.rows), params.seed)
+    rows = train.first(min(16, train.rows), params.seed)
     batch = train.gather_flat(rows)
     starts = batch["segment_starts"]
     sequences = [
@@ -238,7 +239,7 @@ def check(
     return found
 
 
-def byte_lengths(tokenizer: Path, train: Tokens) -> torch.Tensor:
+def byte_lengths(tokenizer: Path, train: Blend) -> torch.Tensor:
     """Return the bytes of text that each token stands for, [V]; special tokens stand for none.
 
     Byte-level vocabularies write every byte as one character.

@@ -79,6 +79,23 @@ class PretrainParams(OptimisationParams):
 
     tokens: str
     """The encode entry to learn from."""
+    second: str = "none"
+    """More tokens to learn from at the same time (`tokens/<key>`), or `none`. They must be encoded
+    like the first, whose split `valid` is what the model is measured on."""
+    third: str = "none"
+    """As `second`."""
+    fourth: str = "none"
+    """As `second`."""
+    weights: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = []
+    """How often rows of `tokens`, `second`, ... are read, one weight each, in shares of their sum:
+    at every step each has been read as often as its share says, give or take one row. Empty: every
+    row equally often. `order.json` tells rows and epochs of each."""
+    most_epochs: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """How often the rows of any of the tokens may be read; a run that reads some more often is
+    refused before it begins. null allows any number."""
+    shuffle: Literal["epochs", "whole"] = "epochs"
+    """`epochs` reads every row once before any again, each epoch in an order of its own; `whole`
+    shuffles all epochs together, once (BLOOM, section 3 of arXiv 2211.05100)."""
     tokenizer: str
     """The tokenizer entry that those tokens were encoded with."""
     base: str = "none"
@@ -134,6 +151,9 @@ class PretrainParams(OptimisationParams):
     version=1,
     reads={
         "tokens": "data/tokens/${item.tokens}",
+        "second": "data/${item.second}",
+        "third": "data/${item.third}",
+        "fourth": "data/${item.fourth}",
         "tokenizer": "models/tokenizers/${item.tokenizer}",
         "base": "models/${item.base}",
     },
@@ -141,9 +161,17 @@ class PretrainParams(OptimisationParams):
     curves=("valid_loss_nats", "loss_nats", "learning_rate", "gradient_norm"),
 )
 def pretrain(
-    params: PretrainParams, tokens: Path, tokenizer: Path, base: Path, model: Path, log: Log
+    params: PretrainParams,
+    tokens: Path,
+    second: Path,
+    third: Path,
+    fourth: Path,
+    tokenizer: Path,
+    base: Path,
+    model: Path,
+    log: Log,
 ) -> None:
     """Pretrain a language model from scratch."""
     from stages.pretrain.pretraining import run
 
-    run(params, tokens, tokenizer, base, model, log)
+    run(params, [tokens, second, third, fourth], tokenizer, base, model, log)

@@ -46,6 +46,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tokenizer=tokenizer,
         base=root / "none",
         model=root / "model",
+        **training.NO_MORE,
         log=Log(scratch=root / "s"),
     )
     return root / "model"

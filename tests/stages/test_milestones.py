@@ -34,7 +34,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def run(params: PretrainParams, material, out: Path, base: Path | None = None, log=None) -> Path:
     pretrain(
         params=params, tokens=material[0], tokenizer=material[1],
-        base=base or out.parent / "none", model=out,
+        base=base or out.parent / "none", model=out, **training.NO_MORE,
         log=log or Log(scratch=out.parent / f"{out.name}-scratch"),
     )  # fmt: skip
     return out

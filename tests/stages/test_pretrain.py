@@ -58,12 +58,14 @@ def run(
     out: Path,
     log: Log | None = None,
     base: Path | None = None,
+    more: dict[str, Path] | None = None,
 ) -> Log:
     log = log or Log(scratch=out.parent / f"{out.name}-scratch")
     given = base or material[0].parent / "none"
     pretrain(
-        params=params, tokens=material[0], tokenizer=material[1], base=given, model=out, log=log
-    )
+        params=params, tokens=material[0], tokenizer=material[1], base=given, model=out, log=log,
+        **(training.NO_MORE | (more or {})),
+    )  # fmt: skip
     return log
 
 
@@ -101,6 +103,8 @@ def test_the_folder_is_what_the_ecosystem_opens(trained: Path, masked: tuple[Pat
         "config.json",
         "merges.txt",
         "model.safetensors",
+        "order.json",
+        "order.npy",
         "probes.json",
         "tokenizer.json",
         "tokenizer_config.json",
@@ -193,7 +197,8 @@ log = Killed(scratch=Path({scratch!r}))
 signal.signal(signal.SIGTERM, lambda *_: log.request_stop())
 try:
     pretrain(params=PARAMS, tokens=Path({tokens!r}), tokenizer=Path({tokenizer!r}),
-             base=Path({none!r}), model=Path({out!r}), log=log)
+             second=None, third=None, fourth=None, base=Path({none!r}), model=Path({out!r}),
+             log=log)
 except Resumable as error:
     sys.exit(error.exit_code)
 """
@@ -274,24 +279,6 @@ def test_going_on_with_a_base_starts_where_it_stopped(
     assert before < 5.9
     report = json.loads((tmp_path / "model/training.json").read_text())
     assert "initial_loss_nats" not in report["checks"]
-
-
-def test_parts_of_a_batch_see_every_row_once(masked: tuple[Path, Path]):
-    train = Tokens(masked[0])
-    make = objectives.Masked(4, train.special.all, 400)
-    found = [
-        pretraining.step_tasks(PARAMS.model_copy(update={"accumulate": parts}), make, train, 5)
-        for parts in (1, 3)
-    ]
-    assert [len(tasks) for tasks in found] == [1, 3]
-    rows = train.gather_flat(train.order(5, 4, PARAMS.seed))["input_ids"]
-    for tasks in found:
-        seen = []
-        for task in tasks:
-            ids = task.pieces.ids.clone()
-            ids[task.places] = task.answers
-            seen += ids.tolist()
-        assert sorted(seen) == sorted(rows.tolist())
 
 
 # --- refusals ------------------------------------------------------------------------------------

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages.lm import models, objectives
+from stages.lm import models, objectives, orders
+from stages.lm.blends import Blend
+from stages.lm.loaders import Loader
 from stages.lm.tokens import Tokens
 from stages.pretrain import beginning, pretraining
 from stages.pretrain.architecture import configuration
@@ -28,7 +30,7 @@ def made(train: Tokens, counted: bool = True, kind: str = "roberta"):
     head: models.Head = "mlm" if kind == "roberta" else "causal"
     net = models.create(configuration(chosen, train.vocab_size, train.special), head, 3)
     if counted:
-        beginning.prepare(net, beginning.counted(train, 3), train.special.all, 3)
+        beginning.prepare(net, beginning.counted(Blend([train]), 3), train.special.all, 3)
     return net
 
 
@@ -74,7 +76,7 @@ def test_first_heads_look_at_their_neighbours(train: Tokens, kind: str, aims: tu
 
 def test_the_bias_is_the_frequency_of_tokens(train: Tokens):
     net = made(train)
-    ids = beginning.counted(train, 3)
+    ids = beginning.counted(Blend([train]), 3)
     beginning.begin_at_frequencies(net, ids)
     counts = torch.bincount(ids, minlength=train.vocab_size) + 1.0
     shares = (counts / counts.sum()).double()
@@ -111,18 +113,24 @@ def test_equal_seeds_begin_equal(train: Tokens, tmp_path: Path):
 def test_a_model_without_positions_or_bias_takes_the_vectors_only(train: Tokens):
     net = made(train, kind="gpt2")
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    beginning.begin_at_frequencies(net, beginning.counted(train, 3))
+    beginning.begin_at_frequencies(net, beginning.counted(Blend([train]), 3))
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
-def test_the_first_phase_sees_short_pieces_and_the_second_whole_ones(train: Tokens):
+def test_the_first_phase_sees_short_pieces_and_the_second_whole_ones(train: Tokens, tmp_path: Path):
     make = objectives.Masked(train.special.mask, train.special.all, train.vocab_size)
     params = PretrainParams(
         tokens="x", tokenizer="x", steps=16, batch_rows=4, short_length=8, short_share=0.5
     )
-    (short,) = pretraining.step_tasks(params, make, train, 7)
-    (whole,) = pretraining.step_tasks(params, make, train, 8)
-    assert short.pieces.groups[0][2] == 8
+    blend = Blend([train])
+    order, _ = orders.kept(
+        tmp_path, blend, ["x"], steps=16, batch_rows=4, seed=params.seed, whole=False
+    )
+    loader = Loader(blend, order, make, params.seed)
+    (short,) = loader.tasks(7, pretraining.longest(params, 7))
+    lengths = short.pieces.groups[0][2], len(short.pieces.ids)
+    (whole,) = loader.tasks(8, pretraining.longest(params, 8))
+    assert lengths[0] == 8
     assert whole.pieces.groups[0][2] == 32
     rows = train.gather_flat(train.order(7, 4, params.seed))["input_ids"]
-    assert len(short.pieces.ids) == len(rows), "nothing is dropped by the cut"
+    assert lengths[1] == len(rows), "nothing is dropped by the cut"

@@ -34,8 +34,9 @@ class WarcFormat(Params):
     """Whether records must have the digest that their header declares, where it declares one."""
     types: list[str] = ["text/html", "application/xhtml+xml", "text/plain"]
     """Media types of bodies that are kept."""
-    max_depth: int = Field(2000, ge=1)
-    """Elements that may stand within each other; deeper pages are lost as `too_deep`."""
+    max_depth: int = Field(512, ge=1)
+    """Elements that may stand within each other (browsers go to 512); deeper pages are lost as
+    `too_deep`, because what extracts text takes time by depth."""
 
 
 class HtmlFormat(Params):
@@ -45,8 +46,9 @@ class HtmlFormat(Params):
     """Discriminator."""
     main_content: bool = True
     """Whether navigation, headers, footers and the like are left out."""
-    max_depth: int = Field(2000, ge=1)
-    """Elements that may stand within each other; deeper pages are lost as `too_deep`."""
+    max_depth: int = Field(512, ge=1)
+    """Elements that may stand within each other (browsers go to 512); deeper pages are lost as
+    `too_deep`, because what extracts text takes time by depth."""
 
 
 class MediawikiFormat(Params):

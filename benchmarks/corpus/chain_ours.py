@@ -7,26 +7,28 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tokenizers import Tokenizer, decoders
 
 from benchmarks.corpus.rounds import serve
-from stages.lm import neighbours, tokenizers, tokens
+from stages.core import canonical
+from stages.lm import bytelevel, neighbours, packed, tokens
 from stages.lm.encoders import Encoder
 from stages.lm.kernels import compiled, wordcounts
 from stages.lm.kernels.text import Texts, of_arrow, to_arrow
 from stages.lm.scores.table import LINES, Options, score
 from stages.lm.signatures import sign
 from stages.refine import rulesets
-from stages.tokenizer import algorithms, training
-from stages.tokenizer.stage import TokenizerParams
 
 SETS = ("gopher-repetition", "gopher-quality", "c4", "fineweb")
 NGRAM, BANDS, ROWS = 5, 14, 8
+END = "<|endoftext|>"
 Phases = dict[str, dict[str, float]]
 _last: dict[str, Any] = {}
 
@@ -65,24 +67,26 @@ def functions(
         kept = np.flatnonzero(roots == np.arange(len(roots)))
         texts = of_arrow(to_arrow(texts).take(pa.array(kept)))
     with phase("tokenizer", found):
-        params = TokenizerParams(corpus="x", objective="causal", vocab_size=vocab, threads=threads)
-        given = [training._special(token) for token in tokenizers.CAUSAL_SPECIALS]
-        backend = algorithms.bpe(params, given, wordcounts.count(texts, threads))
-        training._finish(backend, params)
-        training.save(backend, "causal", root / "tokenizer")
+        words = wordcounts.count(texts, threads)
+        backend = Tokenizer(bytelevel.learned_model(words, [END], vocab, 2))
+        backend.pre_tokenizer = bytelevel.splitter(False)
+        backend.decoder = decoders.ByteLevel()
+        backend.add_special_tokens([END])
+        canonical.write_text(root / "tokenizer.json", backend.to_str())
     with phase("encode", found):
-        loaded = tokenizers.load(root / "tokenizer")
-        special = tokenizers.special(root / "tokenizer", loaded)
-        made = Encoder(loaded, threads).encode(texts, special.begin, special.end)
+        loaded = Tokenizer.from_file(str(root / "tokenizer.json"))
+        loaded.encode_special_tokens = True
+        made = Encoder(loaded, threads).encode(texts, 0, 0)
     with phase("pack", found):
         block = tokens.Encoded(
             made.ids, np.diff(made.firsts) - 2, np.diff(texts.offsets), made.characters, True
         )
+        special = tokens.Special(0, 0, 0, None, (0,))
         size = int(loaded.get_vocab_size())
-        ledger = tokens.write_split(root / "tokens", "train", [block], special, size, length)
-        tokens.write_manifest(
+        ledger = packed.write_split(root / "tokens", "train", [block], special, size, length)
+        packed.write_manifest(
             root / "tokens", vocab_size=size, sequence_length=length, objective="causal",
-            special=special, tokenizer_digest=tokenizers.digest(root / "tokenizer"),
+            special=special, tokenizer_digest=canonical.file_digest(root / "tokenizer.json"),
             splits={"train": ledger},
         )  # fmt: skip
     _last["ids"] = table["id"].take(pa.array(passed)), kept
@@ -125,7 +129,7 @@ def stages(
     from stages.encode.stage import EncodeParams, encode
     from stages.refine.settings import RefineParams
     from stages.refine.stage import refine
-    from stages.tokenizer.stage import tokenizer
+    from stages.tokenizer.stage import TokenizerParams, tokenizer
 
     root, found = Path(out) / f"stages-{threads}", Phases()
     shutil.rmtree(root, ignore_errors=True)
@@ -139,7 +143,9 @@ def stages(
     with phase("acquire", found):
         acquire(acquired, root, root / "raw", logs["acquire"])
     with phase("refine", found):
-        refine(refined, root / "raw", *[root] * 7, root / "corpus", logs["refine"])
+        given = dict.fromkeys(signature(refine).parameters, root)  # sets that it does not read
+        given |= {"params": refined, "raw": root / "raw", "corpus": root / "corpus"}
+        refine(**given | {"log": logs["refine"]})
     with phase("tokenizer", found):
         tokenizer(learned, root / "corpus", root, root / "tokenizer", logs["tokenizer"])
     with phase("encode", found):

@@ -15,7 +15,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +98,19 @@ def resident_kb(name: str) -> int:
 
 
 def interleaved(
-    systems: Mapping[str, Callable[[], Answer]], rounds: int, seed: int = 0
+    systems: Mapping[str, Callable[[], Answer]],
+    rounds: int,
+    seed: int = 0,
+    ready: Collection[str] = (),
 ) -> dict[str, list[Answer]]:
-    """Ask every system once per round, in an order drawn anew; one call before does not count."""
+    """Ask every system once per round, in an order drawn anew; one call before does not count.
+
+    That call is left out for those that are `ready`: their preparation loads all they need.
+    """
     draw, found = random.Random(seed), {name: [] for name in systems}
-    for call in systems.values():
-        call()
+    for name, call in systems.items():
+        if name not in ready:
+            call()
     for _ in range(rounds):
         names = list(systems)
         draw.shuffle(names)

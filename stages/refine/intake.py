@@ -36,6 +36,7 @@ ESPERANTO = ("eo", "none")
 """Languages of a side that may be in x-system: Esperanto, or nobody says which."""
 BATCH_RECORDS = 4096
 BATCH_CHARACTERS = 8 << 20
+ASKED = 64  # documents between two questions whether to stop: each looks for a file
 
 
 @dataclass
@@ -79,7 +80,7 @@ class Intake:
         self.spool = taken
         for done, record in enumerate(records, start=before + 1):
             worker.take(record, prefix + record.id)
-            if self.log.stopping:
+            if (done - before) % ASKED == 1 and self.log.stopping:
                 raise Resumable(
                     f"stopped on request after reading {done} documents",
                     str(self.log.scratch),

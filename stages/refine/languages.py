@@ -29,6 +29,8 @@ BACKOFF = (4.0, 2.0, 2.0)
 """Weight of the shorter context's estimate for contexts of 0, 1 and 2 characters."""
 KEPT = 200_000
 """Words and trigrams whose scores are remembered."""
+LETTERS = 24
+"""Letters of a word that are looked at."""
 SAMPLE_WORDS = 400
 """Words judged per document: half from its start, half from its middle."""
 
@@ -74,7 +76,9 @@ class Identifier:
                 row[number] = 0.5 / (rank + 10) / harmonic
             self._trigrams.append(_Trigrams(words))
         self._logs: dict[str, NDArray[np.float64]] = {}
-        self._known: dict[str, NDArray[np.float64]] = {}
+        self._rows = np.empty((KEPT + SAMPLE_WORDS, len(LANGUAGES)))
+        """Scores of words: those that are remembered, and behind them a text's others."""
+        self._known: dict[str, int] = {}
 
     def _trigram(self, trigram: str) -> NDArray[np.float64]:
         found = self._logs.get(trigram)
@@ -85,26 +89,37 @@ class Identifier:
         return found
 
     def _word(self, word: str) -> NDArray[np.float64]:
-        found = self._known.get(word)
-        if found is None:
-            padded = f"\x02\x02{word}\x03"
-            found = sum(
-                (self._trigram(padded[i : i + 3]) for i in range(len(word) + 1)),
-                start=np.full(len(LANGUAGES), math.log(0.5)),
-            )
-            if word in self._listed:
-                found = np.log(self._listed[word] + np.exp(found))
-            if len(self._known) < KEPT:
-                self._known[word] = found
+        padded = f"\x02\x02{word}\x03"
+        found = sum(
+            (self._trigram(padded[i : i + 3]) for i in range(len(word) + 1)),
+            start=np.full(len(LANGUAGES), math.log(0.5)),
+        )
+        if word in self._listed:
+            found = np.log(self._listed[word] + np.exp(found))
         return found
+
+    def _learn(self, word: str, spare: int) -> int:
+        """Return the row of a word that is new; row `spare` where no more are remembered."""
+        number = len(self._known)
+        if number < KEPT:
+            self._known[word] = number
+        else:
+            number = spare
+        self._rows[number] = self._word(word[:LETTERS])
+        return number
 
     def scores(self, text: str) -> tuple[NDArray[np.float64], int]:
         """Return the summed log-probability per language and how many words were judged."""
         words = sample(text)
-        total = np.zeros(len(LANGUAGES))
-        for word in words:
-            total += self._word(word[:24])
-        return total, len(words)
+        if not words:
+            return np.zeros(len(LANGUAGES)), 0
+        rows = [self._known.get(word, -1) for word in words]
+        if -1 in rows:
+            for place, word in enumerate(words):
+                if rows[place] < 0:  # may have come since: a word stands twice in a text
+                    known = self._known.get(word, -1)
+                    rows[place] = known if known >= 0 else self._learn(word, KEPT + place)
+        return self._rows[rows].sum(axis=0), len(words)
 
     def identify(self, text: str) -> tuple[str, float]:
         """Return the likeliest language and its lead over the next in nats per word.

@@ -6,10 +6,11 @@ import bz2
 import gzip
 import random
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from stages.refine import filters
+from stages.refine import filters, languages
 from stages.refine.filters import Drop
 from stages.refine.languages import identifier
 from stages.refine.settings import Filters, Normalise, Pairs, Split
@@ -165,3 +166,47 @@ def test_identifier_has_teeth_and_names_nothing_without_words():
     lead, count = identifier().lead(PROSE, ["pl"])
     assert count == 14
     assert lead < -1
+
+
+NOTICES = """
+we use cookies|Uzas kuketojn|© 2024|(c) 1999|Copyright 2020|ALL RIGHTS RESERVED
+ĉiuj rajtoj rezervitaj|tous droits réservés|alle Rechte vorbehalten|todos los derechos reservados
+tutti i diritti riservati|Privacy Policy|privateca politiko|terms of use|uzkondiĉoj
+kondicoj de uzado|mentions légales|Datenschutzerklärung|click here|alklaku ĉi tie|cliquez ici
+klicken sie hier|subscribe now|abonu nian|share this|kundividu ĉi|follow us on|sekvu nin sur
+ensalutu|registriĝu nun|log in or sign up|read more|legu pli|back to top|reen al la supro
+Ĉefpaĝo|enable javascript|ŝaltu java|lorem ipsum|powered by Io|skip to content
+iri al la enhavo|clic\u212a here|\u017fubscribe now|POWERED BY \u0130O
+"""
+
+
+def test_every_notice_is_looked_for_before_the_long_expression_is_asked():
+    for notice in NOTICES.strip().replace("\n", "|").split("|"):
+        for text in (notice, notice.upper(), notice.lower(), notice.title()):
+            asked = filters._FURNITURE.search(text) is not None
+            assert filters.has_furniture(text) == asked, text
+    assert not filters.has_furniture(PROSE)
+
+
+def test_each_alternative_of_the_expression_has_a_mark(monkeypatch):
+    """Teeth of the test above: without its mark a notice is not found any more."""
+    marks, notices = filters._MARKS, NOTICES.strip().replace("\n", "|").split("|")
+    for mark in marks:
+        monkeypatch.setattr(filters, "_MARKS", tuple(one for one in marks if one != mark))
+        lost = [one for one in notices if not filters.has_furniture(one)]
+        assert lost, f"no notice needs {mark!r}"
+        assert all(mark in one.lower() for one in lost)
+
+
+def test_scores_are_sums_over_words_whatever_is_remembered(monkeypatch):
+    monkeypatch.setattr(languages, "KEPT", 6)
+    small, whole = languages.Identifier(), identifier()
+    for text in (PROSE, PROSE.upper() + " Mi mi mi " + "x" * 40, PROSE, "la la la la"):
+        one, other = small.scores(text), whole.scores(text)
+        words = languages.sample(text)
+        total = np.zeros(len(languages.LANGUAGES))
+        for word in words:
+            total += whole._word(word[: languages.LETTERS])
+        assert one[1] == other[1] == len(words)
+        assert one[0].tobytes() == other[0].tobytes() == total.tobytes()
+    assert len(small._known) == 6

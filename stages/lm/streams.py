@@ -256,11 +256,13 @@ def _undecodable(path: Path, encoding: str) -> ArtifactError:
             held = len(decoder.getstate()[0])
             try:
                 decoder.decode(chunk, final=not chunk)
-            except UnicodeDecodeError as error:
-                at = offset - held + error.start
-                bad = error.object[error.start : error.start + 1]
+            except UnicodeError as error:
+                where = str(error)  # Of a missing mark no byte is told.
+                if isinstance(error, UnicodeDecodeError):
+                    bad = error.object[error.start : error.start + 1]
+                    where = f"byte 0x{bad.hex()} at offset {offset - held + error.start}"
                 return ArtifactError(
-                    f"{path.name} is not {name}: byte 0x{bad.hex()} at offset {at}",
+                    f"{path.name} is not {name}: {where}",
                     str(path),
                     "declare the file's encoding (for example latin-1), or repair the file",
                 )

@@ -7,6 +7,7 @@ the written files hold. No number that a stage tells of itself is believed.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -52,8 +53,9 @@ def acquired(folder: Path, raw: Path, log: Log | None = None, **source: Any) -> 
 
 def refined(raw: Path, corpus: Path, **params: Any) -> Path:
     """Run refine over a raw folder."""
-    none = raw.parent / "none"
-    refine(RefineParams(raw="raw", **params), raw, *[none] * 7, corpus, Log())
+    given = {name: raw.parent / "none" for name in inspect.signature(refine).parameters}
+    given |= {"params": RefineParams(raw="raw", **params), "raw": raw, "corpus": corpus}
+    refine(**given | {"log": Log()})
     return corpus
 
 

@@ -192,7 +192,16 @@ def resolve(template: str, slots: Mapping[str, Any], where: str = PARAMS) -> str
 
 
 def _linked(entries: Graph, root: Path, source: str) -> Graph:
-    writers = {path: name for name, entry in entries.items() for path in entry.writes.values()}
+    writers: dict[str, str] = {}
+    for name, entry in entries.items():
+        for path in entry.writes.values():
+            if path in writers:
+                raise ParamsError(
+                    f"{writers[path]} and {name} would both write {path}",
+                    f"{source}: {entry.stage.name}.{entry.key}",
+                    "give one of them another name",
+                )
+            writers[path] = name
     linked = {}
     for name, entry in entries.items():
         upstream: list[str] = []

@@ -85,6 +85,9 @@ class FinetuneParams(OptimisationParams):
     words, longer texts lose their end."""
     epochs: int = Field(3, ge=1)
     """Passes over the training sentences; the best weights on validation are kept."""
+    patience: int = Field(0, ge=0)
+    """Stop once so many looks at validation in a row brought nothing better; 0 goes on to the end.
+    The learning rate falls as it would over all epochs."""
     batch_sentences: int = Field(32, ge=1)
     """Sentences or pairs of a batch."""
     freeze_embeddings: bool = False

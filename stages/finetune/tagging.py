@@ -51,6 +51,7 @@ def run(params: FinetuneParams, base: Path, corpus: Path, model: Path, log: Log)
             params=params,
             identity=identity(params, base, corpus),
             best="valid_accuracy_fraction",
+            patience=params.patience,
             frozen=frozen,
         ),
         log,

@@ -94,6 +94,7 @@ def run(
             params=params,
             identity=identity(params, base, decoder, corpus),
             best=chosen_by(task),
+            patience=params.patience,
             frozen=frozen,
         ),
         log,

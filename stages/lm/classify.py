@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.core.errors import ArtifactError, ParamsError
@@ -62,6 +64,22 @@ class Tagger:
                         label = self.labels[int(best[at])]
                         found[window.sentence][window.first + word] = (label, float(scores[at]))
                         at += 1
+        return found
+
+    def probabilities(self, sentences: Sequence[Sequence[str]]) -> list[NDArray[np.float64]]:
+        """Return the probability of every label of every word, [words, C] for each sentence."""
+        windows = self.encoder.encode(sentences)
+        shape = len(self.labels)
+        found = [np.full((len(sentence), shape), 1 / shape) for sentence in sentences]
+        order = sorted(range(len(windows)), key=lambda number: -len(windows[number].ids))
+        with torch.inference_mode():
+            for batch in _batches([windows[number] for number in order], 0):
+                shares = self._scores(batch).double().numpy()
+                at = 0
+                for window in batch:
+                    end = window.first + len(window.heads)
+                    found[window.sentence][window.first : end] = shares[at : at + len(window.heads)]
+                    at += len(window.heads)
         return found
 
     def _scores(self, batch: Sequence[Window]) -> Tensor:

@@ -34,7 +34,8 @@ class Run:
     `tasks(step)` gives the parts of a step's batch, whose losses are summed and divided by all
     their predictions; `evaluate(step)` runs every `evaluate_every` steps and at the end, and its
     numbers become points of curves. With `best` the weights where that number was highest are kept
-    (the earliest of equals), else the last. `identity` names the run for its checkpoints. Every
+    (the earliest of equals), else the last, and with `patience` the run ends where so many numbers
+    in a row were no better. `identity` names the run for its checkpoints. Every
     `publish_every` steps a milestone is gathered; `start` is one that the run goes on from.
     """
 
@@ -49,6 +50,7 @@ class Run:
     frozen: frozenset[str] = frozenset()
     publish_every: int | None = None
     start: State | None = None
+    patience: int = 0
 
 
 @dataclass
@@ -99,7 +101,7 @@ def train(run: Run, log: Log) -> Progress:
     optimizer = make_optimizer(run.model, run.params, run.frozen)
     progress, best = _resume(run, optimizer, log)
     started, first, tokens = time.process_time(), progress.step, progress.tokens
-    while progress.step < run.steps:
+    while progress.step < run.steps and not _patience_gone(run, progress):
         _step(run, optimizer, progress, log)
         if progress.step % run.evaluate_every == 0 or progress.step == run.steps:
             best = _judge(run, progress, best, log)
@@ -186,6 +188,15 @@ def _step(run: Run, optimizer: torch.optim.Optimizer, progress: Progress, log: L
     _point(progress, log, "loss_nats", float(loss))
     _point(progress, log, "gradient_norm", float(norm))
     _point(progress, log, "learning_rate", rate)
+
+
+def _patience_gone(run: Run, progress: Progress) -> bool:
+    """Tell whether the newest numbers brought nothing better: said by the curve alone, so that a
+    resumed run stops where an uninterrupted one does."""
+    if not run.patience or run.best is None or progress.step % run.evaluate_every:
+        return False
+    behind = [step for name, step, _ in progress.curve if name == run.best]
+    return sum(step > progress.best_step for step in behind) >= run.patience
 
 
 def _point(progress: Progress, log: Log, name: str, value: float) -> None:

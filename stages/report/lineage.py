@@ -12,6 +12,7 @@ LAYERS = (
     ("acquire",),
     ("identify",),
     ("refine",),
+    ("label",),
     ("tokenizer",),
     ("encode",),
     ("pretrain", "port"),

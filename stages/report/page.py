@@ -12,6 +12,7 @@ from stages.report.learning import learning
 from stages.report.lineage import lineage
 from stages.report.markup import Child, Markup, code, element, figure, interval, join, ratio, table
 from stages.report.panels import badge, credit, name, section
+from stages.report.rounds import rounds
 from stages.report.scores import scores, style_of, title_of
 from stages.report.sources import Node, Sources
 from stages.report.stage import ReportParams
@@ -31,6 +32,7 @@ CHAPTERS = (
     ("material", "Material"),
     ("identifiers", "Languages"),
     ("corpora", "Corpora"),
+    ("rounds", "Rounds"),
     ("tokenizers", "Tokens"),
     ("training", "Training"),
     ("scores", "Scores"),
@@ -48,6 +50,7 @@ def render(params: ReportParams, key: str, sources: Sources) -> str:
         [
             _descent(sources, key),
             corpora(params, sources),
+            rounds(sources),
             learning(sources),
             scores(params, sources),
             delivery(sources),

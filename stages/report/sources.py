@@ -18,6 +18,7 @@ from stages.core.errors import ArtifactError
 PLACES = {
     "acquire": "data/raw",
     "refine": "data/corpora",
+    "label": "data/corpora",
     "identify": "models/identifiers",
     "tokenizer": "models/tokenizers",
     "encode": "data/tokens",
@@ -37,7 +38,7 @@ FIELDS = {
     "tokenizer": "tokenizer",
 }
 """Sections that a bare key in a parameter of this name refers to."""
-COMPARED = ("reference", "held_out", "baseline", "against", "pairs", "identifier")
+COMPARED = ("reference", "held_out", "baseline", "against", "pairs", "identifier", "test")
 """Parameters that name what an entry is measured or judged by, and not made of."""
 
 
@@ -210,6 +211,8 @@ class Sources:
             if not isinstance(value, str) or value == "none" or field in without:
                 continue
             named = self.get(FIELDS[field], value) if field in FIELDS else None
+            if named is None and FIELDS.get(field) == "refine":
+                named = self.get("label", value)
             named = named or (self.at(value) if "/" in value else None)
             if named is not None and named is not artifact and named.address not in found:
                 found.append(named.address)
@@ -217,7 +220,8 @@ class Sources:
 
 
 def _generated(artifact: Artifact) -> bool:
-    name = {"acquire": "manifest.json", "refine": "corpus.json"}.get(artifact.section)
+    names = {"acquire": "manifest.json", "refine": "corpus.json", "label": "corpus.json"}
+    name = names.get(artifact.section)
     told = artifact.find(name) if name else None
     return told is not None and bool(told.value.get("synthetic"))
 

@@ -15,6 +15,7 @@ SECTIONS = (
     "acquire",
     "identify",
     "refine",
+    "label",
     "tokenizer",
     "encode",
     "pretrain",
@@ -85,6 +86,7 @@ def report(
     folders = {
         "acquire": raw,
         "refine": corpora,
+        "label": corpora,
         "identify": identifiers,
         "tokenizer": tokenizers,
         "encode": tokens,

@@ -27,14 +27,15 @@ floats in one order."""
 REACHING = {
     "tokenizers": {
         "tokenizer", "encode",  # by import
-        "pretrain", "finetune", "port", "export", "evaluate", "benchmark",  # by transformers
+        "pretrain", "finetune", "port", "export", "evaluate", "benchmark",
+        "label",  # by transformers
     },
-    "torch": {"pretrain", "finetune", "port", "export", "evaluate", "benchmark"},
+    "torch": {"pretrain", "finetune", "port", "export", "evaluate", "benchmark", "label"},
     # port reads a corpus where checkpoints or decoding settings are chosen by pairs, export where
     # a translator is proved on pairs
     "pyarrow": {
-        "acquire", "identify", "refine", "tokenizer", "encode", "finetune", "port", "export",
-        "evaluate",
+        "acquire", "identify", "label", "refine", "tokenizer", "encode", "finetune", "port",
+        "export", "evaluate",
     },
     **{name: set() for name in ("ruff", "mlflow", "mypy", "prefect", "dvc", "pytest", "grimp")},
 }  # fmt: skip
@@ -101,6 +102,7 @@ def test_threads_and_processes_are_in_the_key(root: Path):
         "tokenizer",
         "pretrain",
         "finetune",
+        "label",
         "port",
         "export",
         "evaluate",

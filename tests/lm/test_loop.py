@@ -134,6 +134,21 @@ def test_the_best_weights_survive_a_stop(tmp_path: Path):
     assert same(weights(whole), weights(second))
 
 
+@pytest.mark.parametrize(("patience", "steps"), [(0, 16), (1, 8), (2, 16), (3, 16)])
+def test_patience_ends_a_run_where_nothing_got_better(tmp_path: Path, patience: int, steps: int):
+    """Scores at steps 4, 8, 12, 16; a stop and a resumption change nothing."""
+    values = {4: 0.5, 8: 0.4, 12: 0.6, 16: 0.1}
+
+    def run() -> loop.Run:
+        judge = {"evaluate": lambda step: {"score": values[step]}, "best": "score"}
+        return make_run(steps=16, patience=patience, **judge)
+
+    assert loop.train(run(), Log(scratch=tmp_path / "a")).step == steps
+    with pytest.raises(Resumable):
+        loop.train(run(), StopAt(6, tmp_path / "b"))
+    assert loop.train(run(), Log(scratch=tmp_path / "b")).step == steps
+
+
 def test_of_equal_scores_the_earliest_is_kept(tmp_path: Path):
     run = make_run(evaluate=lambda step: {"score": 0.5}, best="score")
     assert loop.train(run, Log(scratch=tmp_path)).best_step == 4

@@ -35,6 +35,18 @@ def lowest(typing: Any, mask: Any) -> Any:
 
 
 @intrinsic
+def ones(typing: Any, mask: Any) -> Any:
+    """Return how many bits of a uint64 are set."""
+    del typing, mask
+
+    def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del context, signature
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), make
+
+
+@intrinsic
 def load8(typing: Any, address: Any) -> Any:
     """Return the eight bytes at an address as a uint64, the first byte lowest."""
     del typing, address

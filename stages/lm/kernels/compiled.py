@@ -61,14 +61,16 @@ def fills(item: Any, dimensions: int = 1) -> types.Array:
 BYTES, OFFSETS = reads(types.uint8), reads(types.int64)
 """A text: bytes [N] and offsets [D + 1] (`stages.lm.kernels.text`)."""
 
-inlined: Callable[[Callable[..., Any]], Any] = njit(forceinline=True, **OPTIONS)
+# Only kernels are called from Python; entries for it took a fifth of the time to compile.
+_BARE = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+inlined: Callable[[Callable[..., Any]], Any] = njit(forceinline=True, **_BARE)
 """Declare a small function that kernels call; its machine code becomes part of theirs."""
-called: Callable[[Callable[..., Any]], Any] = njit(**OPTIONS)
+called: Callable[[Callable[..., Any]], Any] = njit(**_BARE)
 """Declare a larger function that kernels call; it is compiled once per kernel, not copied."""
-leaf: Callable[[Callable[..., Any]], Any] = njit(forceinline=True, _nrt=False, **OPTIONS)
+leaf: Callable[[Callable[..., Any]], Any] = njit(forceinline=True, _nrt=False, **_BARE)
 """Declare an inlined function that makes no array. numba counts no references in it: where a loop
 stands in a function, each array it is given costs two atomic additions a call otherwise (5 ns)."""
-plain: Callable[[Callable[..., Any]], Any] = njit(_nrt=False, **OPTIONS)
+plain: Callable[[Callable[..., Any]], Any] = njit(_nrt=False, **_BARE)
 """Declare a called function that makes no array."""
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.lm.kernels.compiled import called
+from stages.lm.kernels.compiled import plain
 
 _FACES = (
     "(: (; (= 8) ): :( :) :* :/ :0 :1 :3 :> :D :O :P :X :] :o :p :x :| :} ;) ;D =( =) =/ =3 =D =["
@@ -17,7 +17,7 @@ FACES = _FACES.split()
 FACE_CODES = np.array([[ord(one) for one in face] for face in FACES], np.uint32)
 
 
-@called
+@plain
 def faces(codes: Any, out: Any, first: Any, count: Any) -> int:
     """Join the two signs of a face among the rows first .. count - 1; return the next row."""
     to = number = first

@@ -4,7 +4,8 @@ C4 (Raffel et al. 2020) as datatrove's `C4QualityFilter` has it: a line stays if
 than 1000 characters, it ends in one of `. ? ! " '` but not in `...`, it has three words, and speaks
 neither of javascript nor of policies of cookies, privacy and use; `lorem ipsum` or a curly bracket
 in a line that got so far ends the document. Citations `[1]`, `[edit]`, `[citation needed]` are cut.
-Letters are compared in ASCII's lower case.
+Letters are compared in ASCII's lower case. All of it is told from bytes: what is looked for is
+ASCII, and no byte of another character is.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import uint32
+from numba import uint8, uint32
 
-from stages.lm.kernels.compiled import called, inlined
-from stages.lm.scores.marks import BREAK, POINT, SPACE, STOP, TRIGGER, low
-from stages.lm.scores.words import DOT, ELLIPSIS, split
+from stages.lm.kernels.compiled import leaf, plain
+from stages.lm.scores.maps import RARE, bits_in, length_of
+from stages.lm.scores.marks import POINT, STOP
+from stages.lm.scores.pieces import SIGNED, STOPPING, decoded
+from stages.lm.scores.words import DOT, split
 
 SCRIPT, LOREM, POLICY = 1, 2, 3
 AUTOMATIC, SETUP, TEST, SYNTAX, TESTING_HEAD = 4, 5, 6, 7, 8
@@ -47,96 +50,112 @@ for _row, _phrase in enumerate(CITATIONS):
     _CITATIONS[_row, : len(_phrase)] = [ord(_one) for _one in _phrase]
 _CITATION_SIZES = np.array([len(one) for one in CITATIONS], np.int64)
 ENDS = (0x2E, 0x3F, 0x21, 0x22, 0x27)
+BULLET, ELLIPSIS = "\u2022".encode(), "\u2026".encode()
 KEPT, LONG_WORD, NO_END, FEW_WORDS, SPEAKS_SCRIPT, SPEAKS_POLICY, HAS_LOREM, HAS_CURLY = range(8)
 """What becomes of a line, by C4."""
 
 
-@inlined
-def may_begin(codes: Any, at: Any, end: Any) -> Any:
+@leaf
+def low(byte: Any) -> Any:
+    """Return the lower case of an ASCII capital, and every other byte as it is."""
+    return byte + uint8(32) if uint8(byte - uint8(65)) < 26 else byte
+
+
+@leaf
+def may_begin(held: Any, at: int, end: int) -> Any:
     """Return which kinds of phrases may begin here: bits as in `PAIRS`, perhaps too many."""
     if at + 1 >= end:
-        return np.uint8(0)
-    return PAIRS[codes[at] & uint32(31), codes[at + 1] & uint32(31)]
+        return uint8(0)
+    return PAIRS[held[at] & uint8(31), held[at + 1] & uint8(31)]
 
 
-@called
-def phrase_at(codes: Any, at: Any, end: Any, first: Any, stop: Any) -> int:
+@plain
+def phrase_at(held: Any, at: int, end: int, first: int, stop: int) -> int:
     """Return the row of the first phrase of rows first .. stop - 1 that begins here, or -1."""
-    one = low(codes[at])
+    one = low(held[at])
     for row in range(first, stop):
         if PHRASE_CODES[row, 2] == one:
             size = np.int64(PHRASE_CODES[row, 1])
             if at + size <= end:
                 same = 1
-                while same < size and low(codes[at + same]) == PHRASE_CODES[row, 2 + same]:
+                while same < size and low(held[at + same]) == PHRASE_CODES[row, 2 + same]:
                     same += 1
                 if same == size:
                     return row
     return -1
 
 
-@called
-def citation_at(codes: Any, at: Any, end: Any) -> int:
+@plain
+def citation_at(held: Any, at: int, end: int) -> int:
     """Return how long the citation is that begins at a bracket, or 0."""
     to = at + 1
-    while to < end and uint32(codes[to] - uint32(48)) < uint32(10):
+    while to < end and uint8(held[to] - uint8(48)) < 10:
         to += 1
-    if to < end and codes[to] == 0x5D:
+    if to < end and held[to] == 0x5D:
         return to + 1 - at
     for row in range(len(_CITATION_SIZES)):
         size = _CITATION_SIZES[row]
         same = 0
-        while same < size and at + same < end and codes[at + same] == _CITATIONS[row, same]:
+        while same < size and at + same < end and held[at + same] == _CITATIONS[row, same]:
             same += 1
         if same == size:
             return size
     return 0
 
 
-@called
-def without_citations(
-    codes: Any, kinds: Any, start: Any, end: Any, line: Any, line_kinds: Any
-) -> int:
+@plain
+def without_citations(held: Any, start: int, end: int, line: Any) -> int:
     """Copy a line without its citations; return how long it is."""
     size = 0
     at = start
     while at < end:
-        cut = citation_at(codes, at, end) if codes[at] == 0x5B else 0
+        cut = citation_at(held, at, end) if held[at] == 0x5B else 0
         if cut:
             at += cut
             continue
-        line[size], line_kinds[size] = codes[at], kinds[at]
+        line[size] = held[at]
         size += 1
         at += 1
     return size
 
 
-@inlined
-def ends_with_dots(codes: Any, start: Any, end: Any) -> Any:
-    """Tell whether characters end in three full stops."""
+@leaf
+def ends_with_dots(held: Any, start: int, end: int) -> bool:
+    """Tell whether bytes end in three full stops."""
     return (
-        end - start >= 3
-        and codes[end - 1] == DOT
-        and codes[end - 2] == DOT
-        and codes[end - 3] == DOT
+        end - start >= 3 and held[end - 1] == DOT and held[end - 2] == DOT and held[end - 3] == DOT
     )
 
 
-@called
-def judge(codes: Any, kinds: Any, start: Any, end: Any, count: Any, options: Any) -> int:
-    """Return what becomes of a line without citations that has `count` words."""
-    if options[2]:
-        ended = end > start and codes[end - 1] in ENDS
-        if not ended or ends_with_dots(codes, start, end):
-            return NO_END
+@leaf
+def may_end(held: Any, start: int, end: int) -> bool:
+    """Tell whether C4 lets a line end so."""
+    if end <= start or ends_with_dots(held, start, end):
+        return False
+    last = held[end - 1]
+    return (
+        last == ENDS[0] or last == ENDS[1] or last == ENDS[2] or last == ENDS[3] or last == ENDS[4]
+    )
+
+
+@plain
+def judge(held: Any, start: int, end: int, count: int, options: Any, rare: bool) -> int:
+    """Return what becomes of a line without citations that has `count` words.
+
+    `rare`: whether there may be a phrase or a bracket in it.
+    """
+    if options[2] and not may_end(held, start, end):
+        return NO_END
     if count < options[0]:
         return FEW_WORDS
+    if not rare:
+        return KEPT
     script = policy = curly = False
     for at in range(start, end):
-        if codes[at] == 0x7B:
+        if held[at] == 0x7B:
             curly = True
-        if kinds[at] & uint32(TRIGGER) and may_begin(codes, at, end) & 1:
-            row = phrase_at(codes, at, end, 0, C4_PHRASES)
+        if may_begin(held, at, end) & uint8(1):
+            row = phrase_at(held, at, end, 0, C4_PHRASES)
             if row >= 0:
                 about = PHRASE_CODES[row, 0]
                 if about == LOREM:
@@ -150,85 +169,89 @@ def judge(codes: Any, kinds: Any, start: Any, end: Any, count: Any, options: Any
     return SPEAKS_POLICY if policy else KEPT
 
 
-@called
-def sentences(codes: Any, kinds: Any, words: Any, first: Any, stop: Any) -> int:
+@plain
+def sentences(flags: Any, first: int, stop: int) -> int:
     """Count sentences: one ends at a word that is a stop, before the next that is no sign."""
     found = 1 if stop > first else 0
     ended = False
     for number in range(first, stop):
-        start, end = words[number, 0], words[number, 1]
-        stopping = end - start == 1 and kinds[start] & uint32(STOP) != 0
-        signs = True
-        for at in range(start, end):
-            signs = signs and kinds[at] & uint32(POINT) != 0
-        if ended and not signs and not stopping:
+        if flags[number] & uint8(STOPPING):
+            ended = True
+        elif ended and not flags[number] & uint8(SIGNED):
             found += 1
             ended = False
-        elif stopping:
-            ended = True
     return found
 
 
-@called
-def bare_words(codes: Any, kinds: Any, start: Any, end: Any) -> Any:
-    """Return (words between blanks, characters of the longest, whether there is a bracket `[`)."""
-    count = longest = size = 0
-    bracket = False
-    for at in range(start, end):
-        if kinds[at] & uint32(SPACE):
-            size = 0
-        else:
-            count += size == 0
-            size += 1
-            longest = max(longest, size)
-            bracket = bracket or codes[at] == 0x5B
-    return count, longest, bracket
+@plain
+def flag_words(kinds: Any, words: Any, count: int, flags: Any) -> None:
+    """Write of words, given by their characters, what `sentences` asks for."""
+    for number in range(count):
+        start, end = words[number, 0], words[number, 1]
+        every = uint32(POINT)
+        for at in range(start, end):
+            every &= kinds[at]
+        stopping = end - start == 1 and kinds[start] & uint32(STOP) != 0
+        flags[number] = uint8(SIGNED if every else 0) | uint8(STOPPING if stopping else 0)
 
 
-@called
+@plain
+def longest_of(page: Any, wide: bool, first: int, stop: int) -> int:
+    """Return the characters of the longest of some chunks."""
+    found = 0
+    for chunk in range(first, stop):
+        start, end = page.edges[2 * chunk], page.edges[2 * chunk + 1]
+        found = max(found, length_of(page.maps, wide, start, end))
+    return found
+
+
+@plain
 def c4_line(
-    codes: Any, kinds: Any, start: Any, end: Any, line: Any, line_kinds: Any, room: Any,
-    ends: Any, special: Any, options: Any, words: Any, first: Any, total: Any,
+    page: Any, start: int, end: int, count: int, line: Any, flags: Any, room: Any, marks: Any,
+    special: Any, options: Any,
 ) -> Any:  # fmt: skip
-    """Return (what becomes of a stripped line, its sentences, its length without citations).
+    """Return (what becomes of a stripped line of `count` chunks, its sentences, its length).
 
-    The length is -1 where the line has no citation and stays as it is; `words` are the document's,
-    of which those from `first` on begin in this line or behind it.
+    Sentences and length are -1 where the line has no citation and stays as it is; otherwise `line`
+    has what is left of it.
     """
-    count, longest, bracket = bare_words(codes, kinds, start, end)
-    if longest > options[1]:
-        return LONG_WORD, 0, 0
-    if not bracket:
-        fate = judge(codes, kinds, start, end, count, options)
-        stop = first
-        while fate == KEPT and stop < total and words[stop, 0] < end:
-            stop += 1
-        return fate, sentences(codes, kinds, words, first, stop), -1
-    size = without_citations(codes, kinds, start, end, line, line_kinds)
-    fate = judge(line, line_kinds, 0, size, count, options)
+    held = page.held
+    rare = bits_in(page.maps, RARE, start, end) > 0
+    size = without_citations(held, start, end, line) if rare else end - start
+    if size == end - start:
+        return judge(held, start, end, count, options, rare), -1, -1
+    fate = judge(line, 0, size, count, options, True)
     if fate != KEPT:
         return fate, 0, size
-    found = split(line, line_kinds, 0, size, room, 0, ends, special)
-    return fate, sentences(line, line_kinds, room, 0, found), size
+    number = decoded(line, 0, size, room, marks)
+    words = split(room.codes, room.kinds, 0, number, room.words, 0, room.ends, special)
+    flag_words(room.kinds, room.words, words, flags)
+    return fate, sentences(flags, 0, words), size
 
 
-@inlined
-def is_bullet(code: Any) -> Any:
-    """Tell whether a line that begins so is an item of a list."""
-    return code in (0x2022, 0x2D)
+@leaf
+def is_bullet(held: Any, start: int, end: int) -> bool:
+    """Tell whether a line is an item of a list."""
+    if held[start] == 0x2D:
+        return True
+    if end - start < 3 or held[start] != BULLET[0]:
+        return False
+    return held[start + 1] == BULLET[1] and held[start + 2] == BULLET[2]
 
 
-@inlined
-def is_ellipsis(codes: Any, start: Any, end: Any) -> Any:
-    """Tell whether characters end in an ellipsis."""
-    return codes[end - 1] == ELLIPSIS or ends_with_dots(codes, start, end)
+@leaf
+def is_ellipsis(held: Any, start: int, end: int) -> bool:
+    """Tell whether a line ends in an ellipsis."""
+    if ends_with_dots(held, start, end):
+        return True
+    if end - start < 3 or held[end - 1] != ELLIPSIS[2]:
+        return False
+    return held[end - 2] == ELLIPSIS[1] and held[end - 3] == ELLIPSIS[0]
 
 
-@called
-def next_break(codes: Any, kinds: Any, at: Any, end: Any) -> Any:
-    """Return (where the line ends that begins at `at`, where the next begins)."""
-    while at < end and not kinds[at] & uint32(BREAK):
-        at += 1
-    if at < end and codes[at] == 13 and at + 1 < end and codes[at + 1] == 10:
-        return at, at + 2
-    return at, min(at + 1, end)
+@leaf
+def behind_break(held: Any, at: int) -> int:
+    """Return where the line after the break at `at` begins, a line feed behind a return aside."""
+    if held[at] < 128:
+        return at + 1
+    return at + 2 if held[at] == 0xC2 else at + 3

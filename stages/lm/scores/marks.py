@@ -15,7 +15,6 @@ POINT         category P
 STOP          ends a sentence in some script
 HOST          may stand in the name of a host
 WORDLY        `\\w`
-TRIGGER       one of the letters that the phrases looked for begin with
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ import numpy as np
 from numba import types, uint32
 from numpy.typing import NDArray
 
-from stages.lm.kernels.characters import CODES, decode, paged
-from stages.lm.kernels.compiled import called, inlined, reads
+from stages.lm.kernels.characters import CODES, paged
+from stages.lm.kernels.compiled import inlined, kept, reads
 
 SPACE, BREAK, LOWER, UPPER, NUMERAL, CLIP, QUOTE, ICON = (1 << bit for bit in range(8))
 MONEY, EDGE, DASH, HYPHEN, LETTER, ALNUM, SYMBOL, POINT = (1 << bit for bit in range(8, 16))
-STOP, HOST, WORDLY, TRIGGER = (1 << bit for bit in range(16, 20))
+STOP, HOST, WORDLY = (1 << bit for bit in range(16, 19))
 CLIPS = "…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪"
 QUOTES = "'\"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉\u2329\u232a⟦⟧"
 BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
@@ -42,7 +41,6 @@ NAMED_STOPS = ("FULL STOP", "QUESTION MARK", "EXCLAMATION MARK", "DANDA", "INTER
 STOPS = "‽၊။᜵᜶"
 INITIAL = ("INVERTED", "INITIAL", "PRESENTATION", "GREEK", "ARMENIAN")
 """Names of marks that begin a sentence, stand within a word, or decompose."""
-TRIGGERS = "acdfjltpuw"
 
 
 class Marks(NamedTuple):
@@ -57,16 +55,17 @@ MARKS = types.NamedTuple((reads(types.uint16), reads(types.uint32)), Marks)
 
 @functools.cache
 def table() -> Marks:
-    """Return the marks of this interpreter's Unicode version."""
+    """Return the marks of this interpreter's Unicode version: 1 s, once on a machine."""
+    return Marks(*kept("marks", __file__, _made))
+
+
+def _made() -> Marks:
     found = np.zeros(CODES, np.int32)
     for code in range(CODES):
         if not 0x40000 <= code < 0xE0000:  # planes without characters
             found[code] = mark_of(chr(code))
     pages, blocks = paged(found)
-    made = Marks(pages, blocks[0].view(np.uint32))
-    for array in made:
-        array.flags.writeable = False
-    return made
+    return Marks(pages, blocks[0].view(np.uint32))
 
 
 def mark_of(one: str) -> int:
@@ -89,7 +88,7 @@ def mark_of(one: str) -> int:
         found |= STOP if ends or one in STOPS else 0
     for mark, members in (
         (BREAK, BREAKS), (NUMERAL, string.digits), (CLIP, CLIPS), (QUOTE, QUOTES),
-        (EDGE, "§%="), (DASH, "—–"), (HYPHEN, "-–—~"), (TRIGGER, TRIGGERS + TRIGGERS.upper()),
+        (EDGE, "§%="), (DASH, "—–"), (HYPHEN, "-–—~"),
     ):  # fmt: skip
         found |= mark if one in members else 0
     return found | (SYMBOL if is_symbol(one, category, found) else 0)
@@ -107,27 +106,3 @@ def is_symbol(one: str, category: str, found: int) -> bool:
 def mark(code: Any, marks: Any) -> Any:
     """Return the marks of a code point."""
     return marks.marks[(uint32(marks.pages[code >> 7]) << uint32(7)) | uint32(code & 127)]
-
-
-@called
-def unfold(data: Any, start: Any, end: Any, codes: Any, kinds: Any, marks: Any) -> int:
-    """Write a document's code points and their marks; return how many there are."""
-    count = 0
-    at = start
-    while at < end:
-        byte = data[at]
-        if byte < 0x80:
-            codes[count], kinds[count] = uint32(byte), marks.marks[byte]
-            at += 1
-        else:
-            code, width = decode(data, at, end)
-            codes[count], kinds[count] = code, mark(code, marks)
-            at += width
-        count += 1
-    return count
-
-
-@inlined
-def low(code: Any) -> Any:
-    """Return the lower case of an ASCII capital, and every other code point as it is."""
-    return code + uint32(32) if code - uint32(65) < uint32(26) else code

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types, uint64
+from numba import uint64
 
-from stages.lm.kernels.compiled import called, fills, inlined
+from stages.lm.kernels.compiled import called, leaf, plain
+from stages.lm.kernels.words import hash_word
 from stages.lm.scores.exceptions import FACTOR
-from stages.lm.scores.words import hash_span
+from stages.lm.scores.maps import length_of
 
 TOP_NGRAMS, REPEATED_NGRAMS = (2, 3, 4), (5, 6, 7, 8, 9, 10)
 STEP = 0xD6E8FEB86659FD93
@@ -28,9 +29,6 @@ class Seen(NamedTuple):
     counts: Any
 
 
-SEEN = types.NamedTuple((fills(types.uint64), fills(types.int64), fills(types.int32)), Seen)
-
-
 @called
 def room(most: Any) -> Any:
     """Return an empty table for up to `most` things."""
@@ -40,7 +38,7 @@ def room(most: Any) -> Any:
     return Seen(np.empty(size, np.uint64), np.zeros(size, np.int64), np.empty(size, np.int32))
 
 
-@inlined
+@leaf
 def known(seen: Any, last: Any, turn: Any, key: Any) -> Any:
     """Tell whether a key is among the first `last` + 1 slots; it is afterwards."""
     slot = np.int64((key ^ (key >> uint64(31))) & uint64(last))
@@ -51,7 +49,7 @@ def known(seen: Any, last: Any, turn: Any, key: Any) -> Any:
     return found
 
 
-@called
+@plain
 def slots(most: Any, seen: Any) -> int:
     """Return the last slot to use for `most` things: few slots stay in the cache."""
     size = 64
@@ -60,37 +58,43 @@ def slots(most: Any, seen: Any) -> int:
     return min(size, len(seen.keys)) - 1
 
 
-@called
+@plain
 def repeated_runs(
-    codes: Any, start: Any, end: Any, least: Any, seen: Any, turn: Any, found: Any
-) -> None:
-    """Count what stands between runs of at least `least` line feeds, empty pieces too.
+    page: Any, wide: bool, feeds: int, start: int, end: int, least: int, seen: Any, turn: int,
+    found: Any,
+) -> None:  # fmt: skip
+    """Count what stands between runs of at least `least` line feeds, in bytes that none begins.
 
-    `found` gets how many pieces there are, how many are again, and the characters of these.
+    `feeds` is how many line feeds there are. `found` gets how many pieces there are, how many are
+    again, and the characters of these.
     """
-    found[:3] = 0
-    last = slots(end - start + 2, seen)
-    begun = at = start
-    while True:
-        run = 0
-        while at + run < end and codes[at + run] == FEED:
+    held, places = page.held, page.feeds
+    found[0], found[1], found[2] = 1, 0, 0
+    last = slots(feeds + 2, seen)
+    begun, one = start, 0
+    while one < feeds and places[one] < start:
+        one += 1
+    while begun < end:
+        run = 1
+        while one + run < feeds and places[one + run] == places[one] + run:
             run += 1
-        if at < end and run < least:
-            at += max(1, run)
+        stop = int(places[one]) if one < feeds and places[one] < end else end
+        if run < least and stop < end:
+            one += run
             continue
-        found[0] += 1
-        # A piece that is all there is cannot be again.
-        alone = begun == start and at == end
-        if not alone and known(seen, last, turn, hash_span(codes, begun, at)):
-            found[1] += 1
-            found[2] += at - begun
-        if at >= end:
+        if begun > start or stop < end:  # a piece that is all there is cannot be again
+            key = hash_word(held.ctypes.data + begun, stop - begun)
+            if known(seen, last, turn, key):
+                found[1] += 1
+                found[2] += length_of(page.maps, wide, begun, stop)
+        if stop == end:
             return
-        at += run
-        begun = at
+        found[0] += 1
+        begun = stop + run
+        one += run
 
 
-@called
+@plain
 def count_ngrams(
     hashes: Any, total: Any, ngram: Any, grams: Any, places: Any, number: Any, seen: Any, spots: Any
 ) -> int:
@@ -121,7 +125,7 @@ def count_ngrams(
     return number
 
 
-@called
+@plain
 def again_only(places: Any, number: Any, seen: Any, spots: Any) -> Any:
     """Keep the places whose n-gram occurs more than once.
 
@@ -138,7 +142,7 @@ def again_only(places: Any, number: Any, seen: Any, spots: Any) -> Any:
     return kept, np.int64(most), np.int64(first)
 
 
-@called
+@plain
 def characters_again(
     lengths: Any, places: Any, number: Any, ngram: Any, seen: Any, spots: Any
 ) -> int:
@@ -157,7 +161,7 @@ def characters_again(
     return size
 
 
-@called
+@plain
 def measure_ngrams(
     hashes: Any, lengths: Any, count: Any, grams: Any, places: Any, spots: Any, seen: Any, row: Any,
     first_top: Any, first_repeated: Any,

@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types, uint32, uint64
+from numba import types, uint8, uint32, uint64
 from numpy.typing import NDArray
 
-from stages.lm.kernels.characters import encode
-from stages.lm.kernels.compiled import BYTES, OFFSETS, called, fills, kernel, reads, spread
-from stages.lm.kernels.text import Texts, concatenated
+from stages.lm.kernels.characters import decode
+from stages.lm.kernels.compiled import BYTES, OFFSETS, fills, kernel, plain, reads, spread
+from stages.lm.kernels.text import Texts, concatenated, of_strings, to_strings
+from stages.lm.kernels.words import hash_word, reference_hash_word
 from stages.lm.scores import columns as c
 from stages.lm.scores import exceptions, marks
 from stages.lm.scores.exceptions import EXCEPTIONS
@@ -27,37 +28,42 @@ from stages.lm.scores.lines import (
     HAS_LOREM,
     HEAD_PHRASES,
     KEPT,
+    LONG_WORD,
     PHRASE_CODES,
     SETUP,
     SYNTAX,
     TEST,
     TESTING_HEAD,
+    behind_break,
     c4_line,
     is_bullet,
     is_ellipsis,
+    longest_of,
     may_begin,
-    next_break,
     phrase_at,
+    sentences,
 )
-from stages.lm.scores.marks import (
-    ALNUM,
-    LETTER,
-    MARKS,
-    SPACE,
-    STOP,
-    SYMBOL,
-    TRIGGER,
-    unfold,
-)  # fmt: skip
-from stages.lm.scores.repetition import (
-    FEED,
-    known,
-    measure_ngrams,
-    repeated_runs,
-    room,
-    slots,
-)  # fmt: skip
-from stages.lm.scores.words import ELLIPSIS, hash_span, split
+from stages.lm.scores.maps import (
+    BREAKS,
+    DIGITS,
+    EQUALS,
+    FEEDS,
+    HASHES,
+    LATER,
+    LETTERS,
+    SPACES,
+    bits_in,
+    edges_of,
+    length_of,
+    mark_others,
+    open_page,
+    pages,
+    places_of,
+    three_dots,
+)
+from stages.lm.scores.marks import MARKS, SPACE, STOP
+from stages.lm.scores.pieces import chamber, cut, measure_words, pieces
+from stages.lm.scores.repetition import FEED, known, measure_ngrams, repeated_runs, room, slots
 
 ENGLISH_STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """Gopher's: two of these must occur."""
@@ -96,118 +102,92 @@ class Scores(NamedTuple):
     cleaned: Texts
 
 
-@called
-def whole_text(codes: Any, kinds: Any, size: Any, row: Any) -> None:
-    """Count what needs no words and no lines."""
-    alnum = feeds = hashes = ellipses = assignments = dots = 0
-    for at in range(size):
-        code = codes[at]
-        alnum += kinds[at] & uint32(ALNUM) != 0
-        feeds += code == FEED
-        hashes += code == 0x23
-        assignments += code == 0x3D
-        ellipses += code == ELLIPSIS
-        dots = dots + 1 if code == 0x2E else 0
-        if dots == 3:
-            ellipses += 1
-            dots = 0
-    row[c.CHARACTERS], row[c.ALPHANUMERIC], row[c.NEWLINES] = size, alnum, feeds
-    row[c.HASHES], row[c.ELLIPSES], row[c.ASSIGNMENTS] = hashes, ellipses, assignments
+@plain
+def whole_text(page: Any, size: int, alnum: int, ellipses: int, row: Any) -> bool:
+    """Count what needs no words and no lines; returns whether the text is more than ASCII."""
+    maps = page.maps
+    later = bits_in(maps, LATER, 0, size)
+    row[c.CHARACTERS] = size - later
+    row[c.NEWLINES] = bits_in(maps, FEEDS, 0, size)
+    row[c.HASHES] = bits_in(maps, HASHES, 0, size)
+    row[c.ASSIGNMENTS] = bits_in(maps, EQUALS, 0, size)
+    row[c.ALPHANUMERIC], row[c.ELLIPSES] = alnum, ellipses + three_dots(size, page)
+    return later > 0
 
 
-@called
-def words_of(
-    codes: Any, kinds: Any, words: Any, count: Any, stops: Any, hashes: Any, lengths: Any, row: Any
-) -> None:
-    """Count the words, and write their hashes and lengths."""
-    stopped = uint64(0)
-    solid = solid_size = lettered = 0
-    for number in range(count):
-        start, end = words[number, 0], words[number, 1]
-        every, some = uint32(SYMBOL), uint32(0)
-        hashed = uint64(end - start)
-        for at in range(start, end):
-            hashed = (hashed ^ uint64(codes[at])) * uint64(exceptions.FACTOR)
-            hashed ^= hashed >> uint64(29)
-            every &= kinds[at]
-            some |= kinds[at]
-        hashes[number], lengths[number] = hashed, end - start
-        if not every & uint32(SYMBOL):
-            solid += 1
-            solid_size += end - start
-        lettered += some & uint32(LETTER) != 0
-        for place in range(len(stops)):
-            if stops[place] == hashed:
-                stopped |= uint64(1) << uint64(place)
-    found = 0
-    while stopped:
-        stopped &= stopped - uint64(1)
-        found += 1
-    row[c.SOLID_WORDS], row[c.SOLID_CHARACTERS] = solid, solid_size
-    row[c.LETTER_WORDS], row[c.STOP_WORDS] = lettered, found
+@plain
+def last_mark(page: Any, start: int, end: int, table: Any) -> Any:
+    """Return the marks of the last character of [start, end)."""
+    held, at = page.held, end - 1
+    while at > start and held[at] & uint8(0xC0) == 0x80:
+        at -= 1
+    return marks.mark(decode(held, at, end)[0], table)
 
 
-@called
+@plain
 def feed_lines(
-    codes: Any, kinds: Any, size: Any, options: Any, seen: Any, turn: Any, row: Any
-) -> None:
+    page: Any, size: int, feeds: int, wide: bool, options: Any, table: Any, seen: Any, turn: int,
+    row: Any,
+) -> None:  # fmt: skip
     """Count what stands between line feeds: rows, and lines that are not blank (FineWeb's)."""
-    last = slots(row[c.NEWLINES] + 2, seen)
-    start = 0
+    held, maps, places = page.held, page.maps, page.feeds
+    last = slots(feeds + 2, seen)
+    start = one = 0
     while start < size:
-        end = start
-        blank = True
-        hashed = uint64(0)
-        while end < size and codes[end] != FEED:
-            hashed = (hashed ^ uint64(codes[end])) * uint64(exceptions.FACTOR)
-            hashed ^= hashed >> uint64(29)
-            blank = blank and kinds[end] & uint32(SPACE) != 0
-            end += 1
-        row[c.LONG_LINES] += end - start >= options[4]
+        end = int(places[one]) if one < feeds else size
+        one += 1
+        length = length_of(maps, wide, start, end)
+        row[c.LONG_LINES] += length >= options[4]
         if end > start:
-            repeated = end - start if known(seen, last, turn, hashed) else 0
+            key = hash_word(held.ctypes.data + start, end - start)
+            repeated = length if known(seen, last, turn, key) else 0
             row[c.ROWS] += 1
             row[c.REPEATED_ROWS] += repeated > 0
             row[c.REPEATED_ROW_CHARACTERS] += repeated
-            if not blank:
+            found = last_mark(page, start, end, table)
+            if not found & uint32(SPACE) or bits_in(maps, SPACES, start, end) < end - start:
                 row[c.FILLED_LINES] += 1
-                row[c.ENDED_LINES] += kinds[end - 1] & uint32(STOP) != 0
-                row[c.SHORT_LINES] += end - start <= options[3]
+                row[c.ENDED_LINES] += found & uint32(STOP) != 0
+                row[c.SHORT_LINES] += length <= options[3]
                 row[c.REPEATED_LINE_CHARACTERS] += repeated
         start = end + 1
     # Runs of line feeds part rows, so only the first and the last row can be empty.
-    begins = size > 0 and codes[0] == FEED
-    closes = size > 0 and codes[size - 1] == FEED
+    begins = size > 0 and held[0] == FEED
+    closes = size > 0 and held[size - 1] == FEED
     row[c.ROWS] += (size == 0) + begins + closes
     row[c.REPEATED_ROWS] += begins and closes
 
 
-@called
-def head_end(codes: Any, kinds: Any, size: Any) -> int:
-    """Return where the first five lines end."""
-    at = 0
-    for _ in range(HEAD_LINES):
-        if at < size:
-            _, at = next_break(codes, kinds, at, size)
-    return at
+@plain
+def line_end(page: Any, one: int, breaks: int, size: int) -> Any:
+    """Return (where a line ends, where the next begins, its break's number) by its break `one`."""
+    held, places = page.held, page.breaks
+    if one >= breaks:
+        return size, size, one
+    end = np.int64(places[one])
+    behind = behind_break(held, end)
+    if held[end] == 13 and behind < size and held[behind] == FEED:
+        return end, behind + 1, one + 2
+    return end, behind, one + 1
 
 
-@called
-def code_phrases(codes: Any, kinds: Any, size: Any, row: Any) -> None:
+@plain
+def code_phrases(page: Any, size: int, breaks: int, row: Any) -> None:
     """Count what code speaks of: that it was generated, tests, configuration, its own syntax."""
-    head = head_end(codes, kinds, size)
-    behind_test = 0
+    held = page.held
+    head = one = behind_test = 0
+    for _ in range(HEAD_LINES):
+        if head < size:
+            _, head, one = line_end(page, one, breaks, size)
     for at in range(size):
-        if not kinds[at] & uint32(TRIGGER):
-            continue
-        may = may_begin(codes, at, size)
-        if may & 2 and at < head:
-            found = phrase_at(codes, at, head, C4_PHRASES, HEAD_PHRASES)
+        may = may_begin(held, at, size)
+        if may & uint8(2) and at < head:
+            found = phrase_at(held, at, head, C4_PHRASES, HEAD_PHRASES)
             if found >= 0:
                 about = PHRASE_CODES[found, 0]
                 row[c.AUTOMATIC] |= about == AUTOMATIC
                 row[c.TESTING_HEAD] |= about == TESTING_HEAD
-        found = phrase_at(codes, at, size, HEAD_PHRASES, ALL_PHRASES) if may & 4 else -1
+        found = phrase_at(held, at, size, HEAD_PHRASES, ALL_PHRASES) if may & uint8(4) else -1
         if found >= 0:
             about = PHRASE_CODES[found, 0]
             row[c.CONFIG_WORDS] += about == SETUP
@@ -217,69 +197,93 @@ def code_phrases(codes: Any, kinds: Any, size: Any, row: Any) -> None:
                 behind_test = at + 4
 
 
-@called
-def put(line: Any, first: Any, stop: Any, out: Any, start: Any, to: Any) -> int:
+@plain
+def draw_of(page: Any, size: int, characters: int) -> int:
+    """Return the document's draw: half of `exceptions.hash_of` its text."""
+    held = page.held
+    found = uint64(characters)
+    at = 0
+    while at < size:
+        code, width = uint32(held[at]), 1
+        if code > 127:
+            code, width = decode(held, at, size)
+        found = (found ^ uint64(code)) * uint64(exceptions.FACTOR)
+        found ^= found >> uint64(29)
+        at += width
+    return int(found >> uint64(32))
+
+
+@plain
+def put(held: Any, first: int, stop: int, out: Any, start: int, to: int) -> int:
     """Append a kept line to a text that begins at `start`; return where it ends."""
     if to > start:
         out[to] = FEED
         to += 1
-    for at in range(first, stop):
-        to += encode(line[at], out, to)
-    return to
+    for at in range(stop - first):
+        out[to + at] = held[first + at]
+    return to + stop - first
 
 
-@called
+@plain
 def broken_lines(
-    codes: Any, kinds: Any, size: Any, line: Any, line_kinds: Any, room: Any, ends: Any,
-    special: Any, options: Any, row: Any, words: Any, out: Any, to: Any,
+    page: Any, size: int, breaks: int, chunks: int, wide: bool, found: Any, flags: Any, line: Any,
+    room: Any, table: Any, special: Any, options: Any, row: Any, out: Any, to: int,
 ) -> int:  # fmt: skip
     """Count lines as `str.splitlines` has them and what C4 makes of them; write those it keeps."""
-    begun, start, word = to, 0, 0
+    held, edges, starts = page.held, page.edges, found.starts
+    begun, start, word, one, chunk = to, 0, 0, 0, 0
+    longest = longest_of(page, wide, 0, chunks) > options[1]
     while start < size:
-        end, following = next_break(codes, kinds, start, size)
+        end, following, one = line_end(page, one, breaks, size)
+        length = length_of(page.maps, wide, start, end)
         row[c.LINES] += 1
-        row[c.LINE_CHARACTERS] += end - start
-        row[c.LONGEST_LINE] = max(row[c.LONGEST_LINE], end - start)
-        while start < end and kinds[start] & uint32(SPACE):
-            start += 1
-        while end > start and kinds[end - 1] & uint32(SPACE):
-            end -= 1
-        if end > start:
-            row[c.BULLET_LINES] += is_bullet(codes[start])
-            row[c.ELLIPSIS_LINES] += is_ellipsis(codes, start, end)
-        first, start = start, following
+        row[c.LINE_CHARACTERS] += length
+        row[c.LONGEST_LINE] = max(row[c.LONGEST_LINE], length)
+        before = chunk
+        while chunk < chunks and edges[2 * chunk] < end:
+            chunk += 1
+        first, start = end, following
+        if chunk > before:
+            first, end = np.int64(edges[2 * before]), np.int64(edges[2 * chunk - 1])
+            row[c.BULLET_LINES] += is_bullet(held, first, end)
+            row[c.ELLIPSIS_LINES] += is_ellipsis(held, first, end)
         if row[c.C4_LOREM] or row[c.C4_CURLY]:
             continue
-        while word < row[c.WORDS] and words[word, 0] < first:
-            word += 1
-        fate, found, length = c4_line(
-            codes, kinds, first, end, line, line_kinds, room, ends, special, options,
-            words, word, row[c.WORDS],
-        )  # fmt: skip
+        if longest and longest_of(page, wide, before, chunk) > options[1]:
+            row[c.C4_KEPT + LONG_WORD] += 1
+            continue
+        fate, told, left = c4_line(
+            page, first, end, chunk - before, line, flags, room, table, special, options
+        )
         row[c.C4_LOREM] = fate == HAS_LOREM
         row[c.C4_CURLY] = fate == HAS_CURLY
         if fate < HAS_LOREM:
             row[c.C4_KEPT + fate] += 1
-        if fate == KEPT:
-            row[c.C4_SENTENCES] += found
-            if length < 0:
-                to = put(codes, first, end, out, begun, to)
-            else:
-                to = put(line, 0, length, out, begun, to)
+        if fate != KEPT:
+            continue
+        if left >= 0:
+            row[c.C4_SENTENCES] += told
+            to = put(line, 0, left, out, begun, to)
+            continue
+        while word < row[c.WORDS] and starts[word] < first:
+            word += 1
+        before = word
+        while word < row[c.WORDS] and starts[word] < end:
+            word += 1
+        row[c.C4_SENTENCES] += sentences(found.flags, before, word)
+        to = put(held, first, end, out, begun, to)
     return to
 
 
-@called
+@plain
 def paragraphs(
-    codes: Any, kinds: Any, size: Any, seen: Any, turn: Any, found: Any, row: Any
+    page: Any, wide: bool, feeds: int, chunks: int, seen: Any, turn: int, found: Any, row: Any
 ) -> None:
     """Count paragraphs and which of them are again."""
-    start, end = 0, size
-    while start < end and kinds[start] & uint32(SPACE):
-        start += 1
-    while end > start and kinds[end - 1] & uint32(SPACE):
-        end -= 1
-    repeated_runs(codes, start, end, 2, seen, turn, found)
+    start = end = np.int64(0)
+    if chunks:
+        start, end = np.int64(page.edges[0]), np.int64(page.edges[2 * chunks - 1])
+    repeated_runs(page, wide, feeds, start, end, 2, seen, turn, found)
     row[c.PARAGRAPHS], row[c.REPEATED_PARAGRAPHS] = found[0], found[1]
     row[c.REPEATED_PARAGRAPH_CHARACTERS] = found[2]
 
@@ -292,41 +296,51 @@ def _score(
     data: Any, offsets: Any, stops: Any, options: Any, table: Any, special: Any, scores: Any,
     out: Any, bounds: Any,
 ) -> int:  # fmt: skip
+    """Fill `scores`, `out` and `bounds`; returns the bytes of `out`, -1 if a text is malformed."""
     most = 0
     for number in range(len(offsets) - 1):
         most = max(most, offsets[number + 1] - offsets[number])
-    codes, kinds = np.empty(most + 1, np.uint32), np.empty(most + 1, np.uint32)
-    line, line_kinds = np.empty(most + 1, np.uint32), np.empty(most + 1, np.uint32)
-    words, others = np.empty((most + 1, 2), np.int32), np.empty((most + 1, 2), np.int32)
-    ends, lengths = np.empty(most + 1, np.int64), np.empty(most + 1, np.int64)
-    hashes, grams = np.empty(most + 1, np.uint64), np.empty(most + 1, np.uint64)
+    page, found, decoding = pages(most), pieces(most), chamber(most)
+    line, flags = np.empty(most + 1, np.uint8), np.empty(most + 1, np.uint8)
     places, spots = np.empty(most + 1, np.int32), np.empty(most + 1, np.int32)
-    seen, found = room(most + 2), np.zeros(3, np.int64)
+    grams = np.empty(most + 1, np.uint64)
+    seen, told = room(most + 2), np.zeros(3, np.int64)
+    hashing = options[5] & (NGRAMS | WORDS) != 0
     turn = to = 0
     bounds[0] = 0
     for number in range(len(offsets) - 1):
         row = scores[number]
         row[:] = 0
-        size = unfold(data, offsets[number], offsets[number + 1], codes, kinds, table)
-        whole_text(codes, kinds, size, row)
-        count = split(codes, kinds, 0, size, words, 0, ends, special)
+        size = offsets[number + 1] - offsets[number]
+        open_page(data, offsets[number], size, page)
+        alnum = bits_in(page.maps, LETTERS, 0, size) + bits_in(page.maps, DIGITS, 0, size)
+        others, ellipses = mark_others(size, page, table)
+        if others < 0:
+            return -1
+        wide = whole_text(page, size, alnum + others, ellipses, row)
+        chunks = edges_of(size, page)
+        feeds = places_of(size, page, FEEDS, page.feeds)
+        count = cut(page, chunks, wide, found, decoding, table, special, hashing)
         row[c.WORDS] = count
-        if options[5] & (NGRAMS | WORDS):
-            words_of(codes, kinds, words, count, stops, hashes, lengths, row)
-        feed_lines(codes, kinds, size, options, seen, turn + 1, row)
+        if hashing:
+            measure_words(found, count, stops, options[6], row)
+        feed_lines(page, size, feeds, wide, options, table, seen, turn + 1, row)
         turn += 2
         if options[5] & NGRAMS:
-            paragraphs(codes, kinds, size, seen, turn, found, row)
+            paragraphs(page, wide, feeds, chunks, seen, turn, told, row)
             measure_ngrams(
-                hashes, lengths, count, grams, places, spots, seen, row, c.TOP_2, c.REPEATED_5
-            )
+                found.hashes, found.lengths, count, grams, places, spots, seen, row, c.TOP_2,
+                c.REPEATED_5,
+            )  # fmt: skip
+        if options[5] & (CODE | LINES):
+            breaks = places_of(size, page, BREAKS, page.breaks)
         if options[5] & CODE:
-            code_phrases(codes, kinds, size, row)
-            row[c.DRAW] = np.int64(hash_span(codes, 0, size) >> uint64(32))
+            code_phrases(page, size, breaks, row)
+            row[c.DRAW] = draw_of(page, size, row[c.CHARACTERS])
         if options[5] & LINES:
             to = broken_lines(
-                codes, kinds, size, line, line_kinds, others, ends, special, options, row, words,
-                out, to,
+                page, size, breaks, chunks, wide, found, flags, line, decoding, table, special,
+                options, row, out, to,
             )  # fmt: skip
         bounds[number + 1] = to
     return to
@@ -339,7 +353,9 @@ def score(
 
     Columns of groups that are not asked for are 0, and without `LINES` all cleaned texts are empty.
     """
-    stops = np.array([exceptions.hash_of(word) for word in options.stop_words], np.uint64)
+    named = [word.encode("utf-8", "surrogatepass") for word in sorted(set(options.stop_words))]
+    named = [word for word in named if word]
+    stops = np.array([reference_hash_word(word) for word in named], np.uint64)
     numbers = np.array(
         [
             options.line_words,
@@ -348,22 +364,29 @@ def score(
             options.short_line,
             options.long_line,
             groups,
+            max(map(len, options.stop_words), default=0),
         ],
         np.int64,
     )
 
     def work(first: int, stop: int) -> Scores:
         part = texts.part(first, stop)
-        found = np.empty((part.documents, len(c.COLUMNS)), np.int64)
-        out = np.empty(3 * len(part.data) + 4, np.uint8)
-        bounds = np.empty(part.documents + 1, np.int64)
-        end = _score(
-            part.data, part.offsets, stops, numbers, marks.table(), exceptions.table(), found, out,
-            bounds,
-        )  # fmt: skip
+        for _ in range(2):
+            found = np.empty((part.documents, len(c.COLUMNS)), np.int64)
+            out = np.empty(len(part.data) + part.documents + 1, np.uint8)
+            bounds = np.empty(part.documents + 1, np.int64)
+            end = _score(
+                part.data, part.offsets, stops, numbers, marks.table(), exceptions.table(), found,
+                out, bounds,
+            )  # fmt: skip
+            if end >= 0:
+                break
+            part = of_strings(to_strings(part))  # what is malformed stands as U+FFFD
         return Scores(found, Texts(out[:end], bounds))
 
     made = spread(texts.offsets, threads, work)
+    if len(made) == 1:
+        return made[0]
     return Scores(
         np.concatenate([one.table for one in made]), concatenated([one.cleaned for one in made])
     )

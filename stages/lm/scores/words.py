@@ -21,9 +21,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import types, uint32, uint64
+from numba import uint32, uint64
 
-from stages.lm.kernels.compiled import called, fills, inlined
+from stages.lm.kernels.compiled import leaf, plain
 from stages.lm.scores.exceptions import FACTOR, LONGEST, MOST_PIECES
 from stages.lm.scores.faces import faces
 from stages.lm.scores.marks import (
@@ -60,11 +60,9 @@ for _row, _unit in enumerate(UNITS):
     UNIT_CODES[_row, 0] = len(_unit)
     UNIT_CODES[_row, 1 : 1 + len(_unit)] = [ord(one) for one in _unit]
 MOST_HOST_LABEL, TOP_LABELS, PORT_DIGITS = 64, (2, 63), (2, 5)
-WORDS = fills(types.int32, 2)
-"""Words of a text: `[N, 2]` first character and the one behind the last."""
 
 
-@called
+@plain
 def hash_span(codes: Any, start: Any, end: Any) -> Any:
     """Return a 64-bit hash of characters; `exceptions.hash_of` is the reference."""
     found = uint64(end - start)
@@ -74,7 +72,7 @@ def hash_span(codes: Any, start: Any, end: Any) -> Any:
     return found
 
 
-@inlined
+@leaf
 def exception(codes: Any, start: Any, end: Any, special: Any) -> Any:
     """Return the row of an exception, or -1."""
     if end - start > LONGEST:
@@ -92,7 +90,7 @@ def exception(codes: Any, start: Any, end: Any, special: Any) -> Any:
     return -1
 
 
-@called
+@plain
 def dots_after(codes: Any, start: Any, end: Any) -> int:
     """Return how many full stops stand from `start` on."""
     at = start
@@ -101,7 +99,7 @@ def dots_after(codes: Any, start: Any, end: Any) -> int:
     return at - start
 
 
-@called
+@plain
 def front(codes: Any, kinds: Any, start: Any, end: Any) -> int:
     """Return how many characters are cut from the front."""
     code = codes[start]
@@ -115,7 +113,7 @@ def front(codes: Any, kinds: Any, start: Any, end: Any) -> int:
     return 0
 
 
-@called
+@plain
 def unit_behind(codes: Any, kinds: Any, start: Any, end: Any) -> Any:
     """Return how long a unit is that stands behind a digit at the end; 0 if there is none."""
     longest = np.int64(0)
@@ -131,7 +129,7 @@ def unit_behind(codes: Any, kinds: Any, start: Any, end: Any) -> Any:
     return longest
 
 
-@called
+@plain
 def back(codes: Any, kinds: Any, start: Any, end: Any) -> int:
     """Return how many characters are cut from the end."""
     code, kind = codes[end - 1], kinds[end - 1]
@@ -168,7 +166,7 @@ def back(codes: Any, kinds: Any, start: Any, end: Any) -> int:
     return unit_behind(codes, kinds, start, end)
 
 
-@called
+@plain
 def is_host(codes: Any, kinds: Any, start: Any, end: Any) -> bool:
     """Tell whether a host begins here, with port and path or nothing behind it."""
     at = label = start
@@ -201,7 +199,7 @@ def is_host(codes: Any, kinds: Any, start: Any, end: Any) -> bool:
     return at == end or codes[at] in (0x2F, 0x3F, 0x23)
 
 
-@called
+@plain
 def is_address(codes: Any, kinds: Any, start: Any, end: Any) -> bool:
     """Tell whether a chunk is an address of the web or of a mailbox."""
     at = start
@@ -224,7 +222,7 @@ def is_address(codes: Any, kinds: Any, start: Any, end: Any) -> bool:
     return False
 
 
-@called
+@plain
 def dash(codes: Any, kinds: Any, at: Any, end: Any) -> int:
     """Return how many characters a dash before a letter has; 0 if none follows."""
     code, size = codes[at], 1
@@ -234,7 +232,7 @@ def dash(codes: Any, kinds: Any, at: Any, end: Any) -> int:
     return size if at + size < end and kinds[at + size] & uint32(LETTER) else 0
 
 
-@called
+@plain
 def joint(codes: Any, kinds: Any, start: Any, at: Any, end: Any) -> int:
     """Return how many characters part the compound [start, end) at `at`; 0: none."""
     code, kind = codes[at], kinds[at]
@@ -262,7 +260,7 @@ def joint(codes: Any, kinds: Any, start: Any, at: Any, end: Any) -> int:
     return dash(codes, kinds, at, end) if kind & uint32(HYPHEN) else 0
 
 
-@called
+@plain
 def part(codes: Any, kinds: Any, start: Any, end: Any, out: Any, count: Any) -> int:
     """Write the parts of a compound from row `count` on; return the next row."""
     begun = at = start
@@ -286,14 +284,14 @@ def part(codes: Any, kinds: Any, start: Any, end: Any, out: Any, count: Any) -> 
     return count
 
 
-@called
+@plain
 def put(out: Any, count: Any, start: Any, end: Any) -> int:
     """Write one word; return the next row."""
     out[count, 0], out[count, 1] = start, end
     return count + 1
 
 
-@called
+@plain
 def middle(
     codes: Any, kinds: Any, start: Any, end: Any, row: Any, out: Any, count: Any, special: Any
 ) -> int:
@@ -311,7 +309,7 @@ def middle(
     return count
 
 
-@called
+@plain
 def chunk(
     codes: Any, kinds: Any, start: Any, end: Any, out: Any, count: Any, ends: Any, special: Any
 ) -> int:
@@ -349,7 +347,7 @@ def chunk(
     return count
 
 
-@called
+@plain
 def split(
     codes: Any, kinds: Any, start: Any, end: Any, out: Any, count: Any, ends: Any, special: Any
 ) -> int:

@@ -50,7 +50,10 @@ class Engine:
     """How much more work is worth handing out before the first result is asked for."""
 
     def share(self, value: T) -> T:
-        """Return what stands for a value that many pieces of work need; it travels once."""
+        """Return what stands for a value that many pieces of work need; it travels once.
+
+        It is an argument of `submit` itself: within another value nobody resolves it.
+        """
         return value
 
     def submit(self, work: Callable[..., T], *arguments: Any) -> Callable[[], T]:

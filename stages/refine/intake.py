@@ -5,7 +5,8 @@ Every record enters the ledger's rules in their order; what survives goes to the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -14,6 +15,7 @@ from typing import Any
 
 from stages.core.errors import Resumable
 from stages.core.log import Log
+from stages.lm import engines
 from stages.lm.parts import Parts
 from stages.lm.records import (
     Labelled,
@@ -32,6 +34,9 @@ from stages.refine.spool import Spool
 from stages.refine.takings import Takings, enter, gather
 
 Record = dict[str, Any]
+Work = Callable[..., Takings]
+PREFIXES = ("", "second/", "third/")
+"""Of the raw folders' ids, which are unique within a folder only."""
 ESPERANTO = ("eo", "none")
 """Languages of a side that may be in x-system: Esperanto, or nobody says which."""
 BATCH_RECORDS = 4096
@@ -53,25 +58,37 @@ class Intake:
 
     def run(self, folders: Sequence[Path]) -> None:
         """Read every record of the raw folders through all rules into the spool."""
-        workers: dict[str, Any] = {"text": Texts, "labelled": _Sentences, "parallel": _Pairs}
-        worker = workers[self.params.kind](self)
-        parts, count, number = Parts(self.log, "intake"), 0, 0
-        spool = self.spool
+        spool, parts, count = self.spool, Parts(self.log, "intake"), 0
         assert isinstance(spool, Spool)
-        for place, folder in enumerate(folders):
-            worker.folder = folder
-            # Ids are unique within a raw folder only.
-            prefix = ("", "second/", "third/")[place]
-            for records in _batches(worker.read(folder)):
-                work = partial(self._take, worker, prefix, records, count)
-                made = partial(gather, self.ledger, self.held_out, work)
-                taken = parts.make(number, made, Takings.dump, Takings.load)
+        worker = self.worker()
+        with engines.engine(self.log) as engine:
+            work: Work = self.made
+            given: tuple[Any, ...] = (worker,)
+            if engine.name != "local":
+                place = Place(self.params, self.held_out, self.identifier, self.lists)
+                work, given = _elsewhere, (f"{self.log.scratch} {os.getpid()}", engine.share(place))
+            for taken in parts.each(
+                engine, work, _items(worker, folders, given), Takings.dump, Takings.load
+            ):
                 enter(taken, self.ledger, self.held_out, spool)
-                number, count = number + 1, count + taken.records
+                count += taken.records
                 self.log.progress(count, None, "documents")
         self.spool = spool
         parts.close()
         self.log.progress(count, count, "documents")
+
+    def worker(self) -> Any:
+        """Return who takes records of this kind; its rules enter the ledger now."""
+        workers: dict[str, Any] = {"text": Texts, "labelled": _Sentences, "parallel": _Pairs}
+        return workers[self.params.kind](self)
+
+    def made(
+        self, worker: Any, prefix: str, folder: Path, records: list[Any], before: int
+    ) -> Takings:
+        """Make one part: what is taken from some records."""
+        worker.folder = folder
+        work = partial(self._take, worker, prefix, records, before)
+        return gather(self.ledger, self.held_out, work)
 
     def _take(
         self, worker: Any, prefix: str, records: list[Any], before: int, taken: Takings
@@ -88,6 +105,46 @@ class Intake:
                 )
         worker.finish()
         return len(records)
+
+
+@dataclass
+class Place:
+    """What an engine's worker needs to take records as this process would."""
+
+    params: RefineParams
+    held_out: HeldOut | None
+    identifier: Path
+    lists: Path
+
+    def taker(self) -> Callable[..., Takings]:
+        """Return a function of what `_items` gives."""
+        ledger, log = Ledger(lambda *loss: None), Log()
+        intake = Intake(
+            self.params, ledger, Takings(), self.held_out, log, self.identifier, self.lists
+        )
+        return partial(intake.made, intake.worker())
+
+
+_takers: dict[str, Callable[..., Takings]] = {}
+
+
+def _elsewhere(token: str, place: Place, *item: Any) -> Takings:
+    """Make a part in a worker of an engine; a run's first part there sets it up."""
+    if token not in _takers:
+        _takers.clear()
+        _takers[token] = place.taker()
+    return _takers[token](*item)
+
+
+def _items(
+    worker: Any, folders: Sequence[Path], given: tuple[Any, ...]
+) -> Iterator[Callable[[], tuple[Any, ...]]]:
+    """Yield givers of `given` and what makes a part: prefix, folder, records, how many before."""
+    before = 0
+    for prefix, folder in zip(PREFIXES, folders, strict=False):
+        for records in _batches(worker.read(folder)):
+            yield partial(tuple, (*given, prefix, folder, records, before))
+            before += len(records)
 
 
 def _batches(records: Iterator[Any]) -> Iterator[list[Any]]:

@@ -7,11 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from stages.core import tracking
 
@@ -25,9 +25,6 @@ class Clone:
 
     root: Path
     environment: dict[str, str]
-    repro_s: float = 0.0
-    repro_cpu_s: float = 0.0
-    outputs: list[str] = field(default_factory=list)
 
     def run(self, *command: str, check: bool = True, **extra: str) -> subprocess.CompletedProcess:
         """Run a command in the workspace, as a user with the environment activated would."""
@@ -61,6 +58,18 @@ class Clone:
         }
 
 
+def _environment(folder: Path, hash_seed: str = "0") -> dict[str, str]:
+    return {
+        "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(folder.parent / "home"),
+        "PYTHONHASHSEED": hash_seed,
+        "DEVENO_TRACKING": "off",
+        "DEVENO_KERNELS": os.environ["DEVENO_KERNELS"],  # compiled once for all
+        "DVC_NO_ANALYTICS": "1",
+        "DO_NOT_TRACK": "1",
+    }  # fmt: skip
+
+
 def make_clone(folder: Path, recipe: str, hash_seed: str = "0", origin: Path = ROOT) -> Clone:
     """Copy the tracked files of a checkout into a git repository and choose a recipe."""
     folder.mkdir(parents=True)
@@ -74,15 +83,7 @@ def make_clone(folder: Path, recipe: str, hash_seed: str = "0", origin: Path = R
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
-    environment = {
-        "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
-        "HOME": str(folder.parent / "home"),
-        "PYTHONHASHSEED": hash_seed,
-        "DEVENO_TRACKING": "off",
-        "DEVENO_KERNELS": os.environ["DEVENO_KERNELS"],  # compiled once for all
-        "DVC_NO_ANALYTICS": "1",
-        "DO_NOT_TRACK": "1",
-    }  # fmt: skip
+    environment = _environment(folder, hash_seed)
     home = Path(environment["HOME"])
     home.mkdir(exist_ok=True)
     # Experiments are commits: DVC refuses them to somebody whom git does not know.
@@ -97,13 +98,28 @@ def make_clone(folder: Path, recipe: str, hash_seed: str = "0", origin: Path = R
 
 @pytest.fixture(scope="session")
 def line(tmp_path_factory) -> Clone:
-    """Return a clone whose smoke recipe was run by plain `dvc repro`, without any server."""
-    clone = make_clone(tmp_path_factory.mktemp("line") / "clone", "smoke")
-    started, before = time.monotonic(), os.times()
+    """Return a clone whose smoke recipe was run by plain `dvc repro`, without any server.
+
+    Of several test processes the first that needs it runs it, and the others get copies.
+    """
+    own = tmp_path_factory.mktemp("line") / "clone"
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _smoke(own)
+    shared = tmp_path_factory.getbasetemp().parent / "smoke"
+    with FileLock(f"{shared}.lock"):
+        made = shared / "made"
+        if not made.exists():
+            shutil.rmtree(shared, ignore_errors=True)
+            _smoke(shared / "clone")
+            made.touch()
+    for name in ("clone", "home"):
+        shutil.copytree(shared / name, own.parent / name, symlinks=True)
+    return Clone(own, _environment(own))
+
+
+def _smoke(folder: Path) -> Clone:
+    clone = make_clone(folder, "smoke")
     clone.run("dvc", "repro")
-    after = os.times()
-    clone.repro_s = time.monotonic() - started
-    clone.repro_cpu_s = sum(after[2:4]) - sum(before[2:4])
     return clone
 
 

@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus parallel-truth bench-warm-starts bench-decoding bench-translate
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus parallel-truth bench-corpus-scale bench-warm-starts bench-decoding bench-translate
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -91,6 +91,9 @@ bench-corpus: setup  ## the corpus path beside its peers, row by row (DEVENO_PEE
 
 parallel-truth: setup  ## rules of parallel text on real pairs with planted faults (DEVENO_TEST_DATA; 1 minute)
 	$(BIN)/python -m benchmarks.parallel_truth
+
+bench-corpus-scale: setup  ## generated text through the line: memory, disk and CPU per GB, killed twice (SIZES=0.1,0.3,1,10)
+	$(BIN)/python -m benchmarks.corpus_scale --sizes $(or $(SIZES),"0.1,0.3,1,10") --kill 2
 
 bench-warm-starts: setup  ## a table of warm starts on translation and summarisation (25 CPU minutes)
 	$(BIN)/python benchmarks/warm_starts.py

@@ -7,7 +7,8 @@ the Parquet library enters the footer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -57,6 +58,21 @@ def write_table(path: Path, table: pa.Table) -> None:
     with _open(path, plain.schema) as writer:
         cutter = _Cutter()
         for group in [*cutter.feed(plain), *cutter.rest()]:
+            writer.write_table(group, row_group_size=max(1, group.num_rows))
+
+
+def write_rows(path: Path, schema: pa.Schema, rows: Iterable[Sequence[Any]]) -> None:
+    """Write one Parquet file of rows as they come: the bytes that `write_table` gives them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    given = iter(rows)
+    with _open(path, schema) as writer:
+        cutter = _Cutter()
+        while batch := list(islice(given, GROUP_ROWS)):
+            columns = zip(*batch, strict=True)
+            arrays = [pa.array(one, field.type) for one, field in zip(columns, schema, strict=True)]
+            for group in cutter.feed(pa.Table.from_arrays(arrays, schema=schema)):
+                writer.write_table(group, row_group_size=max(1, group.num_rows))
+        for group in cutter.rest():
             writer.write_table(group, row_group_size=max(1, group.num_rows))
 
 

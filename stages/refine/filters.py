@@ -300,7 +300,10 @@ def _bind_paragraphs(settings: Filters) -> Step:
         if "\n\n" not in text:
             return text
         pieces = text.split("\n\n")
-        kept = [piece for piece in pieces if not _is_foreign(piece, settings)]
+        nats = 3 * settings.language_evidence_nats
+        doubtful = identifier().suspects(pieces, settings.languages, nats)
+        foreign = {place for place in doubtful if _is_foreign(pieces[place], settings)}
+        kept = [piece for place, piece in enumerate(pieces) if place not in foreign]
         # A text that is foreign throughout is left to the rule `language`.
         return "\n\n".join(kept) if 0 < len(kept) < len(pieces) else text
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from stages.lm.identifiers import UNDETERMINED, Identifier
 from stages.lm.kernels.text import of_strings
 from stages.refine.ledger import Ledger
 from stages.refine.measured import Identified
+from stages.refine.rows import Rows
 from stages.refine.ruled import Waiting
 
 RULE = "identified"
@@ -52,7 +53,7 @@ class Judge:
         self._wanted = [self._model.labels.index(name) for name in settings.languages]
         self._ledger, self._rule, self._threads = ledger, ledger.rule(RULE), threads
 
-    def judge(self, waiting: Sequence[Waiting], rows: list[Row]) -> Iterator[Waiting]:
+    def judge(self, waiting: Sequence[Waiting], rows: Rows | list[Row]) -> Iterator[Waiting]:
         """Yield the documents in a wanted language; append to `rows` what is said of each."""
         if not waiting:
             return
@@ -76,14 +77,12 @@ class Judge:
                 self._ledger.drop(self._rule, one.identity, one.size, f"{row[0]} {row[1]:.4f}")
 
 
-def write(path: Path, rows: Sequence[Row]) -> None:
+def write(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     """Write languages.parquet."""
-    columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
-    arrays = [pa.array(found, field.type) for found, field in zip(columns, SCHEMA, strict=True)]
-    tables.write_table(path, pa.Table.from_arrays(arrays, schema=SCHEMA))
+    tables.write_rows(path, SCHEMA, rows)
 
 
-def summary(rows: Sequence[Row]) -> dict[str, Any]:
+def summary(rows: Iterable[Sequence[Any]]) -> dict[str, Any]:
     """Return by label how many documents there were and which share of them was rejected."""
     found: dict[str, list[int]] = {}
     for _, label, *_, characters, kept in rows:

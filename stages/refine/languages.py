@@ -31,11 +31,11 @@ KEPT = 200_000
 """Words and trigrams whose scores are remembered."""
 LETTERS = 24
 """Letters of a word that are looked at."""
+SLACK_NATS = 1e-3
 SAMPLE_WORDS = 400
 """Words judged per document: half from its start, half from its middle."""
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]*)*")
-_MARKS = {ord("’"): "'"}
 
 
 class _Trigrams:
@@ -121,6 +121,30 @@ class Identifier:
                     rows[place] = known if known >= 0 else self._learn(word, KEPT + place)
         return self._rows[rows].sum(axis=0), len(words)
 
+    def suspects(
+        self, texts: Sequence[str], languages: Sequence[str], evidence_nats: float
+    ) -> list[int]:
+        """Return the places of texts that may be in another language: all others are not.
+
+        Those where the best of `languages` is so many nats behind, with some slack, as sums of
+        many rows at once are rounded otherwise; and all texts once no more words are remembered.
+        """
+        words = [sample(text) for text in texts]
+        for word in dict.fromkeys(word for part in words for word in part):
+            if word not in self._known:
+                if len(self._known) >= KEPT:
+                    return list(range(len(texts)))
+                self._learn(word, KEPT)
+        places = [place for place, part in enumerate(words) if part]
+        wanted = np.array([name in languages for name in LANGUAGES])
+        if not places or wanted.all():
+            return []
+        rows = [self._known[word] for part in words for word in part]
+        firsts = np.cumsum([0, *(len(words[place]) for place in places)])[:-1]
+        totals = np.add.reduceat(self._rows[rows], firsts, axis=0)
+        leads = totals[:, wanted].max(axis=1, initial=-math.inf) - totals[:, ~wanted].max(axis=1)
+        return [places[at] for at in np.flatnonzero(leads <= SLACK_NATS - evidence_nats).tolist()]
+
     def identify(self, text: str) -> tuple[str, float]:
         """Return the likeliest language and its lead over the next in nats per word.
 
@@ -151,10 +175,10 @@ def sample(text: str) -> list[str]:
     half = SAMPLE_WORDS // 2
     room = half * 12
     if len(text) <= 2 * room:
-        return _WORD.findall(text.lower().translate(_MARKS))[:SAMPLE_WORDS]
+        return _WORD.findall(text.lower().replace("’", "'"))[:SAMPLE_WORDS]
     middle = len(text) // 2
     parts = (text[:room], text[middle : middle + room])
-    return [w for part in parts for w in _WORD.findall(part.lower().translate(_MARKS))[:half]]
+    return [w for part in parts for w in _WORD.findall(part.lower().replace("’", "'"))[:half]]
 
 
 @functools.cache

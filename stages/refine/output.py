@@ -158,12 +158,10 @@ def write_matches(path: Path, matches: Iterable[Match], spool: Spool) -> None:
     tables.write_table(path, pa.Table.from_pylist(rows, schema=MATCHES))
 
 
-def write_scores(path: Path, rows: Sequence[Sequence[Any]], kind: str) -> None:
+def write_scores(path: Path, rows: Iterable[Sequence[Any]], kind: str) -> None:
     """Write the table of scores: an id and a column of whole numbers for each thing counted."""
     from stages.lm.scores.columns import COLUMNS
 
     names = bitext.COLUMNS if kind == "parallel" else COLUMNS
-    columns = list(zip(*rows, strict=True)) or [()] * (1 + len(names))
-    arrays = [pa.array(columns[0], pa.string())]
-    arrays += [pa.array(column, pa.int64()) for column in columns[1:]]
-    tables.write_table(path, pa.Table.from_arrays(arrays, ["id", *names]))
+    counted = [pa.field(name, pa.int64()) for name in names]
+    tables.write_rows(path, pa.schema([("id", pa.string()), *counted]), rows)

@@ -9,7 +9,7 @@ else of its raw folder. Its maker is told by `repository`, `repo_name`, `author`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -185,7 +185,7 @@ class Permits:
         return "", ""
 
 
-def summary(rows: Sequence[Sequence[Any]], opt_out: OptOut | None) -> dict[str, Any]:
+def summary(rows: Collection[Sequence[Any]], opt_out: OptOut | None) -> dict[str, Any]:
     """Return documents per licence, per reason and per entry, and what could not be asked."""
     table: dict[str, Counter[str]] = {}
     for _, licence, *_, reason, _ in rows:

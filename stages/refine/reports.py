@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from stages.core import canonical
 from stages.lm import tables
@@ -33,17 +30,11 @@ def permissions(corpus: Path, params: RefineParams, spool: Spool, lists: Path) -
     if settings.licences or settings.opt_out:
         opt_out = permitted.OptOut(lists, settings.opt_out) if settings.opt_out else None
         found |= permitted.summary(spool.permits, opt_out)
-        _table(corpus / "licences.parquet", permitted.SCHEMA, spool.permits)
+        tables.write_rows(corpus / "licences.parquet", permitted.SCHEMA, spool.permits)
     if settings.words:
         found["words"] = safety.summary(settings, spool.safety)
-        _table(corpus / "safety.parquet", safety.schema(settings), spool.safety)
+        tables.write_rows(corpus / "safety.parquet", safety.schema(settings), spool.safety)
     if found:
         files = [*settings.opt_out, *(one.file for one in settings.words)]
         digests = {name: listed.path_of(lists, name)[1] for name in dict.fromkeys(files)}
         canonical.write_json(corpus / PERMISSIONS, found | {"lists": digests})
-
-
-def _table(path: Path, schema: pa.Schema, rows: Sequence[Sequence[Any]]) -> None:
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
-    arrays = [pa.array(found, field.type) for found, field in zip(columns, schema, strict=True)]
-    tables.write_table(path, pa.Table.from_arrays(arrays, schema=schema))

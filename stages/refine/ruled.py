@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stages.refine import rulesets
 from stages.refine.ledger import Ledger, Rule, Size, measure
+from stages.refine.rows import Rows
 from stages.refine.settings import RefineParams
 
 UNITS = ("documents", "characters", "tokens")
@@ -58,7 +59,7 @@ class Ruled:
     def __bool__(self) -> bool:
         return bool(self._looks)
 
-    def judge(self, waiting: Sequence[Waiting], scores: list[Any]) -> Iterator[Waiting]:
+    def judge(self, waiting: Sequence[Waiting], scores: Rows | list[Any]) -> Iterator[Waiting]:
         """Yield what is left of some documents; append to `scores` what was counted of each."""
         from stages.lm.kernels.text import of_strings, to_strings
         from stages.lm.scores.table import EVERYTHING, LINES, score
@@ -74,7 +75,8 @@ class Ruled:
             found = score(texts, options, self._params.threads, groups)
             if number == 0 and settings.scores:
                 rows = found.table.tolist()
-                scores += [[one.identity, *row] for one, row in zip(left, rows, strict=True)]
+                for one, row in zip(left, rows, strict=True):
+                    scores.append([one.identity, *row])
             kept = self._enter(look, left, rulesets.verdicts(found.table, look.rules))
             if look.lines is not None:
                 cleaned = to_strings(found.cleaned)

@@ -8,7 +8,7 @@ entry of several words is met where they stand in a row, whatever signs and blan
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +147,7 @@ def schema(settings: Permitted) -> pa.Schema:
     return pa.schema([("id", pa.string()), *hits, ("kept", pa.bool_())])
 
 
-def summary(settings: Permitted, rows: Sequence[Sequence[Any]]) -> list[Any]:
+def summary(settings: Permitted, rows: Collection[Sequence[Any]]) -> list[Any]:
     """Return by list how many documents met it, with how many hits, and how many it dropped."""
     found = []
     for place, one in enumerate(settings.words, start=1):

@@ -10,6 +10,9 @@ from types import TracebackType
 from typing import IO, Any
 
 from stages.refine.ledger import Size
+from stages.refine.rows import Rows
+
+BESIDE = ("scores", "languages", "permits", "safety")
 
 
 class Spool:
@@ -24,14 +27,10 @@ class Spool:
         self._sizes = array("q")
         self.names: set[str] = set()
         """Fields that some record has."""
-        self.scores: list[list[Any]] = []
-        """Rows of what was counted of documents, an id and numbers, where that is kept."""
-        self.languages: list[list[Any]] = []
-        """Rows of what an identifier said of documents (`identified`)."""
-        self.permits: list[list[Any]] = []
-        """Rows of terms and of who made documents (`permitted`)."""
-        self.safety: list[list[Any]] = []
-        """Rows of how many words of lists documents hold (`safety`)."""
+        beside = [Rows(path.with_name(f"{path.name}-{name}")) for name in BESIDE]
+        self.scores, self.languages, self.permits, self.safety = beside
+        """Rows of what was counted of documents, where that is kept; of what an identifier said of
+        them (`identified`); of terms and makers (`permitted`); of words of lists (`safety`)."""
 
     def __enter__(self) -> Spool:
         return self
@@ -44,6 +43,8 @@ class Spool:
     ) -> None:
         self._file.close()
         self._path.unlink(missing_ok=True)
+        for rows in (self.scores, self.languages, self.permits, self.safety):
+            rows.close()
 
     def __len__(self) -> int:
         return len(self._starts)

@@ -12,8 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import zstandard
+
 from stages.refine.contamination import HeldOut
 from stages.refine.ledger import Ledger, Size
+from stages.refine.rows import LEVEL
 from stages.refine.spool import Spool
 
 Row = dict[str, Any]
@@ -43,13 +46,15 @@ class Takings:
         self.losses.append((identity, rule, detail))
 
     def dump(self) -> bytes:
-        """Return the part as bytes; texts may hold lone surrogates."""
-        return json.dumps(vars(self), ensure_ascii=False).encode("utf-8", "surrogatepass")
+        """Return the part as packed bytes; texts may hold lone surrogates."""
+        text = json.dumps(vars(self), ensure_ascii=False).encode("utf-8", "surrogatepass")
+        return zstandard.ZstdCompressor(level=LEVEL).compress(text)
 
     @classmethod
     def load(cls, data: bytes) -> Takings:
         """Return a part from its bytes."""
-        return cls(**json.loads(data.decode("utf-8", "surrogatepass")))
+        text = zstandard.ZstdDecompressor().decompress(data)
+        return cls(**json.loads(text.decode("utf-8", "surrogatepass")))
 
 
 def gather(ledger: Ledger, held: HeldOut | None, work: Callable[[Takings], int]) -> Takings:

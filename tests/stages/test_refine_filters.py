@@ -210,3 +210,21 @@ def test_scores_are_sums_over_words_whatever_is_remembered(monkeypatch):
         assert one[1] == other[1] == len(words)
         assert one[0].tobytes() == other[0].tobytes() == total.tobytes()
     assert len(small._known) == 6
+
+
+ENGLISH = "The old man reads a new book in the city and his brother sings under the tree."
+
+
+@pytest.mark.parametrize("remembered", [200_000, 30])
+def test_no_foreign_paragraph_escapes_the_look_at_many(monkeypatch, remembered):
+    monkeypatch.setattr(languages, "KEPT", remembered)
+    own = languages.Identifier()
+    monkeypatch.setattr(filters, "identifier", lambda: own)
+    settings, draw = Filters(languages=["eo"]), random.Random(1)
+    words = [*PROSE.split(), *ENGLISH.split(), "12", "", "x" * 50]
+    pieces = ["", "...", PROSE, ENGLISH]
+    pieces += [" ".join(draw.choices(words, k=draw.randrange(30))) for _ in range(300)]
+    asked = [piece for piece in pieces if not filters._is_foreign(piece, settings)]
+    assert 20 < len(asked) < 300
+    (_, step) = next(one for one in filters.reasons(settings) if one[0] == "foreign_paragraphs")
+    assert step("\n\n".join(pieces)).split("\n\n") == asked

@@ -58,7 +58,8 @@ class Watch:
         except OSError:
             return
         used = (int(fields[11]) + int(fields[12])) / TICKS
-        self._cpu[pid, fields[19]] = used, bool(self._of) and self._of in line
+        known = self._cpu.get((pid, fields[19]), (0.0, False))[1]  # the dead have no command line
+        self._cpu[pid, fields[19]] = used, known or (bool(self._of) and self._of in line)
 
 
 def tree(pid: int) -> list[int]:

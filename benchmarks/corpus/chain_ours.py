@@ -29,6 +29,8 @@ from stages.refine import rulesets
 SETS = ("gopher-repetition", "gopher-quality", "c4", "fineweb")
 NGRAM, BANDS, ROWS = 5, 14, 8
 END = "<|endoftext|>"
+WASTE = 0.005
+"""What `encode` leaves empty at most by default."""
 Phases = dict[str, dict[str, float]]
 _last: dict[str, Any] = {}
 
@@ -83,7 +85,7 @@ def functions(
         )
         special = tokens.Special(0, 0, 0, None, (0,))
         size = int(loaded.get_vocab_size())
-        ledger = packed.write_split(root / "tokens", "train", [block], special, size, length)
+        ledger = packed.write_split(root / "tokens", "train", [block], special, size, length, WASTE)
         packed.write_manifest(
             root / "tokens", vocab_size=size, sequence_length=length, objective="causal",
             special=special, tokenizer_digest=canonical.file_digest(root / "tokenizer.json"),

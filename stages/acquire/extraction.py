@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -150,31 +150,41 @@ def extract(
 
 
 def _all_told(source: ExtractSource, inputs: list[Input]) -> list[dict[str, Any]]:
-    absent = sorted(set(source.sha256) - {one.name for one in inputs})
+    told = [_told(one, source) for one in inputs]
+    there = {row["path"] for row in told}
+    there |= {other["path"] for row in told for other in row.get("beside", [])}
+    absent = sorted(set(source.sha256) - there)
     if absent:
         raise SourceError(
             f"no file {absent[0]!r}, whose digest is declared",
             "acquire: source.sha256",
-            f"name one of: {', '.join(one.name for one in inputs[:10])}",
+            f"name one of: {', '.join(sorted(there)[:10])}",
         )
-    return [_told(one, source) for one in inputs]
+    return told
 
 
 def _told(one: Input, source: ExtractSource) -> dict[str, Any]:
-    """Return what an input is, and see that it is what was declared."""
-    found = file_digest(one.path)
-    declared = source.sha256.get(one.name)
+    """Return what an input is and what is read with it, and see that it is what was declared."""
+    row = _held(one.path, one.name, source)
+    folder = PurePosixPath(one.name).parent
+    others = [
+        _held(path, (folder / path.name).as_posix(), source)
+        for path in READERS[source.reader.format].beside(one, source.reader)
+        if path.is_file()
+    ]
+    return row | ({"beside": others} if others else {})
+
+
+def _held(path: Path, name: str, source: ExtractSource) -> dict[str, Any]:
+    found = file_digest(path)
+    declared = source.sha256.get(name)
     if declared is not None and declared != found:
         raise SourceError(
             f"the SHA-256 is {found}, declared is {declared}",
-            str(one.path),
+            str(path),
             "find out why the file changed; if it may, declare the new digest",
         )
-    row: dict[str, Any] = {
-        "path": one.name,
-        "sha256": found,
-        "size_bytes": one.path.stat().st_size,
-    }
+    row = {"path": name, "sha256": found, "size_bytes": path.stat().st_size}
     return row | ({"declared": True} if declared else {})
 
 

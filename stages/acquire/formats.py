@@ -85,13 +85,14 @@ class TatoebaFormat(Encoded):
     format: Literal["tatoeba"] = "tatoeba"
     """Discriminator."""
     yields: Literal["documents", "pairs"] = "documents"
-    """Sentences, or pairs: of four columns (`id, text, id, text`), or of three joined by links."""
+    """Sentences (`id, language, text`), or pairs (`id, text, id, text`)."""
     language: str | None = None
     """Language of the sentences that are kept, or of the pairs' source side; null is all."""
     target: str | None = None
     """Language of the pairs' target side; null is any other."""
-    links: str | None = None
-    """Path of the links file (`id<TAB>id`) below the root, for pairs out of sentences."""
+    sentences: list[str] = []
+    """Files of sentences beside the links that the patterns find (`id<TAB>id`), to be joined by
+    them into pairs."""
 
 
 class ConlluFormat(Encoded):
@@ -125,7 +126,7 @@ class PythonFormat(Params):
 
     format: Literal["python"] = "python"
     """Discriminator."""
-    parsable: bool = True
+    parsable: bool = False
     """Whether files must be valid for the running interpreter; others are lost as `unparsable`."""
 
 

@@ -32,7 +32,7 @@ def digest(params: AcquireParams, hash_file: Callable[[Path], str | None]) -> st
     if isinstance(source, ExtractSource):
         if source.addresses is not None:
             return _of_addresses(source.addresses)
-        source = source.files()
+        return _of_files(source.files(), hash_file, source) if source.root else INSIDE
     if isinstance(source, FilesSource) and source.root is not None:
         return _of_files(source, hash_file)
     if isinstance(source, UrlSource):
@@ -40,15 +40,32 @@ def digest(params: AcquireParams, hash_file: Callable[[Path], str | None]) -> st
     return INSIDE
 
 
-def _of_files(source: FilesSource, hash_file: Callable[[Path], str | None]) -> str | None:
+def _of_files(
+    source: FilesSource,
+    hash_file: Callable[[Path], str | None],
+    extract: ExtractSource | None = None,
+) -> str | None:
     from stages.acquire import local  # its readers are heavy
 
     try:
         root = local.find_root(source, Path())
         names = local.find(source, root, Log())
+        if extract is not None:
+            names = sorted({*names, *_beside(extract, root, names)})
     except (SourceError, OSError):
         return None
     return f"files:{canonical.digest([[name, hash_file(root / name)] for name in names])}"
+
+
+def _beside(source: ExtractSource, root: Path, names: list[str]) -> list[str]:
+    """Return the files that are read together with a source's own, relative to the root."""
+    from stages.acquire import packages
+    from stages.acquire.readers.registry import READERS
+
+    found = READERS[source.reader.format].beside
+    inputs = packages.inputs(source, [(name, root / name) for name in names], None)
+    paths = [path for one in inputs for path in found(one, source.reader) if path.is_file()]
+    return [path.relative_to(root).as_posix() for path in paths]
 
 
 def _of_addresses(source: UrlSource) -> str | None:

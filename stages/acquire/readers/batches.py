@@ -97,6 +97,8 @@ class Reader:
     kind: Callable[[Any], str]
     columns: Callable[[Any], list[pa.Field]]
     read: Callable[[Input, Any, Place], Iterator[Item | Batch]]
+    beside: Callable[[Input, Any], list[Path]] = lambda _, __: []
+    """Files that are read together with an input: their digests are told and held too."""
 
 
 TEXTS = {

@@ -49,6 +49,11 @@ def is_number(cell: str) -> bool:
     return cell.isascii() and cell.isdigit() and len(cell) <= _NUMBER_DIGITS
 
 
+def _both(source: Input, _: LeipzigFormat) -> list[Path]:
+    found = [beside(source.path, other) for other in ("-inv_so", "-sources")]
+    return [path for path in found if path is not None]
+
+
 def beside(path: Path, other: str) -> Path | None:
     """Return the file of the other name beside a `*-sentences` file, packed or not."""
     if _SUFFIX not in path.name:
@@ -93,4 +98,4 @@ def _cells(source: Input, path: Path, encoding: str) -> Iterator[list[str]]:
             yield line.split("\t")
 
 
-READER = Reader(kind=lambda _: "documents", columns=_columns, read=_read)
+READER = Reader(kind=lambda _: "documents", columns=_columns, read=_read, beside=_both)

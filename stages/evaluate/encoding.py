@@ -32,12 +32,12 @@ class Encoding:
     @property
     def start(self) -> int:
         """The token before a text: `<s>`, `[CLS]`, or what a causal model was given instead."""
-        return self._special("bos_token_id", "cls_token_id", "eos_token_id")
+        return self._special("cls_token_id", "bos_token_id", "eos_token_id")
 
     @property
     def end(self) -> int:
         """The token after a text."""
-        return self._special("eos_token_id", "sep_token_id")
+        return self._special("sep_token_id", "eos_token_id")
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of whole texts."""

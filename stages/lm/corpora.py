@@ -44,6 +44,21 @@ def documents(folder: Path, split: str, column: str = "text") -> Iterator[tuple[
         yield from zip(ids, texts, strict=True)
 
 
+def grouped(folder: Path, split: str, column: str = "text") -> Iterator[tuple[str, str, str]]:
+    """Yield (id, text, group) of a split: the language where the corpus says it, else the source.
+
+    A corpus that has neither column has the one group "".
+    """
+    for path in tables.shard_paths(folder, split):
+        known = tables.open_parquet(path, ["id", column]).schema_arrow.names
+        by = next((name for name in ("language", "source") if name in known), None)
+        columns = ["id", column, *([by] if by else [])]
+        for batch in tables.iter_file(path, columns):
+            found = [batch.column(place).to_pylist() for place in range(len(columns))]
+            groups = found[2] if by else [""] * len(found[0])
+            yield from zip(found[0], found[1], (one or "" for one in groups), strict=True)
+
+
 def pairs(folder: Path, split: str) -> Iterator[dict[str, Any]]:
     """Yield a parallel split's rows: id, source_text, target_text, and `references` where kept.
 

@@ -55,8 +55,8 @@ class Encoder:
 
     def __init__(self, tokenizer: Any, limit: int) -> None:
         self._tokenizer = tokenizer
-        self._begin = _first(tokenizer.bos_token_id, tokenizer.cls_token_id, tokenizer.eos_token_id)
-        self._end = _first(tokenizer.eos_token_id, tokenizer.sep_token_id)
+        self._begin = _first(tokenizer.cls_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id)
+        self._end = _first(tokenizer.sep_token_id, tokenizer.eos_token_id)
         self._unknown = _first(tokenizer.unk_token_id, tokenizer.eos_token_id)
         self._room = limit - 2
         self._known: dict[str, list[int]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,21 @@ def given(params: PretrainParams, folders: Sequence[Path]) -> list[tuple[str, Pa
 def opened(params: PretrainParams, folders: Sequence[tuple[str, Path]]) -> Blend:
     """Open the training splits of all folders as one."""
     return Blend([Tokens(path, "train") for _, path in folders], params.weights, WHERE)
+
+
+def row_bytes(train: Blend) -> float:
+    """Return how many bytes of text a row of the blend holds on average."""
+    sizes = [one.ledger["bytes"] / max(1, one.rows) for one in train.sources]
+    return float(train.shares @ sizes) / float(train.shares.sum())
+
+
+def budgeted(params: PretrainParams, train: Blend) -> PretrainParams:
+    """Return the parameters with the steps that `training_bytes` of this blend takes."""
+    if params.training_bytes is None:
+        return params
+    step = params.batch_rows * row_bytes(train)
+    steps = max(1, math.ceil(params.training_bytes / max(1.0, step)))
+    return params.model_copy(update={"steps": steps})
 
 
 def ordered(params: PretrainParams, train: Blend, names: Sequence[str], log: Log) -> Order:

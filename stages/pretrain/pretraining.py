@@ -14,7 +14,16 @@ import torch
 from stages.core import canonical
 from stages.core.errors import ArtifactError, ParamsError
 from stages.core.log import Log
-from stages.lm import device, loop, milestones, models, objectives, sanity, tokenizers
+from stages.lm import (
+    device,
+    loop,
+    milestones,
+    models,
+    objectives,
+    sanity,
+    spelling,
+    tokenizers,
+)
 from stages.lm.blends import Blend
 from stages.lm.classify import Filler
 from stages.lm.loaders import Loader
@@ -50,6 +59,7 @@ def run(
     given = mixture.given(params, folders)
     tokens = given[0][1]
     train, valid = mixture.opened(params, given), Tokens(tokens, "valid")
+    params = mixture.budgeted(params, train)
     order = mixture.ordered(params, train, [name for name, _ in given], log)
     words = models.open_tokenizer(tokenizer)
     check_inputs(params, train, words, tokenizer)
@@ -65,7 +75,7 @@ def run(
     if ids is not None:
         beginning.prepare(net, ids, train.special.all, params.seed)
     checks = check(params, net, make, train, ids)
-    held_out = HeldOut(params, make, valid, byte_lengths(tokenizer, train))
+    held_out = HeldOut(params, make, valid, byte_lengths(tokenizer, valid))
     loader = Loader(train, order, make, params.seed, params.accumulate)
     progress = loop.train(
         loop.Run(
@@ -110,6 +120,7 @@ def told(params: PretrainParams, train: Blend, progress: loop.Progress) -> dict[
         "steps": progress.step,
         "tokens": progress.tokens,
         "epochs": params.steps * params.batch_rows / train.rows,
+        "text_bytes": round(params.steps * params.batch_rows * mixture.row_bytes(train)),
         "predictions": progress.predictions,
         "curve": [
             {"step": step, "valid_loss_nats": value}
@@ -239,17 +250,20 @@ def check(
     return found
 
 
-def byte_lengths(tokenizer: Path, train: Blend) -> torch.Tensor:
-    """Return the bytes of text that each token stands for, [V]; special tokens stand for none.
+def byte_lengths(tokenizer: Path, held_out: Tokens) -> tuple[torch.Tensor, float]:
+    """Return the bytes of text that each token spells, [V], and how much more the text has.
 
-    Byte-level vocabularies write every byte as one character.
+    Special tokens spell none. The factor is 1 for vocabularies that keep every byte; where text
+    was normalised, or white space is in no token, it spreads the text's own bytes over tokens.
     """
-    lengths = torch.zeros(train.vocab_size, dtype=torch.long)
-    vocabulary = json.loads((tokenizer / "tokenizer.json").read_text(encoding="utf-8"))
-    for token, number in vocabulary["model"]["vocab"].items():
-        lengths[number] = len(token)
-    lengths[list(train.special.all)] = 0
-    return lengths
+    lengths = torch.zeros(held_out.vocab_size, dtype=torch.long)
+    state = json.loads((tokenizer / "tokenizer.json").read_text(encoding="utf-8"))
+    for number, size in spelling.byte_lengths(state).items():
+        lengths[number] = size
+    lengths[list(held_out.special.all)] = 0
+    counts = np.bincount(held_out.stream, minlength=held_out.vocab_size)
+    spelled = int(counts @ lengths.numpy())
+    return lengths, held_out.ledger["bytes"] / spelled if spelled else 1.0
 
 
 class HeldOut:
@@ -260,7 +274,7 @@ class HeldOut:
         params: PretrainParams,
         make: objectives.Objective,
         valid: Tokens,
-        lengths: torch.Tensor,
+        lengths: tuple[torch.Tensor, float],
     ) -> None:
         if not valid.rows:
             raise ArtifactError(
@@ -268,7 +282,7 @@ class HeldOut:
             )
         rows = np.arange(min(params.evaluate_rows, valid.rows))
         self._make = make
-        self._lengths = lengths
+        self._lengths, self._more = lengths
         self._pieces = [
             _pieces(valid.gather_flat(part))
             for part in np.array_split(rows, -(-len(rows) // params.batch_rows))
@@ -304,7 +318,7 @@ class HeldOut:
             else:
                 tasks = (self._make(pieces, 0, 0) for pieces in self._pieces)
             nats, _, size = self._sums(net, tasks)
-        found[name] = nats / math.log(2) / max(1, size)
+        found[name] = nats / math.log(2) / max(1.0, size * self._more)
         return found
 
     def _sums(self, net: Any, tasks: Iterator[Task] | Sequence[Task]) -> tuple[float, int, int]:

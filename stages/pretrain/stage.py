@@ -113,6 +113,9 @@ class PretrainParams(OptimisationParams):
     """What the model predicts."""
     steps: int = Field(900, ge=1)
     """Updates."""
+    training_bytes: int | None = Field(None, ge=1)
+    """Text to learn from in place of `steps`, in bytes: as many updates as these tokens take for
+    it, so that models over different vocabularies see equally much. null takes `steps`."""
     batch_rows: int = Field(8, ge=1)
     """Packed rows of a batch (tokens = rows x sequence length of the tokens)."""
     short_length: int = Field(16, ge=4)
@@ -140,6 +143,8 @@ class PretrainParams(OptimisationParams):
             )
         if self.base_step is not None and self.base == "none":
             raise ValueError("base_step needs a base")
+        if self.base_step is not None and self.training_bytes is not None:
+            raise ValueError("base_step goes on for `steps`: training_bytes must be null")
         if self.base_step is not None and self.base_step >= self.steps:
             raise ValueError(f"base_step {self.base_step} leaves nothing of {self.steps} steps")
         if self.probes and self.objective.kind != "masked":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stages.report import vocabularies
 from stages.report.charts import Bar, Series, bar_chart, line_chart
 from stages.report.markup import Child, Markup, element, figure, join, table
 from stages.report.panels import facts, grid, name, panel, section
@@ -34,7 +35,9 @@ def learning(sources: Sources) -> Markup:
                 "tokenizers",
                 "Tokenizers and tokens",
                 "How many tokens a word costs, and what packing them into rows loses.",
-                [grid(*tokenizers, *packed)] if tokenizers or packed else [],
+                [grid(*tokenizers, *packed), *vocabularies.side_by_side(sources)]
+                if tokenizers or packed
+                else [],
             ),
             section(
                 "training",
@@ -57,6 +60,9 @@ def _tokenizer(sources: Sources, one: Artifact) -> Markup:
         ("unknown tokens", figure(report["unknown_fraction"], "%1")),
         ("round trip, texts changed", figure(report["round_trip"]["changed"])),
     ]
+    kinds = report.get("tokens_by_kind")
+    if kinds is not None:
+        pairs.append(("tokens that no text becomes", figure(kinds["unreachable"])))
     bars = [Bar(f"as {row['name'].value}", row["length_ratio"]) for row in report["references"]]
     text = element(
         "p", "Length of a held-out text beside the same text cut otherwise.", _class="say"
@@ -67,6 +73,7 @@ def _tokenizer(sources: Sources, one: Artifact) -> Markup:
         join(["Tokenizer ", name(one.key)]),
         facts(pairs),
         join([text, bar_chart(bars, "%0")]) if bars else None,
+        vocabularies.languages(one),
         files=["report.json"],
         anchor=True,
     )

@@ -33,15 +33,13 @@ from tokenizers import (
 from stages.core.errors import CheckFailed
 from stages.lm import bytelevel
 from stages.lm.kernels.wordcounts import Words
-from stages.lm.spelling import spellings
+from stages.lm.spelling import SPACE, spellings
 from stages.tokenizer.normalisers import rendered
 from stages.tokenizer.preparation import digits
 from stages.tokenizer.stage import TokenizerParams
 
 INNER = "##"
 """What a piece inside a word begins with (BERT)."""
-SPACE = "\u2581"
-"""What stands for a space (SentencePiece)."""
 NEVER = -1.0e6
 """Score of tokens that no text may be cut into: special tokens, and bytes as they are spelled."""
 LONGEST_LINE_BYTES = 1 << 20

@@ -6,11 +6,16 @@ import re
 from collections.abc import Sequence
 
 from stages.core.errors import ParamsError
-from stages.lm.spelling import BYTES_SPECIALS, CAUSAL_SPECIALS, MASKED_SPECIALS, unspell
+from stages.lm.spelling import (
+    BYTE,
+    BYTES_SPECIALS,
+    CAUSAL_SPECIALS,
+    MASKED_SPECIALS,
+    SPACE,
+    unspell,
+)
 
 SPECIALS = frozenset((*MASKED_SPECIALS, *CAUSAL_SPECIALS, *BYTES_SPECIALS))
-BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
-"""How Unigram spells a byte."""
 
 
 def refuse(tokens: Sequence[str], algorithm: str) -> None:
@@ -44,7 +49,7 @@ def _fault(token: str, algorithm: str) -> tuple[str, str] | None:
         return "is no Unicode text (a surrogate stands alone)", "write the characters themselves"
     if algorithm in ("bpe", "bytes"):
         return _byte_level(token)
-    if algorithm == "unigram" and ("\u2581" in token or BYTE_PIECE.fullmatch(token)):
+    if algorithm == "unigram" and (SPACE in token or BYTE.fullmatch(token)):
         return "is spelled as Unigram spells a space or a byte", "choose another spelling"
     if algorithm == "wordpiece" and token.startswith("##"):
         return "is spelled as WordPiece spells the inside of a word", "choose another spelling"

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tokenizers import Tokenizer
 
@@ -17,7 +17,8 @@ from stages.core.errors import CheckFailed
 from stages.core.log import Log
 from stages.lm import corpora
 from stages.lm.tokenizers import encode_texts
-from stages.tokenizer import quality, training
+from stages.tokenizer import languages, quality, training
+from stages.tokenizer.languages import Group, share
 from stages.tokenizer.preparation import Preparation
 from stages.tokenizer.stage import TokenizerParams
 
@@ -29,6 +30,8 @@ SPELLED_STRINGS = 1_000
 """Those of them that are searched for special tokens."""
 RANDOM_SEED = 20_200_214
 BATCH_DOCUMENTS = 64
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Tally:
     broken: int = 0
     changed: int = 0
     emptied: int = 0
+    groups: dict[str, Group] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)
     letters: Counter[str] = field(default_factory=Counter)
 
@@ -58,9 +62,9 @@ def measure(
     split = next(name for name in splits if corpora.split_size(described, name, "bytes"))
     backend.encode_special_tokens = True
 
-    def held_out() -> Iterator[str]:
+    def held_out() -> Iterator[tuple[str, str]]:
         size = corpora.split_size(described, split, "bytes")
-        return training.sample(corpus, split, "text", size, params.report_bytes)
+        return training.grouped_sample(corpus, split, "text", size, params.report_bytes)
 
     preparation = Preparation(params)
     tally = tally_texts(backend, held_out(), preparation)
@@ -87,15 +91,15 @@ def measure(
         "characters": tally.characters,
         "words": tally.words,
         "tokens": tally.tokens,
-        "tokens_per_word": _share(tally.tokens, tally.words),
-        "bytes_per_token": _share(tally.text_bytes, tally.tokens),
-        "characters_per_token": _share(tally.characters, tally.tokens),
+        "tokens_per_word": share(tally.tokens, tally.words),
+        "bytes_per_token": share(tally.text_bytes, tally.tokens),
+        "characters_per_token": share(tally.characters, tally.tokens),
         "kept_whole_fraction": kept,
         "kept_whole_distinct_fraction": kept_distinct,
-        "unknown_fraction": _share(tally.unknown, tally.tokens),
-        "white_space_fraction": _share(tally.blank, tally.tokens),
+        "unknown_fraction": share(tally.unknown, tally.tokens),
+        "white_space_fraction": share(tally.blank, tally.tokens),
         "vocabulary_tokens": backend.get_vocab_size(),
-        "vocabulary_used_fraction": _share(len(tally.used), backend.get_vocab_size()),
+        "vocabulary_used_fraction": share(len(tally.used), backend.get_vocab_size()),
         "round_trip": {
             "held_out_texts": tally.texts,
             "random_strings": RANDOM_STRINGS,
@@ -105,13 +109,17 @@ def measure(
         "empty_after_normalising": tally.emptied,
         "tokens_by_kind": quality.kinds(backend, params, tally.used),
         "special_from_text": quality.special_from_text(backend, params, strings[:SPELLED_STRINGS]),
-        "references": references(params, tally, reference, held_out()),
+        "references": references(params, tally, reference, (text for _, text in held_out())),
+        "languages": languages.of_groups(tally.groups)
+        + languages.of_sides(params, backend, reference),
         "objective": params.objective,
     }
 
 
-def tally_texts(backend: Tokenizer, texts: Iterable[str], preparation: Preparation) -> Tally:
-    """Encode, decode and count texts, a few at a time.
+def tally_texts(
+    backend: Tokenizer, texts: Iterable[tuple[str, str]], preparation: Preparation
+) -> Tally:
+    """Encode, decode and count texts, each with its group, a few at a time.
 
     `broken` are texts that decoding does not give back, but for what normalising changes; `changed`
     those that normalising changes.
@@ -120,9 +128,10 @@ def tally_texts(backend: Tokenizer, texts: Iterable[str], preparation: Preparati
     unknown = backend.token_to_id("<unk>")
     blank = blank_ids(backend)
     for batch in _grouped(texts):
-        found = encode_texts(backend, batch)
+        found = encode_texts(backend, [text for _, text in batch])
         back = backend.decode_batch(found, skip_special_tokens=False)
-        for text, ids, decoded in zip(batch, found, back, strict=True):
+        for (group, text), ids, decoded in zip(batch, found, back, strict=True):
+            tally.groups.setdefault(group, Group()).add(text, ids, unknown)
             tally.texts += 1
             tally.text_bytes += len(text.encode("utf-8"))
             tally.characters += len(text)
@@ -158,7 +167,7 @@ def kept_whole(backend: Tokenizer, letters: Counter[str]) -> tuple[float, float]
             if len(ids) == 1:
                 whole += letters[word]
                 whole_distinct += 1
-    return _share(whole, letters.total()), _share(whole_distinct, len(words))
+    return share(whole, letters.total()), share(whole_distinct, len(words))
 
 
 def round_trip(backend: Tokenizer, texts: list[str], preparation: Preparation) -> tuple[int, int]:
@@ -219,7 +228,7 @@ def references(
                 "vocabulary_tokens": foreign.get_vocab_size(),
             }
         )
-    return [row | {"length_ratio": _share(tally.tokens, row["tokens"])} for row in rows]
+    return [row | {"length_ratio": share(tally.tokens, row["tokens"])} for row in rows]
 
 
 def write(folder: Path, measured: dict[str, Any], log: Log) -> None:
@@ -235,10 +244,11 @@ def write(folder: Path, measured: dict[str, Any], log: Log) -> None:
         name = "foreign" if ":" in row["name"] else row["name"]
         log.metric(f"length_against_{name}_ratio", row["length_ratio"])
     log.table("references", measured["references"])
+    log.table("languages", measured["languages"])
 
 
-def _grouped(texts: Iterable[str], size: int = BATCH_DOCUMENTS) -> Iterator[list[str]]:
-    batch: list[str] = []
+def _grouped(texts: Iterable[T], size: int = BATCH_DOCUMENTS) -> Iterator[list[T]]:
+    batch: list[T] = []
     for text in texts:
         batch.append(text)
         if len(batch) >= size:
@@ -246,7 +256,3 @@ def _grouped(texts: Iterable[str], size: int = BATCH_DOCUMENTS) -> Iterator[list
             batch = []
     if batch:
         yield batch
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0

@@ -122,6 +122,21 @@ def sample(corpus: Path, split: str, column: str, size: int, limit: int) -> Iter
         yield text
 
 
+def grouped_sample(
+    corpus: Path, split: str, column: str, size: int, limit: int
+) -> Iterator[tuple[str, str]]:
+    """Yield the same texts as `sample`, each with its language or source."""
+    threshold = min(1.0, limit / size) * 2.0**64
+    used = 0
+    for identity, text, group in corpora.grouped(corpus, split, column):
+        if size > limit and _rank(identity) >= threshold:
+            continue
+        used += len(text.encode("utf-8"))
+        if used > limit:
+            return
+        yield group, text
+
+
 def _rank(identity: str) -> int:
     return int.from_bytes(hashlib.blake2b(identity.encode("utf-8"), digest_size=8).digest(), "big")
 

@@ -15,7 +15,7 @@ from stages.core.errors import CheckFailed, DevenoError, ParamsError
 from stages.core.log import Log
 from stages.lm import encoders, tables, tokenizers
 from stages.lm.kernels.text import of_strings
-from stages.tokenizer import quality, report
+from stages.tokenizer import languages, quality, report
 from stages.tokenizer.preparation import Preparation
 from stages.tokenizer.stage import TokenizerParams, tokenizer
 from tests.lm.kernels import hostile
@@ -306,3 +306,40 @@ def test_tokens_that_no_text_becomes_are_counted(corpus, tmp_path):
     planted.encode_special_tokens = False
     with pytest.raises(CheckFailed, match="becomes the special token '<s>'"):
         quality.special_from_text(planted, params, report.random_strings(10))
+
+
+def test_languages_have_rows_of_their_own(corpus, tmp_path):
+    """Counted again by hand: by source, and both sides of a parallel reference with parity."""
+    folder = tmp_path / "pairs"
+    pairs = [("the sun shines brightly 12", "la suno Brilas"), ("dogs", "ĉiuj hundoj")]
+    with tables.ShardWriter(folder, "test", tables.PARALLEL_SCHEMA) as writer:
+        for number, (one, other) in enumerate(pairs):
+            writer.add({"id": str(number), "source": "t", "source_text": one, "target_text": other})
+    splits = {"train": {"documents": 2, "bytes": 30}, "test": {"documents": 2, "bytes": 30}}
+    canonical.write_json(folder / "corpus.json", {"kind": "parallel", "splits": splits})
+    params = params_of("bytes", reference="corpora/pairs")
+    tokenizer(params, corpus, folder, tmp_path / "t", Log())
+    told = json.loads((tmp_path / "t" / "report.json").read_text())["languages"]
+    assert [row["name"] for row in told] == [
+        "test",
+        "corpora/pairs:source",
+        "corpora/pairs:target",
+    ]
+    sizes = [sum(len(pair[side].encode()) for pair in pairs) for side in (0, 1)]
+    assert [row["tokens"] for row in told[1:]] == sizes
+    assert told[1]["parity"] == sizes[0] / sizes[1] == 1 / told[2]["parity"]
+    assert told[2]["tokens_per_word"] == sizes[1] / 5
+    assert told[1]["words"] == 6
+    assert told[0]["parity"] is None
+
+
+def test_rows_of_many_sources_end_in_one_of_all_others():
+    groups = {f"s{number:02}": languages.Group() for number in range(30)}
+    for number, group in enumerate(groups.values()):
+        group.add("ab " * (number + 1), [1] * (number + 1), 1)
+    rows = languages.of_groups(groups)
+    assert len(rows) == languages.MOST_GROUPS + 1
+    assert (rows[0]["name"], rows[-1]["name"]) == ("s29", "others")
+    assert sum(row["tokens"] for row in rows) == 30 * 31 // 2
+    assert rows[-1]["tokens"] == 21
+    assert rows[0]["unknown_fraction"] == 1

@@ -68,12 +68,7 @@ def measure(
 
     preparation = Preparation(params)
     tally = tally_texts(backend, held_out(), preparation)
-    if tally.texts and not tally.tokens:
-        raise CheckFailed(
-            f"all {tally.texts} held-out texts are empty after they are normalised",
-            f"the split {split} of {corpus}",
-            "take steps out of `normalise` in the tokenizer's entry, or give the corpus other text",
-        )
+    _check_left(tally, f"the split {split} of {corpus}")
     kept, kept_distinct = kept_whole(backend, tally.letters)
     strings = random_strings(RANDOM_STRINGS, params.domain_tokens)
     broken, changed = round_trip(backend, strings, preparation)
@@ -114,6 +109,15 @@ def measure(
         + languages.of_sides(params, backend, reference),
         "objective": params.objective,
     }
+
+
+def _check_left(tally: Tally, where: str) -> None:
+    if tally.texts and not tally.tokens:
+        raise CheckFailed(
+            f"all {tally.texts} held-out texts are empty after they are normalised",
+            where,
+            "take steps out of `normalise` in the tokenizer's entry, or give the corpus other text",
+        )
 
 
 def tally_texts(

@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus parallel-truth bench-corpus-scale bench-warm-starts bench-decoding bench-translate
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus parallel-truth bench-corpus-scale bench-warm-starts bench-decoding bench-translate fuzz hostile
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -94,6 +94,12 @@ parallel-truth: setup  ## rules of parallel text on real pairs with planted faul
 
 bench-corpus-scale: setup  ## generated text through the line: memory, disk and CPU per GB, killed twice (SIZES=0.1,0.3,1,10)
 	$(BIN)/python -m benchmarks.corpus_scale --sizes $(or $(SIZES),"0.1,0.3,1,10") --kill 2
+fuzz: setup  ## readers and kernels on drawn input: SECONDS of CPU (300), SEED, TARGETS, REPLAY=a failing example
+	$(BIN)/python -m benchmarks.fuzz --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(TARGETS),--targets $(TARGETS)) $(if $(REPLAY),--replay $(REPLAY))
+
+hostile: setup  ## every hostile document and file, bombs and lines of 100 MB among them, through the whole line
+	$(BIN)/python -m benchmarks.hostile
 
 bench-warm-starts: setup  ## a table of warm starts on translation and summarisation (25 CPU minutes)
 	$(BIN)/python benchmarks/warm_starts.py

@@ -71,7 +71,8 @@ def _encodings() -> Iterator[FileCase]:
     for name, encoding, data in (
         ("declared_ascii", "ascii", "ĉ".encode()), ("declared_euc_jp", "euc_jp", b"\x8f\xff"),
         ("declared_gb18030", "gb18030", b"\x81\x30\x81"), ("declared_big5", "big5", b"\xff\xff"),
-        ("declared_utf16", "utf-16", b"\xff\xfea"), ("declared_utf16_bare", "utf-16", b"la"), ("declared_utf7", "utf-7", b"+2AA-"),
+        ("declared_utf16", "utf-16", b"\xff\xfea"), ("declared_utf16_bare", "utf-16", b"la"),
+        ("declared_utf7", "utf-7", b"+2AA-"),
         ("declared_iso2022", "iso2022_jp", b"\x1b$B\xff"), ("declared_hz", "hz", b"~{\xff"),
     ):  # fmt: skip
         yield refused(name, "a.txt", data, "is not ", reading={"encoding": encoding})

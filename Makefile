@@ -94,6 +94,7 @@ parallel-truth: setup  ## rules of parallel text on real pairs with planted faul
 
 bench-corpus-scale: setup  ## generated text through the line: memory, disk and CPU per GB, killed twice (SIZES=0.1,0.3,1,10)
 	$(BIN)/python -m benchmarks.corpus_scale --sizes $(or $(SIZES),"0.1,0.3,1,10") --kill 2
+
 fuzz: setup  ## readers and kernels on drawn input: SECONDS of CPU (300), SEED, TARGETS, REPLAY=a failing example
 	$(BIN)/python -m benchmarks.fuzz --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(TARGETS),--targets $(TARGETS)) $(if $(REPLAY),--replay $(REPLAY))

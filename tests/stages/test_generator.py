@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from stages.acquire.generator import english, plants, predicates, vocabulary
+from stages.acquire.generator.defects import DEFECTS
 from stages.acquire.generator.parameters import GeneratorParams, PlantShares
 from stages.acquire.generator.sampling import table, topic_words
 from stages.acquire.generator.vocabulary import categories, features, inflect, parse, roots
@@ -367,4 +368,4 @@ def test_unknown_and_wrong_parameters_are_refused() -> None:
 
 def test_every_plant_share_names_a_plant() -> None:
     inserted = {"exact_duplicate", "near_duplicate", "foreign_document"}
-    assert set(PlantShares.model_fields) == set(plants.ALTERATIONS) | inserted
+    assert set(PlantShares.model_fields) == set(plants.ALTERATIONS) | set(DEFECTS) | inserted

@@ -14,6 +14,7 @@ import numpy as np
 from stages.acquire.generator import foreign, plants
 from stages.acquire.generator.assembly import Assembler, Batch, Gold
 from stages.acquire.generator.copies import Reservoir, near_copy
+from stages.acquire.generator.defects import DEFECTS
 from stages.acquire.generator.parameters import GeneratorParams
 from stages.acquire.generator.sampling import Sampler
 from stages.acquire.generator.shards import Shards, row
@@ -157,12 +158,13 @@ def _write(state: Generation, pool: Pool, batch: Batch, rng: random.Random) -> N
 
 def _document(state: Generation, text: str, topic: str, last: str, rng: random.Random) -> str:
     """Write one document of the grammar, altered or not."""
-    kind = _drawn(state.params, tuple(plants.ALTERATIONS), rng)
+    altering = plants.ALTERATIONS | DEFECTS
+    kind = _drawn(state.params, tuple(altering), rng)
     if kind is None:
         name = state.put(text, "eo", topic)
         state.reservoir.add((name, text, topic), rng)
         return name
-    planted, truth = plants.ALTERATIONS[kind](text, last, rng)
+    planted, truth = altering[kind](text, last, rng)
     name = state.put(planted, "eo", topic)
     state.plant(kind.replace("_", "-"), name, truth)
     return name

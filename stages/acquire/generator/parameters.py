@@ -50,6 +50,20 @@ class PlantShares(Params):
     """A licence header and footer between the start and end markers of an electronic book."""
     repetition: float = Field(0.005, ge=0, le=1)
     """One sentence of the text repeated many times at its end."""
+    private: float = Field(0, ge=0, le=1)
+    """Personal data and secrets of six types in many forms, and decoys that only look like some."""
+    symbols: float = Field(0, ge=0, le=1)
+    """Signs behind many words."""
+    listing: float = Field(0, ge=0, le=1)
+    """The whole text as short lines with bullets."""
+    repeated_lines: float = Field(0, ge=0, le=1)
+    """One line again and again at the end."""
+    glued: float = Field(0, ge=0, le=1)
+    """Most blanks between words left out."""
+    figures: float = Field(0, ge=0, le=1)
+    """A table of numbers that is longer than the text."""
+    code: float = Field(0, ge=0, le=1)
+    """A script with curly brackets behind the text."""
 
 
 class GeneratorParams(Params):

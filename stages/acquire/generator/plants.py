@@ -58,7 +58,8 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def _pick(rng: random.Random, options: tuple[str, ...]) -> str:
+def pick(rng: random.Random, options: tuple[str, ...]) -> str:
+    """Return one of some options."""
     return options[int(rng.random() * len(options))]
 
 
@@ -75,7 +76,7 @@ def misread(text: str, codec: str) -> str:
 
 def mojibake(text: str, last: str, rng: random.Random) -> tuple[str, Truth]:
     """Misread the whole text."""
-    codec = _pick(rng, ("latin-1", "cp1252"))
+    codec = pick(rng, ("latin-1", "cp1252"))
     return misread(text, codec), {"codec": codec, "original_sha256": _digest(text)}
 
 
@@ -117,7 +118,7 @@ def markers(text: str, last: str, rng: random.Random) -> tuple[str, Truth]:
 
 def boilerplate(text: str, last: str, rng: random.Random) -> tuple[str, Truth]:
     """Put menu lines before and footer lines after the text."""
-    head, foot = _pick(rng, HEADS), _pick(rng, FEET)
+    head, foot = pick(rng, HEADS), pick(rng, FEET)
     planted = f"{head}\n\n{text}\n\n{foot}"
     places = [[0, len(head)], [len(planted) - len(foot), len(planted)]]
     return planted, {"lines": [*head.split("\n"), *foot.split("\n")], "places": places}
@@ -132,7 +133,7 @@ def repetition(text: str, last: str, rng: random.Random) -> tuple[str, Truth]:
 
 def foreign_paragraph(text: str, last: str, rng: random.Random) -> tuple[str, Truth]:
     """Add a paragraph in another language."""
-    language = _pick(rng, tuple(foreign.GRAMMARS))
+    language = pick(rng, tuple(foreign.GRAMMARS))
     added = foreign.paragraph(language, 3 + int(rng.random() * 4), rng)
     planted = f"{text}\n\n{added}"
     place = {"start": len(text) + 2, "end": len(planted)}
@@ -148,16 +149,16 @@ def _contact(text: str, frame: str, value: str) -> tuple[str, Truth]:
 def email(text: str, last: str, rng: random.Random) -> tuple[str, Truth]:
     """Add a sentence with an e-mail address of the reserved top-level domain `example`."""
     number = str(int(rng.random() * 100)) if rng.random() < 0.4 else ""
-    value = f"{_pick(rng, BOXES)}{number}@{_pick(rng, HOSTS)}.example"
-    return _contact(text, _pick(rng, MAIL), value)
+    value = f"{pick(rng, BOXES)}{number}@{pick(rng, HOSTS)}.example"
+    return _contact(text, pick(rng, MAIL), value)
 
 
 def phone(text: str, last: str, rng: random.Random) -> tuple[str, Truth]:
     """Add a sentence with a telephone number of the range reserved for fiction."""
     line = 100 + int(rng.random() * 100)
     area = 200 + int(rng.random() * 700)
-    shape = _pick(rng, ("+1 {}-555-0{}", "({}) 555-0{}", "+1 {} 555 0{}", "{}.555.0{}"))
-    return _contact(text, _pick(rng, CALL), shape.format(area, line))
+    shape = pick(rng, ("+1 {}-555-0{}", "({}) 555-0{}", "+1 {} 555 0{}", "{}.555.0{}"))
+    return _contact(text, pick(rng, CALL), shape.format(area, line))
 
 
 ALTERATIONS: dict[str, Callable[[str, str, random.Random], tuple[str, Truth]]] = {

@@ -73,12 +73,17 @@ FURNITURE_CHARACTERS = 200
 FURNITURE_FRACTION = 0.5
 """A document of which more is furniture is dropped with it."""
 
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{2,63}){1,4}(?![\w-])")
+_EMAIL = re.compile(
+    r"(?<![\w.+-])[\w.+-]{1,64}(?:@| ?[\[(] ?at ?[\])] ?)"
+    r"(?:[\w-]{1,63}\.){1,5}[^\W\d_][\w-]{1,62}(?![\w-])"
+)
+_SPELLED = re.compile(r"[\[(] ?at ?[\])]")
 _PHONE = re.compile(
     r"""(?<![\w+/.,-])(?:
       (?:\+|00)\d{1,3}(?:[\ ().\/-]{0,3}\d){6,13}        # +48 22 123 45 67, 0048...
       | \(0?\d{2,4}\)[\ -]?\d{3,4}[\ .-]?\d{2,4}(?:[\ .-]?\d{2,3})?   # (021) 123-4567
-      | 0\d{1,4}[\ \/-]\d{2,4}(?:[\ .-]?\d{2,4}){1,3}      # 021 123 45 67
+      | (?<!\d\ )0\d{1,4}[\ \/-]\d{2,4}(?:[\ .-]?\d{2,4}){1,3}(?!\ ?\d)      # 021 123 45 67
+      | 0[1-9](?:\.\d{2}){4}(?!\.?\d)                        # 01.23.45.67.89
       | \d{3}[-.\ ]\d{3}[-.\ ]\d{4}                          # 555-123-4567
       | \d{3}-(?!1\d{3}|20\d\d)\d{4}                        # 555-4321, not the years 918-1392
     )(?![\w-])""",
@@ -200,7 +205,7 @@ def private(text: str, redact: bool, kinds: Sequence[str] = ("email", "phone")) 
     found = personal.find(text, kinds)
     count = len(found)
     redacted = personal.redacted(text, found) if found else text
-    if "email" in kinds and "@" in redacted:
+    if "email" in kinds and ("@" in redacted or _SPELLED.search(redacted)):
         redacted, emails = _EMAIL.subn("[email]", redacted)
         count += emails
     if "phone" in kinds:

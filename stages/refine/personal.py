@@ -1,13 +1,16 @@
 """Personal data and secrets in text, by type: found by form, believed by check digit or context.
 
     type      found                                          not taken
-    email     name@host.tld
+    email     name@host.tld, name [at] host.tld
     phone     as `filters.private` always did                years, shares of longer numbers
-    ip        IPv4 and IPv6 addresses                        private, local and reserved ranges
+    ip        IPv4 and IPv6 addresses                        private, local and reserved ranges;
+                                                             numbers after `version` or `§`
     key       tokens with a known head, `secret = "..."`,    words, short or one-sided strings
+              `SECRET=...`, scheme://user:secret@host,
               blocks of private keys
     iban      country, check digits (ISO 7064 mod 97-10)     wrong check digits or lengths
-    card      13 to 19 digits of payment cards               wrong check digit (Luhn), other heads
+    card      13 to 19 digits of payment cards               wrong check digit (Luhn), other heads,
+                                                             lengths that a head does not have
 
 Placeholders are StarCoder's where it has one (Li et al. 2023, arXiv 2305.06161, section 4):
 `<IP_ADDRESS>`, `<KEY>`; the two oldest types keep their `[email]` and `[phone]`.
@@ -30,8 +33,11 @@ _IP = re.compile(
     r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\d)"
     r"|(?=[0-9A-Fa-f:]*::?[0-9A-Fa-f:]*:)[0-9A-Fa-f:]{2,39}(?![\w:]))"
 )
-_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)")
-_CARD = re.compile(r"(?<![\w.+-])\d(?:[ -]?\d){12,18}(?![\w-])(?!\.\d)")
+_IBAN = re.compile(
+    r"(?<![A-Za-z0-9])(?:[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?"
+    r"|[a-z]{2}\d{2}(?:[ -]?[a-z0-9]{4}){2,7}(?:[ -]?[a-z0-9]{1,3})?)(?!\w)"
+)
+_CARD = re.compile(r"(?<![\w.+-])(?:\d(?:[ -]?\d){12,18}|\d{4}(?:\.\d{4}){3})(?![\w-])(?!\.\d)")
 _KEY = re.compile(
     r"""-----BEGIN[ A-Z]*PRIVATE\ KEY-----[\s\S]*?-----END[ A-Z]*PRIVATE\ KEY-----
     |(?<![A-Za-z0-9])(?:
@@ -41,11 +47,26 @@ _KEY = re.compile(
         | eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}
       )(?![A-Za-z0-9])
     |(?i:api_?key|secret(?:_?key)?|access_?token|auth_?token|password|passwd|pwd)
-      \ ?(?:=|:|=>)\ ?["'](?P<value>[^"'\s]{8,128})["']""",
+      ["']?\ ?(?:=>|=|:)\ ?(?:["'](?P<value>[^"'\s]{8,128})["']
+        |(?P<bare>[A-Za-z0-9+\/_-]{16,128})(?![\w"'(.]))
+    |[a-z][a-z0-9+.-]{1,15}:\/\/[^\s:@\/]{1,64}:(?P<word>[^\s:@\/]{8,128})@(?=[\w.-])""",
     re.X,
 )
 IBAN_LENGTHS = range(15, 35)
-CARD_HEADS = re.compile(r"3[0-9]|4|5[1-5]|2[2-7]|6")
+CARD_HEADS = (
+    (re.compile(r"3[47]"), (15,)),
+    (re.compile(r"3(?:0[0-5]|095|[689])"), range(14, 20)),
+    (re.compile(r"35(?:2[89]|[3-8])"), range(16, 20)),
+    (re.compile(r"4"), (13, 16, 19)),
+    (re.compile(r"5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)"), (16,)),
+    (re.compile(r"6|5[06-9]"), range(16, 20)),
+)
+"""First digits of payment cards and how many digits such numbers have (ISO/IEC 7812)."""
+VERSION = re.compile(
+    r"(?i:\bv|\bver\.?|\bversi(?:on|o|one|ón|ona|oj|ons)|\brelease|\bsection|\bchapter|§+)[\s:.#]*$"
+)
+"""What stands before four numbers that are no address: a version, a section."""
+VERSION_ROOM = 16
 LEAST_BITS = 2.5
 """Entropy per character below which an assigned secret is a word such as `password`."""
 
@@ -68,7 +89,7 @@ def is_public_address(text: str) -> bool:
 
 def is_iban(text: str) -> bool:
     """Tell whether the check digits of an account number are right (ISO 13616)."""
-    bare = text.replace(" ", "")
+    bare = re.sub(r"[ -]", "", text)
     if len(bare) not in IBAN_LENGTHS:
         return False
     return int("".join(str(int(one, 36)) for one in bare[4:] + bare[:4])) % 97 == 1
@@ -76,8 +97,9 @@ def is_iban(text: str) -> bool:
 
 def is_card(text: str) -> bool:
     """Tell whether a number may be a payment card's: its head and its last digit (Luhn)."""
-    digits = re.sub(r"[ -]", "", text)
-    if not CARD_HEADS.match(digits) or len(set(digits)) < 3:
+    digits = re.sub(r"[ .-]", "", text)
+    heads = [sizes for head, sizes in CARD_HEADS if head.match(digits)]
+    if not any(len(digits) in sizes for sizes in heads) or len(set(digits)) < 3:
         return False
     total = 0
     for place, one in enumerate(reversed(digits)):
@@ -111,10 +133,13 @@ def find(text: str, kinds: Sequence[str]) -> list[Found]:
             continue
         for match in pattern.finditer(text):
             start, stop = match.span()
-            if kind == "key" and match["value"] is not None:
-                start, stop = match.span("value")
-                if not is_secret(match["value"]):
+            part = match.lastgroup if kind == "key" else None
+            if part is not None:
+                start, stop = match.span(part)
+                if not is_secret(match[part]):
                     continue
+            if kind == "ip" and VERSION.search(text[max(0, start - VERSION_ROOM) : start]):
+                continue
             if believed(text[start:stop]):
                 found.append(Found(start, stop, kind))
     found.sort(key=lambda one: (one.start, -one.stop))

@@ -30,7 +30,7 @@ def private(text: str, last: str, rng: random.Random) -> tuple[str, Truth]:
     for _ in range(ITEMS):
         kind = pick(rng, tuple(secrets.FORMS))
         decoy = rng.random() < 0.5
-        drawers = (secrets.DECOYS if decoy else secrets.FORMS)[kind]
+        drawers = secrets.DECOYS[kind] if decoy else secrets.FORMS[kind] | secrets.LATER[kind]
         form = pick(rng, tuple(drawers))
         value, frame = drawers[form](rng), pick(rng, FRAMES)
         start = len(text) + 2 + frame.index("{}")
@@ -56,12 +56,12 @@ def symbols(text: str, last: str, rng: random.Random) -> tuple[str, Truth]:
 
 
 def listing(text: str, last: str, rng: random.Random) -> tuple[str, Truth]:
-    """Make every few words a line with a bullet: a menu or an index."""
+    """Make every word or two a line with a bullet: a menu or an index."""
     bullet = pick(rng, BULLETS)
     words = text.split()
     lines = []
     while words:
-        size = 2 + int(rng.random() * 3)
+        size = 1 + int(rng.random() * 2)
         lines.append(f"{bullet} {' '.join(words[:size]).rstrip('.!?;,:')}")
         words = words[size:]
     return "\n".join(lines), {"bullet": bullet, "lines": len(lines)}
@@ -99,13 +99,14 @@ def figures(text: str, last: str, rng: random.Random) -> tuple[str, Truth]:
 
 
 def code(text: str, last: str, rng: random.Random) -> tuple[str, Truth]:
-    """Add a script that a page was shown with."""
+    """Add a script that a page was shown with, and a sentence of a template that was not filled."""
     number = int(rng.random() * 1000)
     lines = [
         f"function f{number}(x) {{",
         f"  if (x > {number}) {{ return x; }}",
         "  return null;",
         "}",
+        "Saluton {{nomo}}, bonvenon al nia paĝo pri ĉio.",
     ]
     return f"{text}\n\n" + "\n".join(lines), {"lines": len(lines)}
 

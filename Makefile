@@ -8,11 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus parallel-truth bench-corpus-scale bench-warm-starts bench-decoding bench-translate fuzz hostile
-=======
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus bench-rule-truth parallel-truth bench-corpus-scale bench-warm-starts bench-decoding bench-translate
->>>>>>> ac19877 (Planted truth of every rule: kinds of defects and personal data on request, a table of precision and recall; detectors of personal data mended where it showed)
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus bench-rule-truth parallel-truth bench-corpus-scale bench-warm-starts bench-decoding bench-translate fuzz hostile
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'

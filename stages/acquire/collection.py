@@ -58,7 +58,7 @@ def collect(params: AcquireParams, folder: Path, raw: Path, log: Log) -> None:
     elif isinstance(source, ExtractSource):
         told |= _from_containers(source, params.licence, folder, raw, log)
     else:
-        told |= _from_hub(source, folder, raw, log)
+        told |= _from_hub(source, params.licence, folder, raw, log)
     told["content_sha256"] = content_digest(told["files"])
     _check_pin(source, told["content_sha256"])
     _write(raw, told)
@@ -243,12 +243,21 @@ def targets(source: UrlSource) -> list[tuple[str, str, str | None]]:
     return found
 
 
-def _from_hub(source: HubSource, folder: Path, raw: Path, log: Log) -> dict[str, Any]:
-    from stages.acquire.hub import stream
+def _from_hub(
+    source: HubSource, licence: str | None, folder: Path, raw: Path, log: Log
+) -> dict[str, Any]:
+    from stages.acquire.hub import card_licence, stream
 
     stream(source, folder, raw / "files", log)
     reading = source.reading.model_copy(update={"format": "jsonl"})
-    return {"files": manifest.rows(raw, reading, [], log)}
+    told: dict[str, Any] = {"files": manifest.rows(raw, reading, [], log)}
+    stated = card_licence(source, folder, log)
+    told["card_licence"] = stated
+    if stated and licence is None:
+        told["licence"] = stated
+    elif stated and stated != licence:
+        log.text("card_licence", f"the card states {stated}, declared is {licence}")
+    return told
 
 
 def _from_query(source: SqlSource, folder: Path, raw: Path, log: Log) -> dict[str, Any]:

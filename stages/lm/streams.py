@@ -329,7 +329,11 @@ class LineShards:
 
     def add(self, row: Any) -> None:
         """Write one row as canonical JSON."""
-        data = canonical_line(row).encode("utf-8") + b"\n"
+        self.add_line(canonical_line(row).encode("utf-8"))
+
+    def add_line(self, line: bytes) -> None:
+        """Write a row that is canonical JSON already, without its line end."""
+        data = line + b"\n"
         if self._stream is None or self._size + len(data) > self._limit:
             self._close()
             self.shards.append(f"{self.stem}-{len(self.shards):05d}.jsonl.zst")

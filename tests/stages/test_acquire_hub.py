@@ -8,12 +8,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
+from stages.acquire import hub
 from stages.acquire.stage import AcquireParams, acquire
 from stages.core.canonical import file_digest
-from stages.core.errors import ArtifactError, SourceError
+from stages.core.errors import ArtifactError, Resumable, SourceError
 from stages.core.log import Log
 from stages.lm.records import raw_documents, raw_labelled, raw_manifest, raw_pairs
+from tests.stages.extract_material import Stopping
 
 
 @pytest.fixture
@@ -113,3 +116,65 @@ def test_rows_without_the_text_field(tmp_path, repository):
     with pytest.raises(ArtifactError) as caught:
         take(repository, tmp_path / "raw", reading={"format": "jsonl", "text": "body"})
     assert caught.value.what == "no field 'body'; the record has meta, text"
+
+
+CARDS = {
+    "---\nlicense: cc0-1.0\n---\n": "CC0-1.0",
+    "---\nlicense: [mit, cc-by-sa-4.0]\n---\ntext": "MIT AND CC-BY-SA-4.0",
+    "---\nlicense: openrail\n---\n": "LicenseRef-openrail",
+    "---\nlicense: unknown\n---\n": None,
+    "no head": None,
+}
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_the_licence_of_the_card_is_told(tmp_path, repository, card):
+    (repository / "README.md").write_text(card)
+    log = take(repository, tmp_path / "raw", max_rows=1)
+    told = raw_manifest(tmp_path / "raw")
+    assert (told["licence"], told["card_licence"]) == ("CC0-1.0", CARDS[card])
+    assert ("card_licence" in log.texts) == (CARDS[card] != "CC0-1.0")
+    params = {"licence_reason": "the card says it", "source": {"kind": "hub", "max_rows": 1}}
+    acquire(AcquireParams.model_validate(params), repository, tmp_path / "own", Log())
+    assert raw_manifest(tmp_path / "own")["licence"] == CARDS[card]
+
+
+@pytest.mark.parametrize("layout", ["parquet", "jsonl", "csv"])
+def test_stopped_within_a_split_it_goes_on_there(tmp_path, layout, monkeypatch):
+    monkeypatch.setattr(hub, "PART_ROWS", 7)
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    table = pa.table({"text": [f"Teksto {n}." for n in range(40)]})
+    for shard in (0, 1):
+        name = f"train-0000{shard}-of-00002.{layout}"
+        if layout == "parquet":
+            pq.write_table(table, folder / name, row_group_size=9)
+        elif layout == "csv":
+            csv.write_csv(table, folder / name)
+        else:
+            lines = [json.dumps(row) + "\n" for row in table.to_pylist()]
+            (folder / name).write_text("".join(lines))
+    take(folder, tmp_path / "whole/raw", max_rows=70)
+    params = {"licence": "CC0-1.0", "source": {"kind": "hub", "max_rows": 70}}
+    opened, starts = [], 0
+    monkeypatch.setattr(hub, "_opened", _counted(hub._opened, opened))
+    for starts in range(1, 40):
+        log = Stopping(10 * starts, tmp_path / "scratch")
+        try:
+            acquire(AcquireParams.model_validate(params), folder, tmp_path / f"raw-{starts}", log)
+            break
+        except Resumable:
+            continue
+    kept = "files/train-00000.jsonl.zst"
+    again = tmp_path / f"raw-{starts}" / kept
+    assert again.read_bytes() == (tmp_path / "whole/raw" / kept).read_bytes()
+    assert 3 < starts < 12
+    assert len(opened) == starts, "a start opens the split once, where the last part ended"
+
+
+def _counted(function, calls):
+    def counted(*args):
+        calls.append(args)
+        return function(*args)
+
+    return counted

@@ -33,6 +33,8 @@ _SUSPECT = re.compile(
     f"|{_chars((0xEF, 0xEF))}{_chars((0xBB, 0xBB))}{_chars((0xBF, 0xBF))}"
     f"|{_chars((0xF0, 0xF0))}{_chars((0x9F, 0x9F))}{_TAIL}{{2}}"
 )
+_LEAD = re.compile(_chars((0xC2, 0xC6), (0xCE, 0xD3), (0xE2, 0xE2), (0xEF, 0xEF), (0xF0, 0xF0)))
+"""What `_SUSPECT` begins with: where none stands, there is no need to look for it."""
 _CONTROL = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
     "\u00ad\u200b\u200e\u200f\u2060\ufeff\ufff9-\ufffb\ud800-\udfff]"
@@ -67,6 +69,8 @@ def repair_mojibake(text: str) -> str:
     part; text damaged twice is mended twice.
     """
     for _ in range(2):
+        if not _LEAD.search(text):
+            break
         mended = _SUSPECT.sub(_decode, text)
         if mended == text:
             break
@@ -115,6 +119,8 @@ def x_to_unicode(text: str) -> str:
     `Bordeaux` or `deux`, are left alone; in a long text that is x-system throughout, bare roots and
     names (`regx`, `Kusxnir`) are respelt too.
     """
+    if not _X_PAIR.search(text):  # ten times as fast to look for
+        return text
     found = _X_WORD.findall(text)
     if not found:
         return text

@@ -76,6 +76,7 @@ class Identifier:
                 row[number] = 0.5 / (rank + 10) / harmonic
             self._trigrams.append(_Trigrams(words))
         self._logs: dict[str, NDArray[np.float64]] = {}
+        self._room = KEPT
         self._rows = np.empty((KEPT + SAMPLE_WORDS, len(LANGUAGES)))
         """Scores of words: those that are remembered, and behind them a text's others."""
         self._known: dict[str, int] = {}
@@ -101,7 +102,7 @@ class Identifier:
     def _learn(self, word: str, spare: int) -> int:
         """Return the row of a word that is new; row `spare` where no more are remembered."""
         number = len(self._known)
-        if number < KEPT:
+        if number < self._room:
             self._known[word] = number
         else:
             number = spare
@@ -118,7 +119,7 @@ class Identifier:
             for place, word in enumerate(words):
                 if rows[place] < 0:  # may have come since: a word stands twice in a text
                     known = self._known.get(word, -1)
-                    rows[place] = known if known >= 0 else self._learn(word, KEPT + place)
+                    rows[place] = known if known >= 0 else self._learn(word, self._room + place)
         return self._rows[rows].sum(axis=0), len(words)
 
     def suspects(
@@ -127,23 +128,28 @@ class Identifier:
         """Return the places of texts that may be in another language: all others are not.
 
         Those where the best of `languages` is so many nats behind, with some slack, as sums of
-        many rows at once are rounded otherwise; and all texts once no more words are remembered.
+        many rows at once are rounded otherwise; and those with a word that is not remembered.
         """
         words = [sample(text) for text in texts]
-        for word in dict.fromkeys(word for part in words for word in part):
-            if word not in self._known:
-                if len(self._known) >= KEPT:
-                    return list(range(len(texts)))
-                self._learn(word, KEPT)
-        places = [place for place, part in enumerate(words) if part]
+        flat = [word for part in words for word in part]
         wanted = np.array([name in languages for name in LANGUAGES])
-        if not places or wanted.all():
+        if not flat or wanted.all():
             return []
-        rows = [self._known[word] for part in words for word in part]
+        rows = [self._known.get(word, -1) for word in flat]
+        if -1 in rows:
+            for word in dict.fromkeys(flat):
+                if word not in self._known and len(self._known) < self._room:
+                    self._learn(word, -1)
+            rows = [self._known.get(word, -1) for word in flat]
+        places = np.array([place for place, part in enumerate(words) if part])
         firsts = np.cumsum([0, *(len(words[place]) for place in places)])[:-1]
         totals = np.add.reduceat(self._rows[rows], firsts, axis=0)
         leads = totals[:, wanted].max(axis=1, initial=-math.inf) - totals[:, ~wanted].max(axis=1)
-        return [places[at] for at in np.flatnonzero(leads <= SLACK_NATS - evidence_nats).tolist()]
+        doubtful = leads <= SLACK_NATS - evidence_nats
+        if -1 in rows:
+            doubtful |= np.minimum.reduceat(rows, firsts) < 0
+        found: list[int] = places[doubtful].tolist()
+        return found
 
     def identify(self, text: str) -> tuple[str, float]:
         """Return the likeliest language and its lead over the next in nats per word.

@@ -30,6 +30,8 @@ _PLATE = re.compile(
 _NUMBERED = re.compile(r"^[ \t]*(\d{1,9})(?:[.):][ \t]+|\t+)")
 _VERSE = re.compile(r"(?:(?<=\s)|^)(\d{1,3})(?:[ \t]+|[ \t]*\n)(?=[^\W\d_]|[«„“\"'(—-])", re.M)
 _BLANKS = re.compile(r"[^\S\n]+")
+_ODD_BLANK = re.compile(r"[^\S \n]")
+_DIGIT = re.compile(r"\d")
 _EDGES = re.compile(r" *\n *")
 _GAPS = re.compile(r"\n{3,}")
 
@@ -39,7 +41,7 @@ MIN_NUMBERED_LINES = 5
 MIN_REPEATS = 4
 """From so many times in a row on, a sentence is repeated by accident: refrains stop at three."""
 MIN_REPEATED_CHARACTERS = 12
-MIN_VERSES = 30
+MIN_VERSES = MIN_DIGITS = 30
 WRAP_WIDTHS = range(40, 101)
 """Widths that a typist or a program wraps at; wider lines are paragraphs already."""
 FEW_LINES = 5
@@ -76,6 +78,8 @@ def strip_line_numbers(text: str) -> str:
 
 def strip_verse_numbers(text: str) -> str:
     """Drop the numbers of verses, where they count 1, 2, 3 through chapter after chapter."""
+    if len(_DIGIT.findall(text)) < MIN_DIGITS:
+        return text
     matches = list(_VERSE.finditer(text))
     if len(matches) < MIN_VERSES:
         return text
@@ -185,6 +189,12 @@ def _gap(text: str, end: int) -> str:
 
 def tidy_blanks(text: str) -> str:
     """Make runs of blanks one space, trim lines, and leave at most one empty line between lines."""
+    if (
+        not any(run in text for run in ("  ", " \n", "\n ", "\n\n\n"))
+        and not _ODD_BLANK.search(text)
+        and text == text.strip()
+    ):
+        return text
     tidied = _GAPS.sub("\n\n", _EDGES.sub("\n", _BLANKS.sub(" ", text))).strip()
     return text if tidied == text else tidied
 

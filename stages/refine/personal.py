@@ -52,6 +52,17 @@ _KEY = re.compile(
     |[a-z][a-z0-9+.-]{1,15}:\/\/[^\s:@\/]{1,64}:(?P<word>[^\s:@\/]{8,128})@(?=[\w.-])""",
     re.X,
 )
+_DIGIT = re.compile(r"\d")
+_IBAN_HEAD = re.compile(r"[A-Z]{2}\d{2}")
+_DOTTED = re.compile(r"\d\.\d")
+_KEY_HEADS = (
+    "-----begin", "akia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "xox", "aiza",
+    "k_live_", "hf_", "glpat-", "sk-", "eyj", "apikey", "api_key", "secret", "accesstoken",
+    "access_token", "authtoken", "auth_token", "password", "passwd", "pwd",
+)  # fmt: skip
+"""What of `_KEY` must stand in a text, in lower case, for it to match."""
+FOLDED = ("\u017f", "\u0130", "\u0131", "\u212a")
+"""Letters that match s, i and k without regard to case, and are not these in lower case."""
 IBAN_LENGTHS = range(15, 35)
 CARD_HEADS = (
     (re.compile(r"3[47]"), (15,)),
@@ -125,11 +136,28 @@ _CHECKED: dict[str, tuple[re.Pattern[str], Callable[[str], bool]]] = {
 }
 
 
+def has_digits(text: str, least: int) -> bool:
+    """Tell whether so many digits stand in a text; most texts have none."""
+    return _DIGIT.search(text) is not None and len(_DIGIT.findall(text)) >= least
+
+
+def _may_have(kind: str, text: str) -> bool:
+    """Tell whether looking for a kind is worth its time: whether what it needs is there at all."""
+    if kind == "key":
+        lower = text.lower()
+        return any(head in lower or head in text for head in (*_KEY_HEADS, *FOLDED))
+    if kind == "iban":
+        return _IBAN_HEAD.search(text) is not None
+    if kind == "card":
+        return has_digits(text, 13)
+    return _DOTTED.search(text) is not None or text.count(":") > 1
+
+
 def find(text: str, kinds: Sequence[str]) -> list[Found]:
     """Return what is found of some kinds among key, iban, card and ip; nothing overlaps."""
     found: list[Found] = []
     for kind, (pattern, believed) in _CHECKED.items():
-        if kind not in kinds:
+        if kind not in kinds or not _may_have(kind, text):
             continue
         for match in pattern.finditer(text):
             start, stop = match.span()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import bz2
 import gzip
 import random
+import re
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from stages.refine import filters, languages
+from stages.refine import encodings, filters, languages, layout, personal
 from stages.refine.filters import Drop
 from stages.refine.languages import identifier
 from stages.refine.settings import Filters, Normalise, Pairs, Split
@@ -199,8 +200,9 @@ def test_each_alternative_of_the_expression_has_a_mark(monkeypatch):
 
 
 def test_scores_are_sums_over_words_whatever_is_remembered(monkeypatch):
+    whole = identifier()
     monkeypatch.setattr(languages, "KEPT", 6)
-    small, whole = languages.Identifier(), identifier()
+    small = languages.Identifier()
     for text in (PROSE, PROSE.upper() + " Mi mi mi " + "x" * 40, PROSE, "la la la la"):
         one, other = small.scores(text), whole.scores(text)
         words = languages.sample(text)
@@ -228,3 +230,56 @@ def test_no_foreign_paragraph_escapes_the_look_at_many(monkeypatch, remembered):
     assert 20 < len(asked) < 300
     (_, step) = next(one for one in filters.reasons(settings) if one[0] == "foreign_paragraphs")
     assert step("\n\n".join(pieces)).split("\n\n") == asked
+
+
+PIECES = """
+a|é|Â|Ã|â€™|Ã©|ï»¿|ð|Î|ÂÂ| |  |\t|\u00a0|\r|\x1c|\u2003|1|22|333|٣|.|,|-|(|)|+48|0|00|:|::|#|x
+cx|Cx|sX|ux|la|@|/|[|]|eyJ|AKIA|password = "x1y2z3w4q5"|\u017fecret="abc123def456"|12345678901234
+DE12 3456|10.0.0.1|555-4321|01 23 45|+48 22 123 45 67|4111 1111 1111 1111|8.8.8.8|2a00:1450::1
+\ud800
+"""
+
+
+def hostile(count):
+    """Yield texts of pieces that some step looks for."""
+    draw = random.Random(count)
+    pieces = [*PIECES.strip("\n").replace("\n", "|").split("|"), "\n", "\n\n", "\n\n\n"]
+    for _ in range(count):
+        yield "".join(draw.choice(pieces) for _ in range(draw.randrange(1, 40)))
+    yield from (" ".join(f"{n} la" for n in range(1, top)) for top in (29, 30, 31, 32))
+
+
+def test_what_is_not_looked_for_would_not_have_been_found(monkeypatch):
+    """Each quick look says no only where the long one changes nothing."""
+    settings = Filters(private_types=list(personal.KINDS), languages=[])
+    steps = [
+        encodings.repair_mojibake, encodings.x_to_unicode, layout.tidy_blanks,
+        layout.strip_verse_numbers, lambda text: filters._few_letters(text, settings),
+        lambda text: filters.private(text, True, personal.KINDS),
+    ]  # fmt: skip
+    given = list(hostile(1500))
+    quick = [[step(text) for text in given] for step in steps]
+    always = re.compile("")
+    for module, name in (
+        (encodings, "_LEAD"), (encodings, "_X_PAIR"), (layout, "_ODD_BLANK"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, always if name != "_X_PAIR" else Always())
+    monkeypatch.setattr(layout, "MIN_DIGITS", 0)
+    monkeypatch.setattr(filters, "_NO_LETTERS", bytes(range(256)))
+    monkeypatch.setattr(personal, "has_digits", lambda text, least: True)
+    monkeypatch.setattr(personal, "_may_have", lambda kind, text: True)
+    for step, found in zip(steps, quick, strict=True):
+        assert [step(text) for text in given] == found
+        assert len(set(map(str, found))) > 2
+
+
+class Always:
+    """The expression for a letter of x-system, which always says that there is one."""
+
+    pattern = encodings._X_PAIR
+
+    def search(self, text):
+        return True
+
+    def sub(self, with_what, text):
+        return self.pattern.sub(with_what, text)

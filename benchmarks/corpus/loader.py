@@ -1,13 +1,15 @@
-"""Loader: batches of packed rows beside a DataLoader over `datasets` with torch format.
+"""Loader: what `pretrain` takes its steps from, beside a DataLoader with torch format.
 
     DEVENO_PEERS_PYTHON=... python -m benchmarks.corpus loader [--rounds 5] [--vocab 32000]
-        [--lengths 128,1024] [--batch 32] [--tokens 2000000]
+        [--lengths 128,1024] [--batch 32] [--tokens 4000000]
 
-Both read the set that the row `packing` makes of the shared Esperanto text (without it: of Python
-source), shuffled, in batches of int64 torch tensors. Ours gives ids, positions and segments of
-every row; the peer ids, attention mask and labels. What is compared is CPU seconds per token;
-besides, how long a step of any number takes to find. Run for a row of
-this house's default length and for run_clm's. Writes `loader.json`.
+Both read, shuffled, the set that the row `packing` makes of the shared Esperanto text (without it:
+of Python source), the same text. "ours" is `Loader.tasks`, which the stage `pretrain` calls at
+every step: rows of the saved order, ids and positions laid out for attention within documents, the
+places that are predicted and the answers, all int64 tensors. The peer gives ids, attention mask and
+labels. Besides: what padded rows cost, the share of a real training step that waits for data (a GPT
+of two layers of width 128, trained by the stage), and how long a fresh start takes to the batch of
+a step. Writes `loader.json`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from benchmarks.corpus import bpe_training, packing, rounds
 from benchmarks.corpus.rounds import PEERS, Contestant
 
 GOAL = 50
+WAIT = 0.002
 PEER = "DataLoader, torch format"
 PACKAGES = ("datasets", "torch", "pyarrow")
 
@@ -32,7 +35,7 @@ def compare(folder: str, length: int, how: argparse.Namespace, own: Contestant) 
     load = {**ask, "batch": how.batch, "tokens": how.tokens}
     systems: dict[str, Any] = {
         "ours": partial(own.ask, system="load", **load),
-        "ours, without padding": partial(own.ask, system="load", flat=True, **load),
+        "ours, padded rows": partial(own.ask, system="load", padded=True, **load),
     }
     peer = Contestant("packing_peers", python=PEERS) if PEERS else None
     if peer is not None:
@@ -44,6 +47,7 @@ def compare(folder: str, length: int, how: argparse.Namespace, own: Contestant) 
         for system, answers in found.items()
     }
     steps = own.ask(system="resume", **ask)["found"]
+    waited = own.ask(system="wait", **ask, steps=20)["found"]
     if peer is not None:
         peer.close()
     return {
@@ -52,8 +56,13 @@ def compare(folder: str, length: int, how: argparse.Namespace, own: Contestant) 
             system: rounds.quartiles([1e-6 / one["cpu_s"] for one in answers])
             for system, answers in scaled.items()
         },
+        "microseconds_per_batch": {
+            system: rounds.quartiles([1e6 * one["cpu_s"] / one["found"]["batches"] for one in got])
+            for system, got in found.items()
+        },
         "cpu_ratio_to_ours": rounds.ratios(scaled, "ours"),
         "milliseconds_to_a_step": steps,
+        "data_wait_fraction_of_training": waited,
     }
 
 
@@ -64,8 +73,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--vocab", type=int, default=32_000)
     parser.add_argument("--lengths", default="128,1024")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--tokens", type=int, default=2_000_000)
-    parser.add_argument("--slow-mb", type=float, default=3)
+    parser.add_argument("--tokens", type=int, default=4_000_000)
     how = parser.parse_args(list(arguments))
     name, path = next(iter(bpe_training.texts(16, 0).items()))
     own = Contestant("packing_ours")
@@ -76,6 +84,7 @@ def main(arguments: Sequence[str]) -> None:
         str(row["row_tokens"]): row["cpu_ratio_to_ours"].get(PEER, {"median": 0})["median"]
         for row in results
     }
+    waited = max(row["data_wait_fraction_of_training"] for row in results)
     rounds.write(
         "loader",
         {
@@ -84,6 +93,11 @@ def main(arguments: Sequence[str]) -> None:
                 "ratio_by_row_tokens": ratios,
                 "goal": GOAL,
                 "pass": all(ratio >= GOAL for ratio in ratios.values()),
+            },
+            "wait_passes": {
+                "data_wait_fraction": waited,
+                "goal": WAIT,
+                "pass": waited <= WAIT,
             },
             "text": name,
             "results": results,

@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.corpus.material import load as load_arrow
 from benchmarks.corpus.rounds import serve
 from stages.core import canonical
 from stages.core.log import Log
 from stages.encode.stage import EncodeParams, encode
-from stages.lm import tables
+from stages.lm import corpora, orders, packing, tables, tokenizers
+from stages.lm.blends import Blend
+from stages.lm.encoders import Encoder
 from stages.lm.kernels.text import of_arrow
 from stages.lm.kernels.wordcounts import count
+from stages.lm.loaders import Loader
+from stages.lm.objectives import Causal
 from stages.lm.tokens import Tokens
+from stages.pretrain.stage import Causal as CausalParams
+from stages.pretrain.stage import Gpt2, PretrainParams, pretrain
 from stages.tokenizer import algorithms, training
 from stages.tokenizer.stage import TokenizerParams
 
 END = "<|endoftext|>"
 
 
-def prepare(path: str, folder: str, vocab: int, least_mb: float) -> Iterator[Any]:
-    """Write a corpus of three splits, a beginning of it for the slow peer, and a tokenizer."""
+def prepare(path: str, folder: str, vocab: int) -> Iterator[Any]:
+    """Write a corpus of three splits and a tokenizer."""
     yield None
     column, root = load_arrow(Path(path)), Path(folder)
     texts = column.to_pylist()
-    offsets = np.cumsum([0, *(len(text.encode("utf-8")) for text in texts)])
-    few = min(int(np.searchsorted(offsets, least_mb * 1e6)), len(texts))
-    parts = {"train": texts, "valid": texts[:8], "test": texts[8:16], "beginning": texts[:few]}
     splits = {}
-    for split, given in parts.items():
+    for split, given in {"train": texts, "valid": texts[:8], "test": texts[8:16]}.items():
         with tables.ShardWriter(root / "corpus", split, tables.TEXT_SCHEMA) as writer:
             for number, text in enumerate(given):
                 writer.add({"id": f"{split}-{number}", "source": "benchmark", "text": text})
@@ -44,13 +49,12 @@ def prepare(path: str, folder: str, vocab: int, least_mb: float) -> Iterator[Any
             "bytes": sum(len(text.encode("utf-8")) for text in given),
             "shards": writer.shards,
         }
-    beginning = splits.pop("beginning")
     canonical.write_json(root / "corpus" / "corpus.json", {"kind": "text", "splits": splits})
     params = TokenizerParams(corpus="x", objective="causal", vocab_size=vocab)
     backend = algorithms.bpe(params, [training._special(END)], count(of_arrow(column)))
     training._finish(backend, params)
     training.save(backend, params, root / "tokenizer")
-    yield {"mb": splits["train"]["bytes"] / 1e6, "beginning_mb": beginning["bytes"] / 1e6}
+    yield {"mb": splits["train"]["bytes"] / 1e6}
 
 
 def pack(folder: str, length: int) -> Iterator[Any]:
@@ -66,34 +70,94 @@ def pack(folder: str, length: int) -> Iterator[Any]:
     yield {name: ledger[name] for name in ("tokens", "rows", "lost_tokens", "waste_fraction")}
 
 
-def load(folder: str, length: int, batch: int, tokens: int, flat: bool = False) -> Iterator[Any]:
-    """Read shuffled batches until so many tokens were there."""
-    import torch
+def parts(folder: str) -> Iterator[Any]:
+    """Say what the steps of packing cost each, CPU seconds, done one after another."""
+    root = Path(folder)
+    yield None
+    took, begun = {}, time.process_time()
 
-    del length
+    def lap(name: str) -> None:
+        nonlocal begun
+        now = time.process_time()
+        took[name], begun = round(now - begun, 4), now
+
+    encoder = Encoder(tokenizers.load(root / "tokenizer"))
+    lap("open the tokenizer")
+    groups = [of_arrow(read()) for read in corpora.groups(root / "corpus", "train")]
+    lap("read and decompress Parquet")
+    made = [encoder.encode(texts, 0, 0) for texts in groups]
+    lap("encode, no word known before")
+    for texts in groups:
+        encoder.encode(texts, 0, 0)
+    lap("encode again, words known (not part of packing)")
+    sizes = np.concatenate([np.diff(one.firsts) for one in made])
+    packing.pack(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), 1024, 0.005)
+    lap("pack")
+    yield took
+
+
+def _loader(folder: Path, batch: int, steps: int) -> Loader:
+    """Return what the stage `pretrain` reads a causal model's batches with."""
+    blend = Blend([Tokens(folder / "tokens")])
+    size = {"steps": steps, "batch_rows": batch, "seed": 1}
+    order, _ = orders.kept(folder / "order", blend, ["tokens/x"], **size, whole=False)
+    return Loader(blend, order, Causal(), 1)
+
+
+def load(folder: str, length: int, batch: int, tokens: int, padded: bool = False) -> Iterator[Any]:
+    """Take the tasks of steps, as training does, until so many tokens were there.
+
+    `padded` takes rows with padding, positions and segments instead.
+    """
+    loader = _loader(Path(folder), batch, -(-2 * tokens // (batch * length)))
     opened = Tokens(Path(folder) / "tokens")
+    opened.batch(0, batch, seed=1)
+    loader.tasks(0)
     yield None
     read = step = 0
     while read < tokens:
-        found = (opened.flat_batch if flat else opened.batch)(step, batch, seed=1)
-        tensors = {name: torch.from_numpy(array) for name, array in found.items()}
-        read += int(tensors["lengths"].sum())
+        if padded:
+            found = opened.batch(step, batch, seed=1)
+            tensors = {name: torch.from_numpy(array) for name, array in found.items()}
+            read += int(tensors["lengths"].sum())
+        else:
+            read += sum(task.tokens for task in loader.tasks(step))
         step += 1
     yield {"tokens": read, "batches": step}
 
 
+def wait(folder: str, length: int, steps: int) -> Iterator[Any]:
+    """Train a small model by the stage; returns the share of time that it waited for data."""
+    root = Path(folder)
+    shutil.rmtree(root / "model", ignore_errors=True)
+    params = PretrainParams(
+        tokens="x", tokenizer="x", steps=steps, batch_rows=max(1, 1024 // length),
+        model=Gpt2(kind="gpt2", positions=length, layers=2), objective=CausalParams(kind="causal"),
+        evaluate_every=steps, evaluate_rows=1, short_share=0, initial_loss_tolerance=1,
+    )  # fmt: skip
+    yield None
+    with tempfile.TemporaryDirectory() as scratch:
+        log, none = Log(scratch=Path(scratch)), root / "none"
+        pretrain(
+            params, root / "tokens", none, none, none, root / "tokenizer", none, root / "model", log
+        )
+    yield log.observed["data_wait_fraction"]
+
+
 def resume(folder: str, length: int) -> Iterator[Any]:
-    """Say how long it takes to reach a step, near and far, from a fresh start."""
+    """Say how long it takes to the batch of a step, from opening the files of a fresh start."""
     del length
+    steps, batch = 1_000_000, 8
+    _loader(Path(folder), batch, steps)
     yield None
     took = {}
-    for step in (0, 1_000, 1_000_000, 1_000_000_000):
-        opened = Tokens(Path(folder) / "tokens")
+    for step in (0, 1_000, steps - 1):
         begun = time.perf_counter()
-        opened.batch(step, 8, seed=1)
+        blend = Blend([Tokens(Path(folder) / "tokens")])
+        Loader(blend, orders.read(Path(folder) / "order"), Causal(), 1).tasks(step)
         took[str(step)] = round(1e3 * (time.perf_counter() - begun), 3)
     yield took
 
 
 if __name__ == "__main__":
-    serve({"prepare": prepare, "pack": pack, "load": load, "resume": resume})
+    serve({one.__name__: one for one in (prepare, pack, parts, load, wait, resume)})

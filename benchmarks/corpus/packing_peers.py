@@ -15,7 +15,7 @@ from benchmarks.corpus.rounds import serve
 
 
 def pack(folder: str, length: int) -> Iterator[Any]:
-    """Tokenise with a map and group with a map, both written to disk, one process."""
+    """From Parquet: load, tokenise with a map, group with a map, both written, one process."""
     import datasets
     from transformers import AutoTokenizer
 
@@ -23,11 +23,6 @@ def pack(folder: str, length: int) -> Iterator[Any]:
     datasets.disable_progress_bars()
     shutil.rmtree(root / "peer", ignore_errors=True)
     (root / "peer").mkdir()
-    tokenizer = AutoTokenizer.from_pretrained(root / "tokenizer", model_max_length=10**9)
-    files = [str(path) for path in sorted((root / "corpus").glob("beginning-*.parquet"))]
-    raw = datasets.load_dataset(
-        "parquet", data_files=files, split="train", columns=["text"], cache_dir=str(root / "peer")
-    )
 
     def tokenize(examples: dict[str, Any]) -> Any:
         return tokenizer(examples["text"])
@@ -42,7 +37,12 @@ def pack(folder: str, length: int) -> Iterator[Any]:
         made["labels"] = made["input_ids"].copy()
         return made
 
+    given = [str(path) for path in sorted((root / "corpus").glob("train-*.parquet"))]
     yield None
+    tokenizer = AutoTokenizer.from_pretrained(root / "tokenizer", model_max_length=10**9)
+    raw = datasets.load_dataset(
+        "parquet", data_files=given, split="train", columns=["text"], cache_dir=str(root / "peer")
+    )
     files = [str(root / "peer" / name) for name in ("tokens.arrow", "groups.arrow")]
     tokens = raw.map(tokenize, batched=True, remove_columns=["text"], cache_file_name=files[0])
     grouped = tokens.map(group, batched=True, cache_file_name=files[1])

@@ -17,6 +17,8 @@ from stages.lm.models import Pieces
 from stages.lm.objectives import Causal, Objective, Task
 from stages.lm.orders import Order
 
+NOWHERE = torch.zeros(0, dtype=torch.long)
+
 
 class Loader:
     """Makes the tasks of a run's steps."""
@@ -60,17 +62,10 @@ class Loader:
         return self._spent / (time.perf_counter() - self._begun) if self._begun else 0.0
 
     def _task(self, laid: Laid, number: int) -> Task:
+        ids, positions, groups, sources, places, answers = laid
+        made = torch.from_numpy
         if self._causal:
-            answers, places = torch.from_numpy(laid.answers), torch.from_numpy(laid.places)
-            return Task(pieces_of(laid), places, answers)
-        return self._objective(pieces_of(laid), self._seed, number)
-
-
-def pieces_of(laid: Laid) -> Pieces:
-    """Return what a kernel laid out as a model reads it."""
-    return Pieces(
-        torch.from_numpy(laid.ids),
-        torch.from_numpy(laid.positions),
-        laid.groups,
-        torch.from_numpy(laid.sources),
-    )
+            pieces = Pieces(made(ids), made(positions), groups, NOWHERE)
+            return Task(pieces, made(places), made(answers))
+        pieces = Pieces(made(ids).long(), made(positions).long(), groups, made(sources).long())
+        return self._objective(pieces, self._seed, number)

@@ -21,6 +21,8 @@ from stages.lm.kernels.loads import prefetch_line
 
 Ints = NDArray[np.int64]
 SOURCES = 4
+AHEAD = 4
+"""Rows whose tokens are asked for while the ones before them are written."""
 LINE = 32
 """Words of 16 bits that memory moves at once."""
 STREAMS = types.UniTuple(reads(types.uint16), SOURCES)
@@ -37,11 +39,11 @@ def _source(firsts: Any, row: int) -> int:
 
 
 @leaf
-def _near(streams: Any, wide: int, pieces: Any, places: Any, firsts: Any, rows: Any) -> bool:
-    """Ask for all that rows are made of; False if one of them is not there.
+def _near(pieces: Any, places: Any, firsts: Any, rows: Any) -> bool:
+    """Ask for the tables of all rows; False if one of them is not there.
 
-    Rows lie anywhere, and each of their tables says where to look in the next: asked for one row
-    after another they would cost a wait each.
+    Rows lie anywhere, and each table says where to look in the next: asked for one row after
+    another they would cost a wait each.
     """
     for number in range(len(rows)):
         if rows[number] < 0 or rows[number] >= firsts[len(firsts) - 1]:
@@ -51,15 +53,19 @@ def _near(streams: Any, wide: int, pieces: Any, places: Any, firsts: Any, rows: 
     for number in range(len(rows)):
         source = _source(firsts, rows[number])
         prefetch_line(pieces[source], 2 * places[source][rows[number] - firsts[source]])
-    for number in range(len(rows)):
-        source = _source(firsts, rows[number])
-        row, table, bounds = rows[number] - firsts[source], pieces[source], places[source]
-        stream = streams[source]
-        for piece in range(bounds[row], bounds[row + 1]):
-            start, size = table[2 * piece] << wide, table[2 * piece + 1] << wide
-            for at in range(start, start + size, LINE):
-                prefetch_line(stream, at)
     return True
+
+
+@leaf
+def _fetch(streams: Any, wide: int, pieces: Any, places: Any, firsts: Any, number: int) -> None:
+    """Ask for the tokens of a row."""
+    source = _source(firsts, number)
+    row, table, bounds = number - firsts[source], pieces[source], places[source]
+    stream = streams[source]
+    for piece in range(bounds[row], bounds[row + 1]):
+        start, size = table[2 * piece] << wide, table[2 * piece + 1] << wide
+        for at in range(start, start + size, LINE):
+            prefetch_line(stream, at)
 
 
 @leaf
@@ -100,7 +106,7 @@ def _copy(stream: Any, wide: int, start: int, given: Any) -> None:
     if wide:
         halves = stream[2 * start : 2 * (start + size)]
         for at in range(size):
-            given[at] = types.int64(halves[2 * at]) | (types.int64(halves[2 * at + 1]) << 16)
+            given[at] = types.int32(halves[2 * at]) | (types.int32(halves[2 * at + 1]) << 16)
     else:
         taken = stream[start : start + size]
         for at in range(size):
@@ -124,8 +130,8 @@ def _follow(groups: Any, found: int, ids: Any, places: Any, answers: Any) -> int
 
 @kernel(
     types.void, STREAMS, types.int64, TABLES, TABLES, reads(types.int64), reads(types.int64),
-    types.int64, fills(types.int64), fills(types.int64, 2), fills(types.int64), fills(types.int64),
-    fills(types.int64), fills(types.int64), fills(types.int64), fills(types.int64),
+    types.int64, fills(types.int64), fills(types.int64, 2), fills(types.int32), fills(types.int32),
+    fills(types.int32), fills(types.int32), fills(types.int64), fills(types.int64),
 )  # fmt: skip
 def _lay(
     streams: Any, wide: int, pieces: Any, places: Any, firsts: Any, rows: Any, longest: int,
@@ -134,11 +140,15 @@ def _lay(
 ) -> None:  # fmt: skip
     """Lay rows out; `sizes` become groups (-1: a row is not there), tokens and places."""
     sizes[0] = -1
-    if not _near(streams, wide, pieces, places, firsts, rows):
+    if not _near(pieces, places, firsts, rows):
         return
+    for number in range(min(AHEAD, len(rows))):
+        _fetch(streams, wide, pieces, places, firsts, rows[number])
     found = _grouped(pieces, places, firsts, rows, longest, counts, groups)
     origin = 0
     for number in range(len(rows)):
+        if number + AHEAD < len(rows):
+            _fetch(streams, wide, pieces, places, firsts, rows[number + AHEAD])
         source = _source(firsts, rows[number])
         row, table, bounds = rows[number] - firsts[source], pieces[source], places[source]
         stream = streams[source]
@@ -193,7 +203,11 @@ class Layer:
         self._sizes = np.zeros(3, np.int64)
         room = length * most_rows
         wanted = (room, room, room * sources, room * following, room * following)
-        self._arrays = [[np.empty(size, np.int64) for size in wanted] for _ in range(buffers)]
+        kinds = (np.int32, np.int32, np.int32, np.int32, np.int64)
+        self._arrays = [
+            [np.empty(size, kind) for size, kind in zip(wanted, kinds, strict=True)]
+            for _ in range(buffers)
+        ]
         self._turn = 0
 
     def __call__(self, rows: Ints, longest: int = 0) -> Laid:
@@ -221,13 +235,14 @@ class Layer:
 class Laid(NamedTuple):
     """`ids` and `positions` [N], `groups` of (first token, pieces, length), longest first.
 
-    `sources` [N] is where each token stood, `places` [M] which tokens a next one follows, `answers`
-    [M] those next ones; empty where they were not wanted.
+    `sources` [N] is where each token stood, `places` [M] which tokens a next one follows; all these
+    are int32, for they only number rows of tables, and half the bytes are half the time. `answers`
+    [M] are those next tokens, int64 as a loss wants them. Empty is what was not wanted.
     """
 
-    ids: Ints
-    positions: Ints
+    ids: NDArray[np.int32]
+    positions: NDArray[np.int32]
     groups: tuple[tuple[int, int, int], ...]
-    sources: Ints
-    places: Ints
+    sources: NDArray[np.int32]
+    places: NDArray[np.int32]
     answers: Ints

@@ -19,6 +19,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 CPU_SECONDS = 10.0
 """No example may take longer: they are all small."""
 ROUND_EXAMPLES = 100
@@ -114,9 +115,9 @@ def fuzz(
         outcome.examples += 1
         try:
             probe(target, example, cpu_seconds)
-        except Exception:
+        except Exception as error:
             if smallest is None or len(packed) < smallest[0]:
-                smallest = (len(packed), pack(example), traceback.format_exc(limit=-6))
+                smallest = (len(packed), pack(example), told(error))
             raise
 
     while smallest is None and outcome.examples < most and time.process_time() < stop:
@@ -150,6 +151,17 @@ def _round(target: Target, attempt: Callable[[Any], None], number: int, examples
         # What failed is kept by `attempt`; hypothesis adds its own errors where time ran out.
         if "hypothesis" in type(error).__module__ and "Unsatis" in type(error).__name__:
             raise
+
+
+def told(error: BaseException) -> str:
+    """Return where an error came from, in the files of this project, and what it says."""
+    frames = [
+        f"{Path(frame.filename).relative_to(ROOT).as_posix()}:{frame.lineno} {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_relative_to(ROOT)
+    ]
+    last = "".join(traceback.format_exception_only(error))
+    return "\n".join([*frames, last]).replace(f"{ROOT}/", "")
 
 
 def finding(name: str, packed: Any, error: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import json
 import lzma
 import tarfile
 import zipfile
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from benchmarks.fuzz import drawing
 from benchmarks.fuzz.engine import Target
 from benchmarks.fuzz.kernels import same
 from stages.core.errors import DevenoError, SourceError, translated
-from stages.core.log import Log
 from stages.lm import archives, streams
 from stages.lm.records import RawFile, Reading, format_of, read_file
 from tests.hostile import line
@@ -180,36 +178,6 @@ def layouts(given: dict[str, Any], folder: Path) -> None:
     records(path, **given["reading"])
 
 
-def extracted(given: dict[str, Any], folder: Path) -> None:
-    """What a container holds is kept or lost with a reason: the counts of both are all there is."""
-    from stages.acquire.stage import AcquireParams, acquire
-
-    (folder / "in").mkdir()
-    (folder / "in" / f"a{given['suffix']}").write_bytes(given["data"])
-    params = {"licence": "CC0-1.0", "source": {"kind": "extract", "reader": given["reader"]}}
-    try:
-        acquire(AcquireParams.model_validate(params), folder / "in", folder / "raw", Log())
-    except Exception as error:
-        refused(error)
-        return
-    told = json.loads((folder / "raw" / "manifest.json").read_text())["extraction"]
-    tables = {
-        name: [row for one in sorted((folder / "raw" / name).glob("*.parquet"))
-               for row in pq.read_table(one).to_pylist()]
-        for name in ("files", "losses")
-    }  # fmt: skip
-    same(told["kept"], len(tables["files"]))
-    same(told["lost"], dict(Counter(row["reason"] for row in tables["losses"])))
-    same(told["records"], len(tables["files"]) + len(tables["losses"]))
-    ids = [row["id"] for name in tables for row in tables[name]]
-    same(len(set(ids)), len(ids))
-    if given["reader"]["format"] == "jsonl" and "undecodable" not in told["lost"]:
-        rows = given["data"].removeprefix(b"\xef\xbb\xbf").split(b"\n")
-        if not given["data"].startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
-            filled = [row for row in rows if row.decode("utf-8", "replace").strip()]
-            same(told["records"], len(filled))
-
-
 def refined(given: dict[str, Any], folder: Path) -> None:
     """Documents of any characters pass the line: in = kept + lost, by id, and twice the same."""
     (folder / "in").mkdir()
@@ -303,12 +271,6 @@ _layouts = [
     ("a-pages-articles.xml", {}, ["<mediawiki>", "<page>", "<title>a</title>", "<ns>0</ns>", "<id>1"
      "</id>", "<text>[[a|b]] {{c}}</text>", "</page>", "</mediawiki>", "<redirect/>", "{{", "[["]),
 ]  # fmt: skip
-_reader = st.sampled_from([
-    ({"format": "jsonl"},
-     ['{"text": "a"}\n', '{"text": null}\n', "{", "\n", '{"text": "\\ud800"}']),
-    ({"format": "leipzig"}, ["1\ta\n", "x\n", "\n"]),
-    ({"format": "conllu"}, _layouts[0][2]), ({"format": "mediawiki"}, _layouts[-1][2]),
-])  # fmt: skip
 
 
 def _joined(parts: list[str]) -> Any:
@@ -337,8 +299,6 @@ TARGETS = [
         "changes": _changes}), table),
     Target("layouts", st.sampled_from(_layouts).flatmap(lambda one: st.fixed_dictionaries({
         "name": st.just(one[0]), "reading": st.just(one[1]), "data": _joined(one[2])})), layouts),
-    Target("extract", _reader.flatmap(lambda one: st.fixed_dictionaries({
-        "reader": st.just(one[0]), "suffix": _suffix, "data": _joined(one[1])})), extracted),
     Target("steps", drawing.text, stepped),
     Target("refine", st.fixed_dictionaries({
         "documents": st.lists(drawing.text, min_size=1, max_size=6),

@@ -224,9 +224,9 @@ def open_parquet(path: Path, columns: Sequence[str] | None = None) -> pq.Parquet
         )
     try:
         source = pq.ParquetFile(path, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
+        lacking = [name for name in columns or [] if name not in source.schema_arrow.names]
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # A name that is no text.
         raise _damaged(path, error) from error
-    lacking = [name for name in columns or [] if name not in source.schema_arrow.names]
     if lacking:
         raise ArtifactError(
             f"no column {', '.join(lacking)} in {path.name}",

@@ -43,7 +43,7 @@ def _read(source: Input, settings: ArrowFormat, place: Place) -> Iterator[Item |
         for unit, skip, rows in _slices(source, place):
             yield _batch(source, settings, rows, Place(unit, number, skip))
             number += rows.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # A name that is no text.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise Damaged("damaged", f"behind row {number}: {clipped(error)}") from error

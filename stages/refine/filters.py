@@ -206,13 +206,14 @@ def is_furniture(line: str, told: bool = True) -> bool:
 
 def private(text: str, redact: bool, kinds: Sequence[str] = ("email", "phone")) -> str | Drop:
     """Replace personal data of some kinds, or drop the text that has some."""
-    found = personal.find(text, kinds)
+    digits = personal.digits(text)
+    found = personal.find(text, kinds, digits)
     count = len(found)
     redacted = personal.redacted(text, found) if found else text
     if "email" in kinds and ("@" in redacted or _SPELLED.search(redacted)):
         redacted, emails = _EMAIL.subn("[email]", redacted)
         count += emails
-    if "phone" in kinds and personal.has_digits(redacted, LEAST_PHONE_DIGITS):
+    if "phone" in kinds and digits >= LEAST_PHONE_DIGITS:
         redacted, phones = _PHONE.subn("[phone]", redacted)
         count += phones
     if count and not redact:
@@ -301,6 +302,8 @@ def other_language(text: str, languages: Sequence[str], evidence_nats: float) ->
     Clearly: it has four words and another language is e^`evidence_nats` times as likely. A text
     without a word is `und`.
     """
+    if identifier().surely(text, languages, evidence_nats):
+        return ""
     lead, count = identifier().lead(text, languages)
     if 0 < count < JUDGED_LANGUAGE_WORDS or (count and lead * count > -evidence_nats):
         return ""
@@ -313,7 +316,7 @@ def _bind_paragraphs(settings: Filters) -> Step:
             return text
         pieces = text.split("\n\n")
         nats = 3 * settings.language_evidence_nats
-        doubtful = identifier().suspects(pieces, settings.languages, nats)
+        doubtful = identifier().suspects(text, settings.languages, nats)
         foreign = {place for place in doubtful if _is_foreign(pieces[place], settings)}
         kept = [piece for place, piece in enumerate(pieces) if place not in foreign]
         # A text that is foreign throughout is left to the rule `language`.

@@ -35,7 +35,13 @@ SLACK_NATS = 1e-3
 SAMPLE_WORDS = 400
 """Words judged per document: half from its start, half from its middle."""
 
+GAP = "\n\n"
+"""What stands between two paragraphs."""
+WHOLE = 12 * SAMPLE_WORDS
+"""Characters of a text of which all words are looked at, the first `SAMPLE_WORDS` of them."""
+
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]*)*")
+_TOKEN = re.compile(rf"{_WORD.pattern}|{GAP}")
 
 
 class _Trigrams:
@@ -77,9 +83,11 @@ class Identifier:
             self._trigrams.append(_Trigrams(words))
         self._logs: dict[str, NDArray[np.float64]] = {}
         self._room = KEPT
-        self._rows = np.empty((KEPT + SAMPLE_WORDS, len(LANGUAGES)))
+        self._rows = np.zeros((KEPT + SAMPLE_WORDS, len(LANGUAGES)))
         """Scores of words: those that are remembered, and behind them a text's others."""
-        self._known: dict[str, int] = {}
+        self._known: dict[str, int] = {GAP: 0}
+        self._masks: dict[tuple[str, ...], NDArray[np.bool_]] = {}
+        self._last: tuple[str, NDArray[np.bool_], float] = "", np.zeros(0, bool), 0.0
 
     def _trigram(self, trigram: str) -> NDArray[np.float64]:
         found = self._logs.get(trigram)
@@ -122,34 +130,56 @@ class Identifier:
                     rows[place] = known if known >= 0 else self._learn(word, self._room + place)
         return self._rows[rows].sum(axis=0), len(words)
 
-    def suspects(
-        self, texts: Sequence[str], languages: Sequence[str], evidence_nats: float
-    ) -> list[int]:
-        """Return the places of texts that may be in another language: all others are not.
+    def suspects(self, text: str, languages: Sequence[str], evidence_nats: float) -> list[int]:
+        """Return the places of paragraphs that may be in another language: all others are not.
 
         Those where the best of `languages` is so many nats behind, with some slack, as sums of
         many rows at once are rounded otherwise; and those with a word that is not remembered.
+        Long paragraphs, of which not all words are judged, may be too.
         """
-        words = [sample(text) for text in texts]
-        flat = [word for part in words for word in part]
-        wanted = np.array([name in languages for name in LANGUAGES])
-        if not flat or wanted.all():
+        wanted = self._mask(tuple(languages))
+        if wanted.all():
             return []
-        rows = [self._known.get(word, -1) for word in flat]
+        if len(text) > WHOLE and max(map(len, text.split(GAP))) > WHOLE:
+            return list(range(text.count(GAP) + 1))
+        tokens = _TOKEN.findall(text.lower().replace("’", "'"))
+        if not tokens:
+            return []
+        rows = np.array(self._numbers(tokens))
+        # A gap's own row is zero, and so is the sum of a paragraph that has no words.
+        firsts = np.concatenate([[0], np.flatnonzero(rows == 0)])
+        totals = np.add.reduceat(self._rows[rows], firsts, axis=0)
+        leads = totals[:, wanted].max(axis=1) - totals[:, ~wanted].max(axis=1)
+        doubtful = leads <= SLACK_NATS - evidence_nats
+        doubtful |= np.diff(firsts, append=len(rows)) > SAMPLE_WORDS
+        if rows.min() < 0:
+            doubtful |= np.minimum.reduceat(rows, firsts) < 0
+        elif rows.any() and len(text) <= WHOLE and len(rows) <= SAMPLE_WORDS:
+            whole = totals.sum(axis=0)
+            self._last = text, wanted, float(whole[wanted].max() - whole[~wanted].max())
+        found: list[int] = np.flatnonzero(doubtful).tolist()
+        return found
+
+    def surely(self, text: str, languages: Sequence[str], evidence_nats: float) -> bool:
+        """Tell whether the text that `suspects` saw last is not in another language."""
+        last, wanted, lead = self._last
+        same = last is text and wanted is self._mask(tuple(languages))
+        return same and lead > SLACK_NATS - evidence_nats
+
+    def _mask(self, languages: tuple[str, ...]) -> NDArray[np.bool_]:
+        if languages not in self._masks:
+            self._masks[languages] = np.array([name in languages for name in LANGUAGES])
+        return self._masks[languages]
+
+    def _numbers(self, tokens: list[str]) -> list[int]:
+        """Return the rows of words and gaps, -1 for words that are not remembered."""
+        rows = [self._known.get(word, -1) for word in tokens]
         if -1 in rows:
-            for word in dict.fromkeys(flat):
+            for word in dict.fromkeys(tokens):
                 if word not in self._known and len(self._known) < self._room:
                     self._learn(word, -1)
-            rows = [self._known.get(word, -1) for word in flat]
-        places = np.array([place for place, part in enumerate(words) if part])
-        firsts = np.cumsum([0, *(len(words[place]) for place in places)])[:-1]
-        totals = np.add.reduceat(self._rows[rows], firsts, axis=0)
-        leads = totals[:, wanted].max(axis=1, initial=-math.inf) - totals[:, ~wanted].max(axis=1)
-        doubtful = leads <= SLACK_NATS - evidence_nats
-        if -1 in rows:
-            doubtful |= np.minimum.reduceat(rows, firsts) < 0
-        found: list[int] = places[doubtful].tolist()
-        return found
+            rows = [self._known.get(word, -1) for word in tokens]
+        return rows
 
     def identify(self, text: str) -> tuple[str, float]:
         """Return the likeliest language and its lead over the next in nats per word.
@@ -168,7 +198,7 @@ class Identifier:
         The lead is in nats per word, negative where another language is likelier.
         """
         total, count = self.scores(text)
-        wanted = np.array([name in languages for name in LANGUAGES])
+        wanted = self._mask(tuple(languages))
         if not count:
             return 0.0, 0
         if wanted.all():
@@ -180,7 +210,7 @@ def sample(text: str) -> list[str]:
     """Return the lower-cased words that are judged: all of a short text, two runs of a long one."""
     half = SAMPLE_WORDS // 2
     room = half * 12
-    if len(text) <= 2 * room:
+    if len(text) <= WHOLE:
         return _WORD.findall(text.lower().replace("’", "'"))[:SAMPLE_WORDS]
     middle = len(text) // 2
     parts = (text[:room], text[middle : middle + room])

@@ -63,6 +63,8 @@ _KEY_HEADS = (
 """What of `_KEY` must stand in a text, in lower case, for it to match."""
 FOLDED = ("\u017f", "\u0130", "\u0131", "\u212a")
 """Letters that match s, i and k without regard to case, and are not these in lower case."""
+LEAST_CARD_DIGITS = 13
+MOST_DIGITS = 1 << 60
 IBAN_LENGTHS = range(15, 35)
 CARD_HEADS = (
     (re.compile(r"3[47]"), (15,)),
@@ -136,28 +138,31 @@ _CHECKED: dict[str, tuple[re.Pattern[str], Callable[[str], bool]]] = {
 }
 
 
-def has_digits(text: str, least: int) -> bool:
-    """Tell whether so many digits stand in a text; most texts have none."""
-    return _DIGIT.search(text) is not None and len(_DIGIT.findall(text)) >= least
+def digits(text: str) -> int:
+    """Return how many digits stand in a text, of any script."""
+    return len(_DIGIT.findall(text))
 
 
-def _may_have(kind: str, text: str) -> bool:
+def _may_have(kind: str, text: str, digits: int) -> bool:
     """Tell whether looking for a kind is worth its time: whether what it needs is there at all."""
     if kind == "key":
         lower = text.lower()
-        return any(head in lower or head in text for head in (*_KEY_HEADS, *FOLDED))
+        return any(head in lower for head in _KEY_HEADS) or any(one in text for one in FOLDED)
     if kind == "iban":
-        return _IBAN_HEAD.search(text) is not None
+        return digits > 1 and _IBAN_HEAD.search(text) is not None
     if kind == "card":
-        return has_digits(text, 13)
-    return _DOTTED.search(text) is not None or text.count(":") > 1
+        return digits >= LEAST_CARD_DIGITS
+    return (digits > 3 and _DOTTED.search(text) is not None) or text.count(":") > 1
 
 
-def find(text: str, kinds: Sequence[str]) -> list[Found]:
-    """Return what is found of some kinds among key, iban, card and ip; nothing overlaps."""
+def find(text: str, kinds: Sequence[str], digits: int = MOST_DIGITS) -> list[Found]:
+    """Return what is found of some kinds among key, iban, card and ip; nothing overlaps.
+
+    `digits` are those of the text, where they were counted.
+    """
     found: list[Found] = []
     for kind, (pattern, believed) in _CHECKED.items():
-        if kind not in kinds or not _may_have(kind, text):
+        if kind not in kinds or not _may_have(kind, text, digits):
             continue
         for match in pattern.finditer(text):
             start, stop = match.span()

@@ -218,18 +218,32 @@ ENGLISH = "The old man reads a new book in the city and his brother sings under 
 
 
 @pytest.mark.parametrize("remembered", [200_000, 30])
-def test_no_foreign_paragraph_escapes_the_look_at_many(monkeypatch, remembered):
+@pytest.mark.parametrize("evidence", [0.0, 4.0])
+def test_no_foreign_text_or_paragraph_escapes_the_look_at_many(monkeypatch, remembered, evidence):
     monkeypatch.setattr(languages, "KEPT", remembered)
     own = languages.Identifier()
     monkeypatch.setattr(filters, "identifier", lambda: own)
-    settings, draw = Filters(languages=["eo"]), random.Random(1)
-    words = [*PROSE.split(), *ENGLISH.split(), "12", "", "x" * 50]
-    pieces = ["", "...", PROSE, ENGLISH]
-    pieces += [" ".join(draw.choices(words, k=draw.randrange(30))) for _ in range(300)]
-    asked = [piece for piece in pieces if not filters._is_foreign(piece, settings)]
-    assert 20 < len(asked) < 300
-    (_, step) = next(one for one in filters.reasons(settings) if one[0] == "foreign_paragraphs")
-    assert step("\n\n".join(pieces)).split("\n\n") == asked
+    settings = Filters(languages=["eo"], language_evidence_nats=evidence)
+    steps = dict(filters.reasons(settings))
+    draw, changed, dropped = random.Random(1), 0, 0
+    words = [*PROSE.split(), *ENGLISH.split(), "12", "", "x" * 50, "ΣΑΣ", "\n"]
+    for number in range(200):
+        pieces = ["", "...", PROSE, ENGLISH][: draw.randrange(5)]
+        for _ in range(draw.randrange(1, 60 if number % 9 == 0 else 6)):
+            few = draw.sample(words, 3) + draw.choice([PROSE, ENGLISH, PROSE, "..."]).split()
+            pieces.append(" ".join(draw.choices(few, k=draw.randrange(20))))
+        text = "\n\n".join(pieces)
+        given = text.split("\n\n")
+        asked = [piece for piece in given if not filters._is_foreign(piece, settings)]
+        wanted = "\n\n".join(asked) if 0 < len(asked) < len(given) else text
+        left = steps["foreign_paragraphs"](text)
+        assert left == wanted
+        told = steps["language"](left)  # what the step before saw is remembered
+        own._last = "", np.zeros(0, bool), 0.0
+        assert told == steps["language"](left)
+        changed, dropped = changed + (left != text), dropped + isinstance(told, Drop)
+    assert changed > 20
+    assert dropped > 5
 
 
 PIECES = """
@@ -266,8 +280,8 @@ def test_what_is_not_looked_for_would_not_have_been_found(monkeypatch):
         monkeypatch.setattr(module, name, always if name != "_X_PAIR" else Always())
     monkeypatch.setattr(layout, "MIN_DIGITS", 0)
     monkeypatch.setattr(filters, "_NO_LETTERS", bytes(range(256)))
-    monkeypatch.setattr(personal, "has_digits", lambda text, least: True)
-    monkeypatch.setattr(personal, "_may_have", lambda kind, text: True)
+    monkeypatch.setattr(personal, "digits", lambda text: personal.MOST_DIGITS)
+    monkeypatch.setattr(personal, "_may_have", lambda kind, text, digits: True)
     for step, found in zip(steps, quick, strict=True):
         assert [step(text) for text in given] == found
         assert len(set(map(str, found))) > 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 GENERATED = "made by the generator of Deveno (stages/acquire/generator)"
 MAX_MEMBER_BYTES = 50_000_000_000
+MOST_LICENCES = 12
+"""Licences of documents that the manifest still names in one expression."""
+UNKNOWN = "unknown"
 
 
 def collect(params: AcquireParams, folder: Path, raw: Path, log: Log) -> None:
@@ -197,19 +201,46 @@ def _from_containers(
 ) -> dict[str, Any]:
     from stages.acquire import extraction, packages
 
+    files, came = source.files(), []
     if source.addresses is not None:
-        found = _fetched(source.addresses, targets(source.addresses), log)
-        places = sorted(((name, path) for path, name in found))
+        wanted = targets(source.addresses)
+        root = log.scratch / "fetched"
+        for path, name in _fetched(source.addresses, wanted, log):
+            _link(path, root / name)
+        came = [
+            {"url": url, "path": name, "sha256": file_digest(root / name), "pinned": bool(pin)}
+            for url, name, pin in wanted
+        ]
     else:
-        files = source.files()
         root = local.find_root(files, folder)
-        places = [(name, root / name) for name in local.find(files, root, log)]
+    places = [(name, root / name) for name in local.find(files, root, log)]
     inputs = packages.inputs(source, places, licence)
     account, reading = extraction.extract(source, inputs, raw, log)
+    if licence is None and (stated := _together(account["licences"])):
+        account["licence"] = stated
     rows = manifest.rows(raw, reading, [], log)
     for row in rows:
         row["records"] = tables.open_parquet(raw / row["path"]).metadata.num_rows
-    return {"files": rows, **account}
+    return {"files": rows, **account, **({"addresses": came} if came else {})}
+
+
+def _together(licences: dict[str, int]) -> str | None:
+    """Return the licences of all documents as one expression, where each states a plain one."""
+    names = sorted({one for name in licences for one in name.split(" AND ")})
+    if not names or len(names) > MOST_LICENCES or any(" OR " in one for one in names):
+        return None
+    return None if UNKNOWN in names else " AND ".join(names)
+
+
+def _link(path: Path, place: Path) -> None:
+    """Give a fetched file the name that patterns look for, without copying it where that works."""
+    with told_plainly(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        try:
+            os.link(path, place)
+        except OSError:
+            shutil.copyfile(path, place)
 
 
 def _move(path: Path, kept: Path) -> None:

@@ -76,6 +76,8 @@ def tables() -> Mapping[str, Build]:
         "figures": _rows(_figures),
         "tokens": _tokens,
         "token_ids": _token_ids,
+        "records": _raw("records", "files"),
+        "losses": _raw("losses", "losses"),
     }
     return made
 
@@ -138,6 +140,27 @@ def _beside(name: str) -> Build:
                 f"SELECT {_quoted(folder.name)} AS corpus, * FROM {_parquet([path])}"
                 for folder in _folders(root / "data/corpora")
                 if (path := folder / f"{name}.parquet").is_file()
+            ],
+        )
+
+    return make
+
+
+def _raw(name: str, place: str) -> Build:
+    """Make a table of what `acquire` took out of containers, or of what it could not."""
+
+    def make(base: Any, root: Path) -> bool:
+        shards = {
+            folder.name: sorted((folder / place).glob(f"{name}-*.parquet"))
+            for folder in _folders(root / "data/raw")
+        }
+        return _view(
+            base,
+            name,
+            [
+                f"SELECT {_quoted(key)} AS raw, * FROM {_parquet(paths)}"
+                for key, paths in shards.items()
+                if paths
             ],
         )
 

@@ -13,6 +13,7 @@ from stages.core.errors import DevenoError
 from stages.core.log import Log
 from stages.lm.records import raw_documents, raw_labelled, raw_pairs
 from tests.stages.extract_material import compressed, extract, interrupted, zeros
+from tests.stages.loopback import Server, sha
 
 JSONL = {"format": "jsonl"}
 OSCAR = {
@@ -302,3 +303,29 @@ def test_nothing_left_is_an_error_that_counts(tmp_path):
     with pytest.raises(DevenoError, match=r"no record is left \(2 not_json\)") as caught:
         extract(tmp_path, {"a.jsonl": b"x\ny\n"}, JSONL)
     assert len(caught.value.lines()) == 3
+
+
+def test_files_are_fetched_first_and_read_by_their_names(tmp_path):
+    files = {
+        "eo-sentences.txt": b"1\tUnu frazo.\n", "eo-inv_so.txt": b"7\t1\n",
+        "eo-sources.txt": b"7\thttp://a/\n",
+    }  # fmt: skip
+    server = Server(files)
+    try:
+        pin = sha(files["eo-sentences.txt"])
+        addresses = {
+            "kind": "url", "base": server.base, "backoff_seconds": 0.0,
+            "files": [{"path": "eo-sentences.txt", "sha256": pin}, {"path": "eo-inv_so.txt"},
+                      {"path": "eo-sources.txt"}],
+        }  # fmt: skip
+        log, reader = Log(scratch=tmp_path / "scratch"), {"format": "leipzig"}
+        source = {"addresses": addresses, "patterns": ["*-sentences.txt"]}
+        taken = extract(tmp_path, {}, reader, log=log, **source)
+        assert [(row["text"], row["url"]) for row in taken.rows] == [("Unu frazo.", "http://a/")]
+        assert [row["pinned"] for row in taken.manifest["addresses"]] == [True, False, False]
+        assert taken.manifest["origin"] == server.base
+        addresses["files"][0]["sha256"] = "0" * 64
+        with pytest.raises(DevenoError, match="declared is 000"):
+            extract(tmp_path, {}, reader, to="b", **source)
+    finally:
+        server.close()

@@ -179,6 +179,7 @@ def test_a_page_may_name_its_licence(tmp_path, link, licence):
     one = record(1, f"<main><p>Teksto {link} plu</p></main>".encode())
     taken = extract(tmp_path, {"a.warc": one}, WARC, licence=None)
     assert [row["licence"] for row in taken.rows] == [licence]
+    assert taken.manifest["licence"] == (None if licence == "unknown" else licence)
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])

@@ -182,6 +182,8 @@ def clipped(text: object) -> str:
 def _refused(row: dict[str, Any], kind: str, bounds: Bounds) -> tuple[str, str] | None:
     names = [field.name for field in TEXTS[kind]]
     for name, value in row.items():
+        if value is None or (type(value) is str and value.isascii()):
+            continue
         for text in value if isinstance(value, list) else (value,):
             if isinstance(text, str) and (half := _half(text)) is not None:
                 return "half_surrogate", f"{name}: {clipped(text[max(0, half - 40) : half + 40])}"

@@ -136,6 +136,8 @@ def _checked(
 
 
 def _placeholders(text: str) -> Counter[str]:
+    if "%" not in text and "{" not in text:
+        return Counter()
     found = Counter(
         f"%{one[1] or ''}{one[2]}" for one in _PRINTF.finditer(text) if one[2] is not None
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 
 _HEADER = re.compile(r"nplurals\s*=\s*(\d{1,2})\s*;\s*plural\s*=\s*([^;]{1,1000})", re.I)
 _TOKEN = re.compile(r"\s*(\d{1,9}|\|\||&&|[=!<>]=|[n?:<>+\-*/%!()])")
@@ -28,6 +29,7 @@ _DEEPEST = 40
 _MANY = range(2, 200)
 
 
+@lru_cache(maxsize=512)
 def forms(header: str) -> tuple[int, int]:
     """Return the number of the form for one, and of that which most numbers above one have.
 

@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         clearing,
         comparing,
         examination,
+        forecasting,
         inspection,
         querying,
         rebuilding,
@@ -112,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     servers.add_verbs(add)
     comparing.add_verbs(add)
     querying.add_verbs(add)
+    forecasting.add_verbs(add)
     bundling.add_verbs(add)
     transfers.add_verbs(add)
     return parser

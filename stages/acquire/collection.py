@@ -20,6 +20,7 @@ from stages.acquire.sources import (
     Tangible,
     UrlSource,
 )
+from stages.acquire.tableqa.parameters import TableQaParams
 from stages.core.canonical import file_digest, write_json
 from stages.core.errors import DevenoError, SourceError
 from stages.core.log import Log
@@ -46,7 +47,7 @@ def collect(params: AcquireParams, folder: Path, raw: Path, log: Log) -> None:
         "licence": params.licence,
         "licence_reason": params.licence_reason,
         "origin": params.origin or _origin(source, params.folder),
-        "synthetic": params.synthetic or isinstance(source, GeneratorParams),
+        "synthetic": params.synthetic or isinstance(source, GeneratorParams | TableQaParams),
     }
     with told_plainly(raw):
         raw.mkdir(parents=True, exist_ok=True)
@@ -59,6 +60,10 @@ def collect(params: AcquireParams, folder: Path, raw: Path, log: Log) -> None:
         told |= _from_addresses(source, raw, log)
     elif isinstance(source, SqlSource):
         told |= _from_query(source, folder, raw, log)
+    elif isinstance(source, TableQaParams):
+        if source.tables == "random":
+            told["licence"] = params.licence or "CC0-1.0"
+        told |= _table_qa(source, folder, raw, log)
     elif isinstance(source, ExtractSource):
         told |= _from_containers(source, params.licence, folder, raw, log)
     else:
@@ -103,6 +108,9 @@ def _told_at_the_source(source: Any, folder: Path, raw: Path) -> Iterator[None]:
 def _origin(source: Any, folder: str) -> str:
     if isinstance(source, GeneratorParams):
         return GENERATED
+    if isinstance(source, TableQaParams):
+        made = "made by the generator of Deveno (stages/acquire/tableqa)"
+        return made if source.tables == "random" else f"{made} from files below {folder}"
     if isinstance(source, UrlSource):
         return source.base or ", ".join(file.path for file in source.files)
     if isinstance(source, HubSource) and source.repo:
@@ -120,6 +128,13 @@ def _generated(source: GeneratorParams, raw: Path, log: Log) -> dict[str, Any]:
     with told_plainly(raw):
         made = generate(source, raw, log)
     return {name: made[name] for name in sorted(made)}
+
+
+def _table_qa(source: TableQaParams, folder: Path, raw: Path, log: Log) -> dict[str, Any]:
+    from stages.acquire.tableqa import corpus
+
+    account = corpus.make(source, folder, raw, log)
+    return {"files": manifest.rows(raw, corpus.PAIRS, [corpus.TEXTS], log), **account}
 
 
 def _from_files(source: FilesSource, folder: Path, raw: Path, log: Log) -> dict[str, Any]:

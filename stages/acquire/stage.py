@@ -17,12 +17,19 @@ from stages.acquire.sources import (
     SqlSource,
     UrlSource,
 )
+from stages.acquire.tableqa.parameters import TableQaParams
 from stages.core.declare import Origin, Params, stage
 from stages.core.errors import SourceError
 from stages.core.log import Log
 
 Source = Annotated[
-    GeneratorParams | FilesSource | UrlSource | HubSource | SqlSource | ExtractSource,
+    GeneratorParams
+    | FilesSource
+    | UrlSource
+    | HubSource
+    | SqlSource
+    | ExtractSource
+    | TableQaParams,
     Field(discriminator="kind"),
 ]
 SPDX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*( (AND|OR|WITH) [A-Za-z0-9][A-Za-z0-9.+-]*)*")
@@ -52,7 +59,7 @@ class AcquireParams(Params):
 
     @model_validator(mode="after")
     def _licensed(self) -> AcquireParams:
-        if self.source.kind == "generator":
+        if self.source.kind == "generator" or getattr(self.source, "tables", "") == "random":
             return self
         stated = self.licence is not None and SPDX.fullmatch(self.licence)
         if self.licence is not None and (not stated or self.licence.lower() in UNLICENSED):
@@ -75,7 +82,9 @@ class AcquireParams(Params):
     reads={"folder": "${item.folder}"},
     writes={"raw": "data/raw/${key}"},
     origin=Origin(
-        digest, "${item.source.kind}", ("extract", "files", "generator", "hub", "sql", "url")
+        digest,
+        "${item.source.kind}",
+        ("extract", "files", "generator", "hub", "sql", "table-qa", "url"),
     ),
 )
 def acquire(params: AcquireParams, folder: Path, raw: Path, log: Log) -> None:

@@ -75,6 +75,8 @@ def split_key(record: Record, split: Split) -> str:
     """
     if record.get("document"):
         return str(record["document"])
+    if split.by == "group":
+        return str(record["id"]).rpartition(":")[0] or str(record["id"])
     return str(record["id"]) if split.by == "document" else texts_of(record)[0]
 
 

@@ -254,9 +254,11 @@ class Split(Params):
     """Share of documents for testing."""
     seed: int = 0
     """Another seed gives another assignment."""
-    by: Literal["text", "document"] = "text"
-    """`text`: hash of the text. `document`: hash of the document's id, so that corpora made from
-    one raw folder agree, and labelled sentences of one document stay together."""
+    by: Literal["text", "document", "group"] = "text"
+    """`text`: hash of the text. `group`: hash of the id up to its last colon, so that the lines of
+    one file, or the questions about one table, stay together. `document`: hash of the document's
+    id, so that corpora made from one raw folder agree, and labelled sentences of one document stay
+    together."""
 
     @model_validator(mode="after")
     def _sum(self) -> Self:

@@ -1,0 +1,1 @@
+"""Questions over tables with exact answers: queries are drawn, executed twice and kept."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bz2
 import codecs
-import gzip
 import io
 import lzma
 import sys
@@ -32,7 +31,9 @@ ZSTD_LEVEL = 3
 ZSTD_TAKE_BYTES = 1 << 12
 """A block of zstd makes 128 kB of 4 bytes: more of them at once would be a bomb in memory."""
 
-_DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+PADDED = ("gzip", "xz")
+"""Behind frames of these zeros may stand, to fill a block."""
+_DAMAGE = (EOFError, zlib.error)
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -88,8 +89,6 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
 
 def unpacked(raw: IO[bytes], kind: str | None) -> IO[bytes]:
     """Return a compressed file's bytes as a buffered stream; None is a plain one."""
-    if kind == "gzip":
-        return io.BufferedReader(gzip.GzipFile(fileobj=raw), BUFFER_BYTES)
     if kind is not None:
         return io.BufferedReader(_Frames(raw, kind), BUFFER_BYTES)
     return io.BufferedReader(_Borrowed(raw), BUFFER_BYTES)
@@ -121,7 +120,8 @@ class _Frames(io.RawIOBase):
     """Reads the frames of a compressed file one after the other, whatever they are called.
 
     Unlike the library's readers, which take damage behind the first frame for rubbish and stop
-    there (bzip2, xz) or see no truncation (zstd), it takes nothing for an end but the end.
+    there (bzip2, xz), see no truncation (zstd), or keep back what came before it (gzip), it gives
+    all that there is and takes nothing for an end but the end.
     """
 
     def __init__(self, raw: IO[bytes], kind: str) -> None:
@@ -150,8 +150,8 @@ class _Frames(io.RawIOBase):
         if getattr(self._frame, "needs_input", True):
             data = self._rest or self._raw.read(self._take)
             self._rest = b""
-            if self._kind == "xz" and self._any and self._frame is None and data:
-                data = data.lstrip(b"\0")  # Zeros may stand behind a stream of xz.
+            if self._kind in PADDED and self._any and self._frame is None and data:
+                data = data.lstrip(b"\0")
                 if not data:
                     return True
             if not data:
@@ -165,6 +165,7 @@ class _Frames(io.RawIOBase):
             found = self._frame.decompress(data, *limit)
         except _frame_errors() as error:
             raise zlib.error(str(error)) from error
+        self._rest = getattr(self._frame, "unconsumed_tail", b"")
         if self._frame.eof:
             self._rest, self._frame = self._frame.unused_data, None
         self._pending = memoryview(found)
@@ -177,6 +178,8 @@ class _Frames(io.RawIOBase):
 
 def _opened(kind: str) -> Any:
     """Return what decompresses one frame."""
+    if kind == "gzip":
+        return zlib.decompressobj(31)
     if kind == "bzip2":
         return bz2.BZ2Decompressor()
     if kind == "xz":
@@ -188,7 +191,7 @@ def _opened(kind: str) -> Any:
 
 def _frame_errors() -> tuple[type[Exception], ...]:
     zstandard = sys.modules.get("zstandard")  # Slow to import, and imported where it is needed.
-    return (OSError, lzma.LZMAError, *((zstandard.ZstdError,) if zstandard else ()))
+    return (OSError, lzma.LZMAError, zlib.error, *((zstandard.ZstdError,) if zstandard else ()))
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from stages.lm.kernels import merges
 from stages.lm.kernels.wordcounts import Words
 from stages.lm.spelling import spellings, unspell
@@ -69,12 +71,15 @@ def learned_model(
     from tokenizers import models
 
     first = [*dict.fromkeys([*specials, *sorted(spellings())])]
-    found = merges.learn(words, [unspell(token) for token in first], vocab_size, min_frequency)
+    found = merges.learned(words, [unspell(token) for token in first], vocab_size, min_frequency)
+    lefts, rights, made = found.T.tolist()
     names = list(first)
-    for left, right, token in found.merges:
+    for left, right, token in zip(lefts, rights, made, strict=True):
         if token == len(names):
             names.append(names[left] + names[right])
-    ranks = {(left, right): rank for rank, (left, right, _) in enumerate(found.merges)}
-    pairs = [(names[left], names[right]) for left, right in sorted(ranks, key=ranks.__getitem__)]
+    # A pair that is merged twice counts by its last merge.
+    last = np.unique((found[::-1, 0] << 32) | found[::-1, 1], return_index=True)[1]
+    kept = np.sort(len(found) - 1 - last).tolist()
+    pairs = [(names[lefts[at]], names[rights[at]]) for at in kept]
     vocabulary = {name: number for number, name in enumerate(names)}
     return models.BPE(vocab=vocabulary, merges=pairs, unk_token=unknown)

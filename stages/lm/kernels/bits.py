@@ -108,3 +108,52 @@ def reference_words_block(data: bytes, *, fold: bool) -> tuple[bytes, int, int]:
 
 def _is_word(character: str) -> bool:
     return character.isalnum() or character == "_"
+
+
+@intrinsic
+def class_block(typing: Any, source: Any, target: Any, stride: Any) -> Any:
+    """Write which of the 64 bytes at `source` are ASCII letters, digits, white space, and more.
+
+    A mask each of letters, digits, white space (as `\\s` has it), nothing, blanks, bytes that are
+    not ASCII, apostrophes and bytes that continue a character goes to `target` + k * `stride`, k
+    from 1 on; all three are addresses and a number of bytes.
+    """
+    del typing, source, target, stride
+
+    def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del signature
+        source, target, stride = arguments
+        given = builder.load(builder.inttoptr(source, _VECTOR.as_pointer()), align=1)
+
+        def within(value: Any, first: int, count: int) -> Any:
+            return builder.icmp_unsigned("<", builder.sub(value, _splat(first)), _splat(count))
+
+        blank = builder.icmp_unsigned("==", given, _splat(ord(" ")))
+        for kind, bits in (
+            (1, within(builder.or_(given, _splat(0x20)), ord("a"), 26)),
+            (2, within(given, ord("0"), 10)),
+            (3, builder.or_(within(given, 9, 5), blank)),
+            (5, blank),
+            (6, builder.icmp_signed("<", given, _splat(0))),
+            (7, builder.icmp_unsigned("==", given, _splat(ord("'")))),
+            (8, builder.icmp_signed("<", given, _splat(-64))),
+        ):
+            place = builder.add(target, builder.mul(stride, ir.Constant(_I64, kind)))
+            whole = builder.bitcast(bits, _I64)
+            builder.store(whole, builder.inttoptr(place, _I64.as_pointer()), align=8)
+        return context.get_dummy_value()
+
+    address = types.uint64
+    return types.void(address, address, address), make
+
+
+def reference_class_block(data: bytes) -> list[int]:
+    """Return what `class_block` writes of 64 bytes, nothing for row 0 and for row 4."""
+    ascii_only = bytes(byte if byte < 128 else 0 for byte in data).decode("ascii")
+    tests = (
+        [False] * BLOCK, [one.isalpha() for one in ascii_only],
+        [one in "0123456789" for one in ascii_only], [one in " \t\n\v\f\r" for one in ascii_only],
+        [False] * BLOCK, [one == " " for one in ascii_only], [byte > 127 for byte in data],
+        [one == "'" for one in ascii_only], [byte & 0xC0 == 0x80 for byte in data],
+    )  # fmt: skip
+    return [sum(1 << at for at, one in enumerate(row) if one) for row in tests]

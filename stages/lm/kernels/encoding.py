@@ -13,11 +13,12 @@ import numpy as np
 from numba import int64, types, uint8
 from numpy.typing import NDArray
 
-from stages.lm.kernels import pretokens, remembered
+from stages.lm.kernels import remembered
 from stages.lm.kernels.bpe import FEW, RULES, Rules, merged
+from stages.lm.kernels.classes import CLASSES, classes
 from stages.lm.kernels.compiled import BYTES, OFFSETS, fills, kernel, leaf, plain, spread
 from stages.lm.kernels.loads import prefetch
-from stages.lm.kernels.pretokens import CLASSES, WINDOW, scratch, split, window
+from stages.lm.kernels.pretokens import WINDOW, scratch, split, window
 from stages.lm.kernels.remembered import (
     INLINE,
     KEY,
@@ -113,6 +114,7 @@ def _encode(
             room, ids = scratch(stop - at), np.empty(stop - at, np.int32)
         tokens = split(data, offsets, document, at, stop, tables, room)
         held, starts = room.held, room.starts
+        bound = offsets[number] - at
         for first in range(0, tokens, BATCH):
             behind = min(tokens, first + BATCH)
             forget(memory, int64(starts[behind]) - int64(starts[first]))
@@ -120,9 +122,10 @@ def _encode(
             for token in range(first, behind):
                 start = int64(starts[token])
                 length = int64(starts[token + 1]) - start
-                while offsets[number] <= at + start:
+                while bound <= start:
                     to = _open(out, to, firsts, number, begin, end, wide)
                     number += 1
+                    bound = offsets[number] - at
                 if length > SHORT:
                     slot = known_long(long, spelled, held, start, length)
                     if slot >= 0:
@@ -146,7 +149,7 @@ class Encoder:
 
     def __init__(self, rules: Rules, isolate: bool = False, threads: int = 1) -> None:
         self._rules, self._threads = rules, threads
-        self._classes = pretokens.classes(isolate)
+        self._classes = classes(isolate)
         self._free: SimpleQueue[Memory] = SimpleQueue()
         for _ in range(threads):
             self._free.put(remembered.memory())

@@ -37,18 +37,16 @@ def load8(typing: Any, array: Any, place: Any) -> Any:
 
 
 @intrinsic
-def mask64(typing: Any, array: Any, place: Any) -> Any:
-    """Return a uint64 whose bit i says whether `array[place + i]` (uint8) is not zero."""
-    del typing, place
+def store8(typing: Any, array: Any, place: Any, value: Any) -> Any:
+    """Write a uint64 as the four uint16 at `array[place:]`, the lowest first."""
+    del typing, place, value
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        vector = ir.VectorType(ir.IntType(8), 64)
-        found = _address(context, builder, signature.args[0], *given)
-        block = builder.load(builder.bitcast(found, vector.as_pointer()), align=1)
-        zero = ir.Constant(vector, None)
-        return builder.bitcast(builder.icmp_unsigned("!=", block, zero), I64)
+        found = _address(context, builder, signature.args[0], given[0], given[1])
+        builder.store(given[2], builder.bitcast(found, I64.as_pointer()), align=1)
+        return context.get_dummy_value()
 
-    return types.uint64(array, types.int64), build
+    return types.void(array, types.int64, types.uint64), build
 
 
 def _ask(builder: Any, place: Any) -> None:

@@ -13,7 +13,8 @@ is the one that counts. A merge that spells a token that is there already makes 
 Words lie in one array, each behind its size and count, and shrink in place. Beside a merged pair
 stand few different symbols, so what a merge changes is added up by neighbour first and told to the
 table of pairs once per neighbour. The words of a pair stand in a row in a pool; a heap holds pairs
-with their counts and rows, and one whose count is stale is put back when it comes up. No step
+with their counts and rows, and one whose count is stale is put back when it comes up. What occurs
+less often than merges must waits outside the heap until nothing else is left. No step
 depends on the order of the words. `stages.lm.kernels.merging` is the slow reference.
 """
 
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from stages.lm.kernels.compiled import called, fills, kernel, leaf, plain
 from stages.lm.kernels.loads import prefetch_line
 from stages.lm.kernels.pairs import (
+    COLD,
     FACES,
     FIRST,
     HEAD,
@@ -43,8 +45,10 @@ from stages.lm.kernels.pairs import (
     TIMES,
     TOKENS,
     Log,
+    any_warm,
     change,
     enlarged,
+    fill,
     key,
     lengthened,
     new_face,
@@ -53,7 +57,7 @@ from stages.lm.kernels.pairs import (
     room_for,
     sink,
     slot_of,
-    swap,
+    warm,
 )  # fmt: skip
 from stages.lm.kernels.wordcounts import ONE, TWO, Words, longer
 
@@ -258,6 +262,7 @@ def _learn(
     table, log = count_pairs(symbols, sizes)
     pool = np.empty(2 * sizes[LOG] + 1, np.int32)
     heap = np.empty((2 * sizes[FACES] + 1, 4), np.int64)
+    cold = np.empty((2 * sizes[FACES] + 1, 4), np.int64)
     merges = np.empty((limit, 3), np.int64)
     beside = Beside(
         np.zeros((2, limit), np.int64), np.empty((2, limit), np.int32),
@@ -265,20 +270,32 @@ def _learn(
     )  # fmt: skip
     for symbol in range(limit):
         beside.face[0, symbol] = beside.face[1, symbol] = -1
-    queue(table, heap, pool, sizes, log)
-    while tokens < limit and sizes[HEAP]:
+    least = bar = max(1, least)
+    queue(table, heap, cold, pool, sizes, log, bar)
+    while tokens < limit:
+        if sizes[HEAP] == 0:
+            # Nothing is diverted any more: from here on the heap is as if all had been in it.
+            if not any_warm(table, cold, sizes, least):
+                break
+            heap = lengthened(heap, 0, sizes[COLD])
+            warm(heap, cold, sizes)
+            bar = 0
         pair, times, first = heap[0, PAIR], heap[0, TIMES], heap[0, FIRST]
         stop = first + heap[0, LENGTH]
         now = table[slot_of(table, pair), TIMES]
-        if now != times:
-            heap[0, TIMES] = now
-            sink(heap, sizes[HEAP])
+        if now != times and now >= bar:
+            sink(heap, sizes[HEAP], 0, now)
             continue
-        if times < max(1, least):
+        if now == times and times < least:
             break
         sizes[HEAP] -= 1
-        swap(heap, 0, sizes[HEAP])
-        sink(heap, sizes[HEAP])
+        if sizes[HEAP]:
+            sink(heap, sizes[HEAP], sizes[HEAP], heap[sizes[HEAP], TIMES])
+        if now != times:
+            cold = lengthened(cold, sizes[COLD], 1)
+            fill(cold, sizes[COLD], pair, now, first, stop - first)
+            sizes[COLD] += 1
+            continue
         left, right = (pair - 1) >> 32, (pair - 1) & 0xFFFFFFFF
         made, letters = name_token(places, letters, left, right, index, tokens)
         tokens = max(tokens, made + 1)
@@ -289,17 +306,19 @@ def _learn(
         log = merge_words(symbols, pool, first, stop, left, right, made, beside, sizes, log)
         table = settle(table, beside, left, right, made, sizes)
         heap = lengthened(heap, sizes[HEAP], sizes[FACES])
+        cold = lengthened(cold, sizes[COLD], sizes[FACES])
         pool = with_room(pool, sizes[POOL], sizes[LOG])
-        queue(table, heap, pool, sizes, log)
+        queue(table, heap, cold, pool, sizes, log, bar)
     sizes[TOKENS] = tokens
     return merges
 
 
-def learn(
+def learned(
     words: Words, initial: Sequence[bytes | None], vocab_size: int, min_frequency: int = 0
-) -> Learned:
-    """Learn merges until there are `vocab_size` tokens or no pair occurs `min_frequency` times.
+) -> NDArray[np.int64]:
+    """Return merges [M, 3], left id, right id and id made, in the order of their making.
 
+    They are learned until there are `vocab_size` tokens or no pair occurs `min_frequency` times.
     `initial` are the first tokens by id: None is one that no text can spell, and every byte that
     occurs must be among them. One that stands there twice is found by its first id.
     """
@@ -309,12 +328,21 @@ def learn(
     places[: len(initial), 1] = sizes
     places[: len(initial), 0] = np.cumsum(sizes) - sizes
     letters = np.frombuffer(b"".join(token or b"" for token in initial), np.uint8).copy()
-    state = np.zeros(TOKENS + 1, np.int64)
-    merges = _learn(
+    state = np.zeros(COLD + 1, np.int64)
+    made = _learn(
         _symbols(words, _numbers(initial)), letters, places, len(initial), limit, min_frequency,
         state,
     )  # fmt: skip
-    made: list[tuple[int, int, int]] = list(map(tuple, merges[: state[MERGES]].tolist()))
+    found: NDArray[np.int64] = made[: state[MERGES]]
+    return found
+
+
+def learn(
+    words: Words, initial: Sequence[bytes | None], vocab_size: int, min_frequency: int = 0
+) -> Learned:
+    """Return the same with all tokens spelled."""
+    found = learned(words, initial, vocab_size, min_frequency)
+    made: list[tuple[int, int, int]] = list(map(tuple, found.tolist()))
     tokens = list(initial)
     for left, right, token in made:
         if token == len(tokens):

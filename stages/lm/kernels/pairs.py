@@ -1,6 +1,6 @@
 """What learning merges keeps of pairs: a table of counts, a heap, and a log of who has which pair.
 
-`sizes` [7] says how much of each array is in use; kernels make longer copies when one is full.
+`sizes` [8] says how much of each array is in use; kernels make longer copies when one is full.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PAIR, TIMES, FIRST, LENGTH = range(4)
 table of pairs has the first two; its third is a pair's face while pairs are counted."""
 HEAD = 3
 """int32 before a word's symbols: how many there are, and the count of the word in two halves."""
-PAIRS, POOL, HEAP, FACES, LOG, MERGES, TOKENS = range(7)
+PAIRS, POOL, HEAP, FACES, LOG, MERGES, TOKENS, COLD = range(8)
 """Places in `sizes`: how much of each is in use."""
 
 
@@ -72,42 +72,53 @@ def lengthened(rows: Any, used: int, more: int) -> Any:
 
 
 @leaf
-def above(heap: Any, one: int, other: int) -> bool:
-    """Return whether an entry is merged before another: more often, then the lesser pair."""
-    if heap[one, TIMES] != heap[other, TIMES]:
-        return heap[one, TIMES] > heap[other, TIMES]
-    return heap[one, PAIR] < heap[other, PAIR]
+def sooner(times: int, pair: int, heap: Any, other: int) -> bool:
+    """Return whether a pair is merged before an entry: more often, then the lesser pair."""
+    if times != heap[other, TIMES]:
+        return times > heap[other, TIMES]
+    return pair < heap[other, PAIR]
 
 
 @leaf
-def swap(heap: Any, one: int, other: int) -> None:
-    """Exchange two entries."""
+def move(rows: Any, place: int, source: Any, other: int) -> None:
+    """Copy a row."""
     for column in range(4):
-        held = heap[one, column]
-        heap[one, column] = heap[other, column]
-        heap[other, column] = held
+        rows[place, column] = source[other, column]
 
 
 @leaf
-def rise(heap: Any, place: int) -> None:
-    """Move an entry up to where it belongs."""
-    while place > 0 and above(heap, place, (place - 1) >> 1):
-        swap(heap, place, (place - 1) >> 1)
+def fill(rows: Any, place: int, pair: int, times: int, first: int, length: int) -> None:
+    """Write a row."""
+    rows[place, PAIR], rows[place, TIMES] = pair, times
+    rows[place, FIRST], rows[place, LENGTH] = first, length
+
+
+@leaf
+def rise(heap: Any, place: int, pair: int, times: int, first: int, length: int) -> None:
+    """Put an entry at a place at the end or further up, where it belongs."""
+    while place > 0 and sooner(times, pair, heap, (place - 1) >> 1):
+        move(heap, place, heap, (place - 1) >> 1)
         place = (place - 1) >> 1
+    fill(heap, place, pair, times, first, length)
 
 
 @leaf
-def sink(heap: Any, size: int) -> None:
-    """Move the first entry down to where it belongs."""
+def sink(heap: Any, size: int, other: int, times: int) -> None:
+    """Put entry `other`, the first or one behind the heap, where it belongs with these `times`.
+
+    The first entry's place is free.
+    """
+    pair, first, length = heap[other, PAIR], heap[other, FIRST], heap[other, LENGTH]
     place = 0
     while 2 * place + 1 < size:
         child = 2 * place + 1
-        if child + 1 < size and above(heap, child + 1, child):
+        if child + 1 < size and sooner(heap[child + 1, TIMES], heap[child + 1, PAIR], heap, child):
             child += 1
-        if not above(heap, child, place):
+        if sooner(times, pair, heap, child):
             break
-        swap(heap, place, child)
+        move(heap, place, heap, child)
         place = child
+    fill(heap, place, pair, times, first, length)
 
 
 @leaf
@@ -182,8 +193,11 @@ def enlarged(log: Any, sizes: Any, more: int) -> Any:
 
 
 @plain
-def queue(table: Any, heap: Any, pool: Any, sizes: Any, log: Any) -> None:
-    """Put every pair of the log with its words into the heap, and empty the log."""
+def queue(table: Any, heap: Any, cold: Any, pool: Any, sizes: Any, log: Any, bar: int) -> None:
+    """Put every pair of the log with its words into the heap, and empty the log.
+
+    One that occurs less often than `bar` goes to `cold`.
+    """
     first = sizes[POOL]
     for face in range(sizes[FACES]):
         log.last[face] = first
@@ -193,13 +207,34 @@ def queue(table: Any, heap: Any, pool: Any, sizes: Any, log: Any) -> None:
         pool[log.last[face]] = log.entries[entry, 1]
         log.last[face] += 1
     for face in range(sizes[FACES]):
-        times = table[slot_of(table, log.pairs[face]), TIMES]
-        if log.number[face] and times > 0:
-            place = sizes[HEAP]
-            heap[place, PAIR], heap[place, TIMES] = log.pairs[face], times
-            heap[place, FIRST] = log.last[face] - log.number[face]
-            heap[place, LENGTH] = log.number[face]
-            rise(heap, place)
+        pair, number = log.pairs[face], log.number[face]
+        times = table[slot_of(table, pair), TIMES]
+        if number == 0 or times <= 0:
+            continue
+        if times < bar:
+            fill(cold, sizes[COLD], pair, times, log.last[face] - number, number)
+            sizes[COLD] += 1
+        else:
+            rise(heap, sizes[HEAP], pair, times, log.last[face] - number, number)
             sizes[HEAP] += 1
     sizes[POOL] = first
     sizes[FACES] = sizes[LOG] = 0
+
+
+@plain
+def any_warm(table: Any, cold: Any, sizes: Any, bar: int) -> bool:
+    """Tell whether a cold pair occurs `bar` times again."""
+    for place in range(sizes[COLD]):
+        if table[slot_of(table, cold[place, PAIR]), TIMES] >= bar:
+            return True
+    return False
+
+
+@plain
+def warm(heap: Any, cold: Any, sizes: Any) -> None:
+    """Put all cold pairs into the heap, as often as they were known to occur."""
+    for place in range(sizes[COLD]):
+        pair, times = cold[place, PAIR], cold[place, TIMES]
+        rise(heap, sizes[HEAP], pair, times, cold[place, FIRST], cold[place, LENGTH])
+        sizes[HEAP] += 1
+    sizes[COLD] = 0

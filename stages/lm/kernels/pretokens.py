@@ -13,26 +13,32 @@ three neighbouring characters, for many bytes at once, with no search:
   end the text (`\\s+(?!\\S)` gives that one back);
 - an apostrophe that begins one and spells a contraction ends it there, and the next begins.
 
-Classes are those of the expression's engine in tokenizers 0.23.3, which has Unicode 16: `ADDED`
-lists every code point that differs from Python 3.11's own Unicode 14 (found by asking the library
-about each of them). With `isolate`, every numeric character stands alone, as behind
-`Digits(individual_digits=True)`, whose tables are of Unicode 17.
-
-Malformed bytes and lone surrogates are other characters of one byte and of three.
+All of it is told from a bit for each byte and class (`stages.lm.kernels.classes`). With `isolate`,
+every numeric character stands alone, as behind `Digits(individual_digits=True)`. Malformed bytes
+and lone surrogates are other characters of one byte and of three.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types, uint8, uint64
 from numpy.typing import NDArray
 
-from stages.lm.kernels import characters
-from stages.lm.kernels.bits import lowest
+from stages.lm.kernels.bits import BLOCK, class_block, lowest
 from stages.lm.kernels.characters import decode
+from stages.lm.kernels.classes import (
+    ALONE,
+    CLASSES,
+    LETTER,
+    NUMBER,
+    OTHER,
+    PAGE_BITS,
+    SPACE,
+    classes,
+    code_classes,
+)
 from stages.lm.kernels.compiled import (
     BYTES,
     OFFSETS,
@@ -42,106 +48,38 @@ from stages.lm.kernels.compiled import (
     kernel,
     leaf,
     plain,
-    reads,
 )
-from stages.lm.kernels.loads import MARGIN, load8, mask64
+from stages.lm.kernels.loads import MARGIN
 from stages.lm.kernels.text import Texts
 
-OTHER, LETTER, NUMBER, SPACE, ALONE = range(5)
-"""Classes; ALONE is a numeric character under `isolate`."""
-PAGE_BITS, PAGE_SIZE = 7, 128
+BLANK, HIGH, TICK, LATER, KINDS = range(5, 10)
+"""Further rows of bits: the blank, bytes that are not ASCII, apostrophes, bytes that continue."""
 WINDOW = 1 << 16
 """Bytes split at once: what is worked on stays in the second-level cache."""
-HIGH = uint64(0x8080808080808080)
-ONES = uint64(0x0101010101010101)
-APOSTROPHES = uint64(0x2727272727272727)
-NO_SPACE = (0x1C, 0x20)
-"""Separators that Python's `str.isspace` has and `\\s` has not."""
-ADDED: tuple[tuple[int, int, int], ...] = (
-    (LETTER, 0x1C89, 0x1C8B), (LETTER, 0xA7CB, 0xA7CE), (LETTER, 0xA7DA, 0xA7DD),
-    (LETTER, 0x105C0, 0x105F4), (NUMBER, 0x10D40, 0x10D4A), (LETTER, 0x10D4A, 0x10D66),
-    (LETTER, 0x10D6F, 0x10D86), (LETTER, 0x10EC2, 0x10EC5), (LETTER, 0x1123F, 0x11241),
-    (LETTER, 0x11380, 0x1138A), (LETTER, 0x1138B, 0x1138C), (LETTER, 0x1138E, 0x1138F),
-    (LETTER, 0x11390, 0x113B6), (LETTER, 0x113B7, 0x113B8), (LETTER, 0x113D1, 0x113D2),
-    (LETTER, 0x113D3, 0x113D4), (NUMBER, 0x116D0, 0x116E4), (LETTER, 0x11BC0, 0x11BE1),
-    (NUMBER, 0x11BF0, 0x11BFA), (LETTER, 0x11F02, 0x11F03), (LETTER, 0x11F04, 0x11F11),
-    (LETTER, 0x11F12, 0x11F34), (NUMBER, 0x11F50, 0x11F5A), (LETTER, 0x1342F, 0x13430),
-    (LETTER, 0x13441, 0x13447), (LETTER, 0x13460, 0x143FB), (LETTER, 0x16100, 0x1611E),
-    (NUMBER, 0x16130, 0x1613A), (LETTER, 0x16D40, 0x16D6D), (NUMBER, 0x16D70, 0x16D7A),
-    (LETTER, 0x18CFF, 0x18D00), (LETTER, 0x1B132, 0x1B133), (LETTER, 0x1B155, 0x1B156),
-    (NUMBER, 0x1CCF0, 0x1CCFA), (NUMBER, 0x1D2C0, 0x1D2D4), (LETTER, 0x1DF25, 0x1DF2B),
-    (LETTER, 0x1E030, 0x1E06E), (LETTER, 0x1E4D0, 0x1E4EC), (NUMBER, 0x1E4F0, 0x1E4FA),
-    (LETTER, 0x1E5D0, 0x1E5EE), (LETTER, 0x1E5F0, 0x1E5F1), (NUMBER, 0x1E5F1, 0x1E5FB),
-    (LETTER, 0x2B739, 0x2B73A), (LETTER, 0x2EBF0, 0x2EE5E), (LETTER, 0x31350, 0x323B0),
-)  # fmt: skip
-"""(class, first, stop): unassigned in Unicode 14, letters and numbers of the library's tables."""
-ADDED_NUMERIC = ((0x11DE0, 0x11DEA), (0x16FF4, 0x16FF7))
-"""Further code points that `Digits` takes for numeric and `\\p{N}` does not know."""
 SHORT, LONG = (ord("s"), ord("t"), ord("m"), ord("d")), ("re", "ve", "ll")
 
 
-class Classes(NamedTuple):
-    """The class of every code point: kinds[pages[code >> 7] * 128 + (code & 127)]."""
-
-    pages: NDArray[np.uint16]
-    kinds: NDArray[np.uint8]
-
-
-CLASSES = types.NamedTuple((reads(types.uint16), reads(types.uint8)), Classes)
-
-
 class Scratch(NamedTuple):
-    """Room for one window; `held` are its bytes, `classes` and `marks` one entry per byte.
+    """Room for one window: its bytes, and a bit for each of them.
 
-    `classes[i + 1]` is the class of byte i, so that both ends have neighbours.
+    `rows` [KINDS, B] has those of each class and of `bits.class_block`, `marks` [B] those of bytes
+    where a pre-token begins.
     """
 
     held: NDArray[np.uint8]
-    classes: NDArray[np.uint8]
-    marks: NDArray[np.uint8]
+    rows: NDArray[np.uint64]
+    marks: NDArray[np.uint64]
     starts: NDArray[np.int32]
-
-
-@functools.cache
-def code_classes(isolate: bool = False) -> NDArray[np.uint8]:
-    """Return the class of every code point [0x110000]."""
-    pages, kinds, _ = characters.tables()
-    flags = kinds.reshape(-1, characters.PAGE_SIZE)[pages].ravel()
-    category = flags >> characters.CATEGORY_SHIFT
-    initial = np.array([name[0] for name in characters.CATEGORIES])[category]
-    found = np.full(len(flags), OTHER, np.uint8)
-    found[flags & characters.SPACE != 0] = SPACE
-    found[slice(*NO_SPACE)] = OTHER
-    found[initial == "L"], found[initial == "N"] = LETTER, NUMBER
-    for kind, first, stop in ADDED:
-        found[first:stop] = kind
-    if isolate:
-        found[found == NUMBER] = ALONE
-        for first, stop in ADDED_NUMERIC:
-            found[first:stop] = ALONE
-    return found
-
-
-@functools.cache
-def classes(isolate: bool = False) -> Classes:
-    """Return the same in two stages, for kernels."""
-    blocks, pages = np.unique(
-        code_classes(isolate).reshape(-1, PAGE_SIZE), axis=0, return_inverse=True
-    )
-    made = pages.astype(np.uint16).ravel(), np.ascontiguousarray(blocks).ravel()
-    for array in made:
-        array.flags.writeable = False
-    return Classes(*made)
 
 
 @inlined
 def scratch(room: int) -> Any:
     """Return room for a window of `room` bytes."""
-    size = room + 2 * MARGIN
+    size, blocks = room + 2 * MARGIN, room // BLOCK + 3
     return Scratch(
         np.zeros(size, np.uint8),
-        np.zeros(size, np.uint8),
-        np.zeros(size, np.uint8),
+        np.zeros((KINDS, blocks), np.uint64),
+        np.zeros(blocks, np.uint64),
         np.zeros(size, np.int32),
     )
 
@@ -184,99 +122,128 @@ def classify(room: Any, offsets: Any, document: int, base: int, size: int, table
 
     Their places stand in `room.starts`.
     """
-    held, found = room.held, room.classes
-    digit = tables.kinds[(int(tables.pages[0]) << PAGE_BITS) + 48]
-    for at in range(size):
-        byte = held[at]
-        letter = uint8((byte | uint8(32)) - uint8(97)) < uint8(26)
-        number = uint8(byte - uint8(48)) < uint8(10)
-        space = (uint8(byte - uint8(9)) < uint8(5)) | (byte == uint8(32))
-        found[at + 1] = uint8(letter) * uint8(LETTER) + uint8(number) * digit
-        found[at + 1] += uint8(space) * uint8(SPACE)
-    wide = 0
-    at = 0
-    while at < size:
-        high = load8(held, at) & HIGH
-        if high == 0:
-            at += 8
-            continue
-        at += lowest(high) >> 3
-        if at >= size:
-            break
-        while offsets[document + 1] - base <= at:
-            document += 1
-        code, width = decode(held, at, min(size, offsets[document + 1] - base))
-        kind = tables.kinds[(int(tables.pages[code >> PAGE_BITS]) << PAGE_BITS) + (code & 127)]
-        for place in range(at + 1, at + 1 + width):
-            found[place] = kind
-        if kind == SPACE:
-            room.starts[wide] = at
-            wide += 1
-        at += width
+    held, rows = room.held, room.rows
+    alone = tables.kinds[(int(tables.pages[0]) << PAGE_BITS) + 48] == uint8(ALONE)
+    source, target, stride = held.ctypes.data, rows.ctypes.data, 8 * rows.shape[1]
+    wide = behind = 0
+    for block in range((size + BLOCK - 1) // BLOCK):
+        first = BLOCK * block
+        class_block(uint64(source + first), uint64(target + 8 * block), uint64(stride))
+        rows[ALONE, block] = uint64(0)
+        if alone:
+            rows[ALONE, block], rows[NUMBER, block] = rows[NUMBER, block], uint64(0)
+    for block in range((size + BLOCK - 1) // BLOCK):
+        waiting = rows[HIGH, block]
+        while waiting:
+            at = BLOCK * block + lowest(waiting)
+            waiting &= waiting - uint64(1)
+            if at < behind:
+                continue
+            while offsets[document + 1] - base <= at:
+                document += 1
+            code, width = decode(held, at, min(size, offsets[document + 1] - base))
+            behind = at + width
+            kind = tables.kinds[(int(tables.pages[code >> PAGE_BITS]) << PAGE_BITS) + (code & 127)]
+            if kind == OTHER:
+                continue
+            for place in range(at, behind):
+                rows[kind, place >> 6] |= uint64(1) << uint64(place & 63)
+            if kind == SPACE:
+                room.starts[wide] = at
+                wide += 1
     return wide
+
+
+@leaf
+def _bit(bits: Any, at: int) -> bool:
+    return (bits[at >> 6] >> uint64(at & 63)) & uint64(1) != 0
+
+
+@leaf
+def _put(bits: Any, at: int, wanted: bool) -> None:
+    one = uint64(1) << uint64(at & 63)
+    bits[at >> 6] = bits[at >> 6] | one if wanted else bits[at >> 6] & ~one
+
+
+@leaf
+def _shifted(here: Any, before: Any) -> Any:
+    """Return the bits one further, the last of the block before first."""
+    return here << uint64(1) | before >> uint64(63)
 
 
 @plain
 def mark(room: Any, offsets: Any, document: int, base: int, size: int, wide: int) -> None:
-    """Write a 1 to `room.marks` at every byte where a pre-token begins, a 0 elsewhere."""
-    held, kinds, marks = room.held, room.classes, room.marks
-    kinds[0] = kinds[size + 1] = SPACE
-    marks[0] = 1
-    for at in range(1, size):
-        byte, before, here, behind = held[at], kinds[at], kinds[at + 1], kinds[at + 2]
-        last = (behind < uint8(SPACE)) & (byte < uint8(128))
-        blank = (here == uint8(SPACE)) & ((before != uint8(SPACE)) | last)
-        changed = (here != before) & (held[at - 1] != uint8(32)) & (here != uint8(SPACE))
-        alone = (here == uint8(ALONE)) & ((byte & uint8(0xC0)) != uint8(0x80))
-        marks[at] = uint8(blank | changed | alone)
-    for at in range(size, size + MARGIN):
-        marks[at] = 0
+    """Set the bits in `room.marks` of all bytes where a pre-token begins, and no other."""
+    held, rows, marks = room.held, room.rows, room.marks
+    blocks = (size + BLOCK - 1) // BLOCK
+    every = ~uint64(0)
+    left = size - BLOCK * (blocks - 1)
+    beyond = every << uint64(left) if left < BLOCK else uint64(0)
+    rows[SPACE, blocks - 1] |= beyond
+    rows[SPACE, blocks] = every
+    letter0 = number0 = alone0 = other0 = blank0 = uint64(0)
+    space0 = every
+    for block in range(blocks):
+        letter, number = rows[LETTER, block], rows[NUMBER, block]
+        space, alone = rows[SPACE, block], rows[ALONE, block]
+        blank, other = rows[BLANK, block], ~(letter | number | space | alone)
+        same = letter & _shifted(letter, letter0) | number & _shifted(number, number0)
+        same |= other & _shifted(other, other0) | alone & _shifted(alone, alone0)
+        changed = ~(same | _shifted(blank, blank0) | space)
+        outside = space | alone
+        beside = rows[SPACE, block + 1] | rows[ALONE, block + 1]
+        last = ~(outside >> uint64(1) | beside << uint64(63)) & ~rows[HIGH, block]
+        last |= ~_shifted(space, space0)
+        marks[block] = space & last | changed | alone & ~rows[LATER, block]
+        letter0, number0, space0, alone0 = letter, number, space, alone
+        blank0, other0 = blank, other
+    marks[blocks - 1] &= ~beyond
+    marks[blocks] = uint64(0)
     _mark_wide(room, offsets, document, base, size, wide)
     # Both ends of a document have no neighbours.
     number = document
     while number + 1 < len(offsets) and offsets[number] - base < size:
         first, stop = max(0, offsets[number] - base), offsets[number + 1] - base
         if first < stop:
-            marks[first] = 1
-            if first + 1 < stop <= size and held[stop - 1] < 128 and kinds[stop] == SPACE:
-                marks[stop - 1] = kinds[stop - 1] != SPACE
+            _put(marks, first, True)
+            inside = first + 1 < stop <= size and held[stop - 1] < 128
+            if inside and _bit(rows[SPACE], stop - 1):
+                _put(marks, stop - 1, not _bit(rows[SPACE], stop - 2))
         number += 1
     _mark_contractions(room, offsets, document, base, size)
 
 
 @leaf
 def _mark_wide(room: Any, offsets: Any, document: int, base: int, size: int, wide: int) -> None:
+    rows = room.rows
     for number in range(wide):
         at = room.starts[number]
         while offsets[document + 1] - base <= at:
             document += 1
         end = min(size, offsets[document + 1] - base)
         behind = at + decode(room.held, at, end)[1]
-        if behind < end and room.classes[behind + 1] < SPACE:
-            room.marks[at] = 1
+        if behind < end and not (_bit(rows[SPACE], behind) or _bit(rows[ALONE], behind)):
+            _put(room.marks, at, True)
 
 
 @leaf
 def _mark_contractions(room: Any, offsets: Any, document: int, base: int, size: int) -> None:
     held, marks = room.held, room.marks
-    at = 0
-    while at < size:
-        found = load8(held, at) ^ APOSTROPHES
-        found = (found - ONES) & ~found & HIGH
-        if found == 0:
-            at += 8
-            continue
-        at += lowest(found) >> 3
-        if at < size and marks[at]:
+    for block in range((size + BLOCK - 1) // BLOCK):
+        waiting = room.rows[TICK, block]
+        while waiting:
+            at = BLOCK * block + lowest(waiting)
+            waiting &= waiting - uint64(1)
+            if at >= size or not _bit(marks, at):
+                continue
             while offsets[document + 1] - base <= at:
                 document += 1
             end = min(size, offsets[document + 1] - base)
             width = contraction(held, at, end)
             if width:
-                marks[at + 1] = 0
+                _put(marks, at + 1, False)
                 if at + width < end:
-                    marks[at + width] = 1
-        at += 1
+                    _put(marks, at + width, True)
 
 
 @leaf
@@ -312,13 +279,14 @@ def split(
     wide = classify(room, offsets, document, base, size, tables)
     mark(room, offsets, document, base, size, wide)
     count = 0
-    for block in range(0, size, 64):
-        bits = mask64(room.marks, block)
+    starts, marks = room.starts, room.marks
+    for block in range((size + BLOCK - 1) // BLOCK):
+        bits = marks[block]
         while bits:
-            room.starts[count] = block + lowest(bits)
+            starts[count] = BLOCK * block + lowest(bits)
             count += 1
             bits &= bits - uint64(1)
-    room.starts[count] = size
+    starts[count] = size
     return count
 
 

@@ -14,19 +14,23 @@ from numpy.typing import NDArray
 
 from stages.lm.kernels.bpe import merged
 from stages.lm.kernels.compiled import called, fills, leaf, plain
-from stages.lm.kernels.loads import MARGIN, load8
+from stages.lm.kernels.loads import MARGIN, load8, store8
 from stages.lm.kernels.wordcounts import SHORT, long_hash
 
 MOST_IDS = 1 << 20
 """Ids must be below this: three of them and their number fit a uint64."""
 BITS, MASK = uint64(20), uint64(MOST_IDS - 1)
-INLINE = 6
+FIRST, INLINE = 4, 6
 """Ids that a short word's row holds itself."""
 KEPT = 1024
 """Bytes of a word that is remembered, at most."""
 SLOTS, LONG_SLOTS, ARENA = 1 << 19, 1 << 16, 1 << 22
 KEY, REST, IDS, MORE = range(4)
-"""Columns of a short word: its key, its ids (how many in the first's top four bits)."""
+"""Columns of a short word: its key, its ids.
+
+`IDS` has the lower 16 bits of four ids as they are written; `MORE` how many ids there are in its
+top four bits, then the upper four bits of these four, then two more ids.
+"""
 HASH, PLACE, SIZE, WHERE = range(4)
 """Columns of a long word: its letters in one arena, and begin and number of its ids in another."""
 USED_SHORT, USED_LONG, USED_LETTERS, USED_IDS = range(4)
@@ -76,13 +80,16 @@ def learn_short(memory: Any, slot: int, first: Any, rest: Any, ids: Any, count: 
     row[slot, KEY], row[slot, REST] = first, rest
     memory.sizes[USED_SHORT] += 1
     if count > INLINE:
-        row[slot, IDS] = uint64(15) << uint64(60)
-        row[slot, MORE] = remember(memory, ids, count)
+        row[slot, IDS] = remember(memory, ids, count)
+        row[slot, MORE] = uint64(15) << uint64(60)
         return
-    row[slot, IDS], row[slot, MORE] = uint64(count) << uint64(60), uint64(0)
-    for at in range(count):
-        column = IDS if at < 3 else MORE
-        row[slot, column] |= uint64(ids[at]) << (BITS * uint64(at % 3))
+    row[slot, IDS], row[slot, MORE] = uint64(0), uint64(count) << uint64(60)
+    for at in range(min(count, FIRST)):
+        one = uint64(ids[at])
+        row[slot, IDS] |= (one & uint64(0xFFFF)) << uint64(16 * at)
+        row[slot, MORE] |= (one >> uint64(16)) << uint64(40 + 4 * at)
+    for at in range(FIRST, count):
+        row[slot, MORE] |= uint64(ids[at]) << (BITS * uint64(at - FIRST))
 
 
 @plain
@@ -147,21 +154,29 @@ def put_kept(out: Any, at: int, kept: Any, where: Any, wide: bool) -> int:
 @leaf
 def put_row(out: Any, at: int, short: Any, kept: Any, slot: int, wide: bool) -> int:
     """Write the ids of a short word; returns where the next one goes."""
-    ids = short[slot, IDS]
-    count = int64(ids >> uint64(60))
+    ids, more = short[slot, IDS], short[slot, MORE]
+    count = int64(more >> uint64(60))
     if count > INLINE:
-        return put_kept(out, at, kept, short[slot, MORE], wide)
-    step = 2 if wide else 1
+        return put_kept(out, at, kept, ids, wide)
     # What is beyond the word is written over by the next one.
-    put(out, at, ids & MASK, wide)
-    put(out, at + step, (ids >> BITS) & MASK, wide)
-    put(out, at + 2 * step, (ids >> uint64(40)) & MASK, wide)
-    if count > 3:
-        more = short[slot, MORE]
-        put(out, at + 3 * step, more & MASK, wide)
-        put(out, at + 4 * step, (more >> BITS) & MASK, wide)
-        put(out, at + 5 * step, (more >> uint64(40)) & MASK, wide)
-    return at + step * count
+    if not wide:
+        store8(out, at, ids)
+        if count > FIRST:
+            store8(out, at + FIRST, (more & uint64(0xFFFF)) | (more >> BITS << uint64(16)))
+        return at + count
+    for place in range(FIRST):
+        put(out, at + 2 * place, _whole(ids, more, place), wide)
+    if count > FIRST:
+        put(out, at + 2 * FIRST, more & MASK, wide)
+        put(out, at + 2 * FIRST + 2, (more >> BITS) & MASK, wide)
+    return at + 2 * count
+
+
+@leaf
+def _whole(ids: Any, more: Any, place: int) -> Any:
+    """Return one of the first ids of a short word."""
+    upper = (more >> uint64(40 + 4 * place)) & uint64(15)
+    return (ids >> uint64(16 * place)) & uint64(0xFFFF) | upper << uint64(16)
 
 
 @called

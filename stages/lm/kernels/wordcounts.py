@@ -18,6 +18,7 @@ from numba import int64, types, uint64
 from numpy.typing import NDArray
 
 from stages.lm.kernels import pretokens
+from stages.lm.kernels.classes import CLASSES, classes
 from stages.lm.kernels.compiled import (
     BYTES,
     OFFSETS,
@@ -30,7 +31,7 @@ from stages.lm.kernels.compiled import (
     spread,
 )
 from stages.lm.kernels.loads import MARGIN, load8, prefetch
-from stages.lm.kernels.pretokens import CLASSES, WINDOW, scratch, split, window
+from stages.lm.kernels.pretokens import WINDOW, scratch, split, window
 from stages.lm.kernels.text import Texts
 
 SHORT = 15
@@ -242,7 +243,7 @@ class Tally:
     def add(self, texts: Texts, weights: NDArray[np.int64] = EMPTY) -> None:
         """Count pre-tokens; with `weights`, each document is one word that occurs so often."""
         self._short, self._long, self._arena = _count(
-            texts.data, texts.offsets, weights, pretokens.classes(self._isolate),
+            texts.data, texts.offsets, weights, classes(self._isolate),
             self._short, self._long, self._arena, self._sizes,
         )  # fmt: skip
 

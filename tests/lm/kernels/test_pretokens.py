@@ -5,18 +5,20 @@ from __future__ import annotations
 import random
 import unicodedata
 
+import numpy as np
 import pytest
+from numba import njit, uint64
 from tokenizers import pre_tokenizers
 
-from stages.lm.kernels import pretokens, text
+from stages.lm.kernels import bits, classes, pretokens, text
 from stages.lm.kernels.text import Texts
 from tests.lm.kernels import hostile
 
 BYTE_LEVEL = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
 ISOLATED = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), BYTE_LEVEL])
 LIBRARY = {False: BYTE_LEVEL, True: ISOLATED}
-ADDED = {code for _, first, stop in pretokens.ADDED for code in range(first, stop)}
-ADDED |= {code for first, stop in pretokens.ADDED_NUMERIC for code in range(first, stop)}
+ADDED = {code for _, first, stop in classes.ADDED for code in range(first, stop)}
+ADDED |= {code for first, stop in classes.ADDED_NUMERIC for code in range(first, stop)}
 SAME = {"Cn", "Co"}
 """Categories without a property: every 29th code point of them is asked about, and all others;
 `benchmarks/corpus/encoding.py` asks about every one."""
@@ -111,11 +113,29 @@ def test_documents_have_no_neighbours():
 
 
 def test_a_letter_of_the_wrong_class_would_be_seen(monkeypatch):
-    tables = pretokens.classes()
+    tables = classes.classes()
     kinds = tables.kinds.copy()
     place = (int(tables.pages[0x109 >> 7]) << 7) + (0x109 & 127)
-    assert kinds[place] == pretokens.LETTER
-    kinds[place] = pretokens.OTHER
+    assert kinds[place] == classes.LETTER
+    kinds[place] = classes.OTHER
     kinds.flags.writeable = False
     monkeypatch.setattr(pretokens, "classes", lambda isolate: tables._replace(kinds=kinds))
     assert ours(text.of_strings(["aĉa"])) != [theirs("aĉa")]
+
+
+@njit
+def _classed(source, target):
+    bits.class_block(uint64(source), uint64(target), uint64(8))
+
+
+def test_bits_of_a_block_are_those_of_its_bytes():
+    draw = random.Random(2)
+    given = [bytes(range(at, at + 64)) for at in (0, 64, 128, 192)]
+    given += [
+        bytes(draw.choices(b" \t\n\r\x0b\x1c'azAZ09[`@{\xc2\x80\xbf\xff", k=64)) for _ in range(40)
+    ]
+    told = np.zeros(9, np.uint64)
+    for data in given:
+        block = np.frombuffer(data, np.uint8)
+        _classed(block.ctypes.data, told.ctypes.data)
+        assert told.tolist() == bits.reference_class_block(data), data

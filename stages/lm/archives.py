@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import tarfile
 import zipfile
@@ -79,9 +80,10 @@ def unpack(archive: Path, folder: Path, patterns: Sequence[str], max_bytes: int)
             "choose the members that are meant with `unpack`",
         ) from error
     except OSError as error:
-        if error.errno is not None:
+        if error.errno not in (None, errno.EINVAL):
             raise
-        raise _damaged(archive, error) from error  # What bz2 and lzma say of damage.
+        # What bz2 and lzma say of damage, and what going to a place before the start is.
+        raise _damaged(archive, error) from error
     if not names:
         raise SourceError(
             f"no member of {archive.name} matches {', '.join(patterns)}",

@@ -92,6 +92,8 @@ class HeldOut:
         ngram, least = self.settings.ngram, self.settings.min_sentence_words
         words = wordplaces.words(of_strings(texts), fold=True)
         for first, stop in zip(words.bounds, words.bounds[1:], strict=False):
+            if first == stop:
+                continue  # A text without words.
             own, numbers = words.hashes[first:stop], words.sentences[first:stop]
             self.runs.add(wordplaces.run_hashes(own, ngram).tolist(), self.items)
             starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()

@@ -51,11 +51,13 @@ def acquired(folder: Path, raw: Path, log: Log | None = None, **source: Any) -> 
     return raw
 
 
-def refined(raw: Path, corpus: Path, **params: Any) -> Path:
-    """Run refine over a raw folder."""
+def refined(
+    raw: Path, corpus: Path, others: Mapping[str, Path] | None = None, **params: Any
+) -> Path:
+    """Run refine over a raw folder; `others` are its further inputs by name."""
     given = {name: raw.parent / "none" for name in inspect.signature(refine).parameters}
     given |= {"params": RefineParams(raw="raw", **params), "raw": raw, "corpus": corpus}
-    refine(**given | {"log": Log()})
+    refine(**given | {"log": Log()} | dict(others or {}))
     return corpus
 
 

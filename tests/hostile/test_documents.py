@@ -115,3 +115,40 @@ def test_threads_and_the_order_of_files_on_disk_change_no_byte(small, tmp_path):
         line.packed(corpus, home, threads)
         made.append(line.digests(home))
     assert made[0] == made[1]
+
+
+OPEN = {
+    "boilerplate": "keep", "min_alphabetic_fraction": 0, "max_symbol_fraction": 0,
+    "max_repeated_line_fraction": 0, "max_mean_word_characters": 0,
+}  # fmt: skip
+CHOICES = {
+    "nothing_normalised": {
+        "normalise": {"controls": False, "blanks": False, "unicode_form": "NFKC"},
+        "filters": {**OPEN, "private": "drop"},
+    },
+    "spans_and_lines_cut": {
+        "filters": OPEN,
+        "duplicates": {
+            "max_line_copies": 1, "max_paragraph_copies": 1, "min_copied_characters": 1,
+            "substrings": {"action": "cut", "unit": "bytes", "length": 16},
+        },
+    },
+    "stack_trusted": {
+        "filters": OPEN,
+        "duplicates": {"hash": "stack", "words": "ascii", "keep": "longest", "verify": "none"},
+    },
+    "held_out": {"filters": OPEN, "held_out": "raw/held", "decontaminate": {"ngram": 2}},
+    "perplexity": {"filters": OPEN, "perplexity": {"max": 500}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_whatever_refine_is_told_to_do_no_document_is_nowhere(small, name, tmp_path):
+    """Unlike in the runs above most filters are off, so that hostile texts reach what follows."""
+    _, given, raw = small
+    held = {"held_out": raw} if name == "held_out" else {}
+    out = line.read(line.refined(raw, tmp_path / "corpus", held, **CHOICES[name]))
+    came = {one.name: (one.text, one.fate) for one in given}
+    wrong = line.account(came, out)
+    assert [one for one in wrong if " told, " in one or "nowhere" in one or "says" in one] == []
+    assert len({rule for _, rule, _ in out.lost}) > (name == "held_out")

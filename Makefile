@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus bench-rule-truth parallel-truth bench-corpus-scale bench-warm-starts bench-decoding bench-translate fuzz hostile
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus bench-rule-truth parallel-truth bench-corpus-scale vocabulary-search bench-languages bench-warm-starts bench-decoding bench-translate fuzz hostile
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -101,6 +101,12 @@ fuzz: setup  ## readers and kernels on drawn input: SECONDS of CPU (300), SEED, 
 
 hostile: setup  ## every hostile document and file, bombs and lines of 100 MB among them, through the whole line
 	$(BIN)/python -m benchmarks.hostile
+
+vocabulary-search: setup  ## the recipe `vocabulary` on shared Esperanto: size, compression, loss, the best marked (2 CPU minutes)
+	$(BIN)/python -m benchmarks.vocabulary
+
+bench-languages: setup  ## what vocabularies cost each language of the shared parallel text (1 CPU minute)
+	$(BIN)/python -m benchmarks.languages
 
 bench-warm-starts: setup  ## a table of warm starts on translation and summarisation (25 CPU minutes)
 	$(BIN)/python benchmarks/warm_starts.py

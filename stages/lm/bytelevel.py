@@ -48,6 +48,15 @@ def isolates(pre_tokenizer: Any) -> bool | None:
     return digits
 
 
+def keeps_bytes(pre_tokenizer: Any) -> bool:
+    """Return whether a pre-tokenizer of tokenizer.json is ByteLevel that adds nothing to a text."""
+    return (
+        isinstance(pre_tokenizer, dict)
+        and pre_tokenizer.get("type") == "ByteLevel"
+        and not pre_tokenizer.get("add_prefix_space")
+    )
+
+
 def _is_expression(split: dict[str, Any]) -> bool:
     return (
         split.get("pattern") == {"Regex": EXPRESSION}

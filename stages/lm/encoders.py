@@ -5,7 +5,8 @@ The rule, per tokenizer (`kernel_rules` says why not):
 - the model is BPE without dropout, affixes or `ignore_merges`, its vocabulary has all 256 bytes and
   what every merge makes, and ids are below 2 ** 20;
 - the pre-tokenizer is ByteLevel with GPT-2's expression and no added space, alone or behind
-  `Digits(individual_digits=True)`, or `Split` by that expression and ByteLevel without one;
+  `Digits(individual_digits=True)`, or `Split` by that expression and ByteLevel without one; or
+  ByteLevel in any way where the vocabulary is bytes alone;
 - there is no normalizer, or NFC alone; and neither truncation nor padding.
 
 And per document: one that holds an added token which the tokenizer takes out of text, or, under
@@ -53,6 +54,8 @@ def kernel_rules(state: dict[str, Any], specials_are_text: bool) -> KernelRules 
     for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges"):
         if model.get(name):
             return f"the model has {name}"
+    if isolate is None and not model["merges"] and bytelevel.keeps_bytes(state["pre_tokenizer"]):
+        isolate = False  # without merges every byte is a token, wherever text is cut
     if isolate is None:
         return "the pre-tokenizer is not GPT-2's"
     if composed is None:

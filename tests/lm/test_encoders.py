@@ -45,9 +45,19 @@ CASES = {
     "gpt-2": (lambda: tokenizer(), 0),
     "digits": (lambda: tokenizer(digits=True), 0),
     "split": (lambda: tokenizer(SPLIT), 0),
+    "bytes": (lambda: bytes_alone(), 0),
     "nfc": (lambda: composed(), 1),
     "added": (lambda: added(), 1),
 }
+
+
+def bytes_alone() -> Tokenizer:
+    names = ["<s>", "<mask>", *spelling.spellings()]
+    made = Tokenizer(models.BPE({name: number for number, name in enumerate(names)}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.add_special_tokens(["<s>", "<mask>"])
+    made.encode_special_tokens = True
+    return made
 
 
 def composed() -> Tokenizer:

@@ -13,7 +13,7 @@ import pytest
 from stages.core import canonical
 from stages.core.errors import CheckFailed, DevenoError, ParamsError
 from stages.core.log import Log
-from stages.lm import encoders, tables, tokenizers
+from stages.lm import corpora, encoders, tables, tokenizers
 from stages.lm.kernels.text import of_strings
 from stages.tokenizer import languages, quality, report
 from stages.tokenizer.preparation import Preparation
@@ -197,7 +197,12 @@ for number, options in enumerate(json.loads(given)):
 
 
 def test_all_processes_write_one_file(corpus, tmp_path, root):
-    """Hash seeds, the library's threads and ours change no byte (Unigram's sums have its own)."""
+    """Hash seeds, the library's threads and ours, and the order of texts change no byte.
+
+    (Of Unigram's sums each thread has its own.)
+    """
+    texts = [text for _, text in corpora.documents(corpus, "train")]
+    turned = write_corpus(tmp_path / "turned", texts[::-1], held=texts[:8])
     found = set()
     for number in range(2):
         given = [
@@ -211,7 +216,14 @@ def test_all_processes_write_one_file(corpus, tmp_path, root):
             "TOKENIZERS_PARALLELISM": ("false", "true")[number],
         }
         out = tmp_path / str(number)
-        arguments = [sys.executable, "-c", SCRIPT, json.dumps(given), str(corpus), str(out)]
+        arguments = [
+            sys.executable,
+            "-c",
+            SCRIPT,
+            json.dumps(given),
+            str((corpus, turned)[number]),
+            str(out),
+        ]
         subprocess.run(arguments, check=True, env=environment, cwd=tmp_path)
         files = sorted(path for path in out.rglob("*") if path.is_file())
         found.add(tuple((str(path.relative_to(out)), path.read_bytes()) for path in files))

@@ -24,6 +24,8 @@ from benchmarks.corpus.rounds import PEERS, Contestant
 
 GOAL = 50
 WAIT = 0.002
+BYTES = {"read": 2, "ids": 4, "positions": 4, "places": 4, "answers": 8}
+"""What a token costs the memory: all but the first are written, and a C kernel would write them."""
 PEER = "DataLoader, torch format"
 PACKAGES = ("datasets", "torch", "pyarrow")
 
@@ -47,6 +49,7 @@ def compare(folder: str, length: int, how: argparse.Namespace, own: Contestant) 
         for system, answers in found.items()
     }
     steps = own.ask(system="resume", **ask)["found"]
+    alone = own.ask(system="kernel", **ask, batch=how.batch)["found"]
     waited = own.ask(system="wait", **ask, steps=20)["found"]
     if peer is not None:
         peer.close()
@@ -61,9 +64,23 @@ def compare(folder: str, length: int, how: argparse.Namespace, own: Contestant) 
             for system, got in found.items()
         },
         "cpu_ratio_to_ours": rounds.ratios(scaled, "ours"),
+        "bound": {
+            "microseconds_of_the_kernel": alone["kernel"],
+            "of_which_calling_it": alone["call"],
+            "bytes_per_token": BYTES,
+            "ratio_if_only_the_kernel_cost": _if_only(found, alone["kernel"]),
+        },
         "milliseconds_to_a_step": steps,
         "data_wait_fraction_of_training": waited,
     }
+
+
+def _if_only(found: dict[str, list[rounds.Answer]], kernel: float) -> float | None:
+    """Return the ratio if a batch cost nothing but the kernel."""
+    if PEER not in found:
+        return None
+    spent = [1e6 * one["cpu_s"] / one["found"]["batches"] for one in found[PEER]]
+    return round(rounds.quartiles(spent)["median"] / kernel, 1)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ from stages.encode.stage import EncodeParams, encode
 from stages.lm import corpora, orders, packing, tables, tokenizers
 from stages.lm.blends import Blend
 from stages.lm.encoders import Encoder
+from stages.lm.kernels import laying
 from stages.lm.kernels.text import of_arrow
 from stages.lm.kernels.wordcounts import count
 from stages.lm.loaders import Loader
@@ -126,6 +127,28 @@ def load(folder: str, length: int, batch: int, tokens: int, padded: bool = False
     yield {"tokens": read, "batches": step}
 
 
+def kernel(folder: str, length: int, batch: int) -> Iterator[Any]:
+    """Say what of a batch is the kernel's, and what calling it for no rows costs, microseconds."""
+    steps = 1000
+    loader = _loader(Path(folder), batch, steps)
+    lay, arrays = loader._lay, loader._lay._arrays[0]
+    rows = [loader._order.step(step).astype(np.int64) for step in range(steps)]
+    yield None
+    took = {}
+    for name, given in (("kernel", rows), ("call", [one[:0] for one in rows])):
+        best = np.inf
+        for _ in range(5):
+            begun = time.process_time()
+            for one in given:
+                laying._lay(
+                    lay._streams, lay._wide, lay._pieces, lay._places, lay.firsts, one, length,
+                    lay._counts, lay._groups, *arrays, lay._sizes,
+                )  # fmt: skip
+            best = min(best, time.process_time() - begun)
+        took[name] = round(1e6 * best / steps, 2)
+    yield took
+
+
 def wait(folder: str, length: int, steps: int) -> Iterator[Any]:
     """Train a small model by the stage; returns the share of time that it waited for data."""
     root = Path(folder)
@@ -160,4 +183,4 @@ def resume(folder: str, length: int) -> Iterator[Any]:
 
 
 if __name__ == "__main__":
-    serve({one.__name__: one for one in (prepare, pack, parts, load, wait, resume)})
+    serve({one.__name__: one for one in (prepare, pack, parts, load, kernel, wait, resume)})

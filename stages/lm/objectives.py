@@ -9,6 +9,7 @@ Shapes: N tokens of a batch, M predicted places, V vocabulary or labels.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -110,13 +111,13 @@ class Masked:
     def __call__(self, pieces: Pieces, seed: int, step: int) -> Task:
         """Choose and corrupt tokens; a batch too small to have any chosen gets one."""
         ids = pieces.ids.numpy()
-        free = ~np.isin(ids, self.special)
+        text, is_text = _texts(self.vocab_size, self.special)
+        free = is_text[ids]
         draws = _draws(seed, step, pieces.sources.numpy())
         chosen = free & (draws[0] < self.share)
         if not chosen.any() and free.any():
             chosen[np.flatnonzero(free)[np.argmin(draws[0][free])]] = True
         fate = draws[1]
-        text = np.setdiff1d(np.arange(self.vocab_size), self.special)
         seen = ids.copy()
         seen[chosen & (fate < self.masked_share)] = self.mask
         swapped = chosen & (fate >= self.masked_share)
@@ -153,6 +154,16 @@ class Causal:
         follows = pieces.positions[1:] > 0
         places = torch.nonzero(follows).flatten()
         return Task(pieces, places, pieces.ids[places + 1])
+
+
+@functools.cache
+def _texts(
+    vocab_size: int, special: tuple[int, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the ids that are text, and per id whether it is."""
+    is_text = np.ones(vocab_size, dtype=bool)
+    is_text[list(special)] = False
+    return np.flatnonzero(is_text), is_text
 
 
 Objective = Callable[[Pieces, int, int], Task]

@@ -127,7 +127,7 @@ def fill(
     moved = np.flatnonzero(numbers[row_of] < 0)
     moved = moved[np.lexsort((starts[moved], -lengths[moved]))]
     parts = _parts(
-        starts[moved].tolist(), lengths[moved].tolist(), gaps[widest].tolist(), widest.tolist(),
+        starts[moved].tolist(), lengths[moved].tolist(), _pairs(gaps[widest], widest),
         min(LEAST_PART, capacity // 8),
     )  # fmt: skip
     stay = numbers[row_of] >= 0
@@ -139,13 +139,19 @@ def fill(
     )
 
 
+def _pairs(gaps: Ints, rows: Ints) -> Iterator[tuple[int, int]]:
+    """Yield gaps and their rows as Python numbers; few are at work of many that there are."""
+    for first in range(0, len(gaps), 1 << 16):
+        part = slice(first, first + (1 << 16))
+        yield from zip(gaps[part].tolist(), rows[part].tolist(), strict=True)
+
+
 def _parts(
-    starts: list[int], lengths: list[int], gaps: list[int], rows: list[int], least: int
+    starts: list[int], lengths: list[int], places: Iterator[tuple[int, int]], least: int
 ) -> list[tuple[int, int, int]]:
-    """Lay pieces one after another into gaps; returns start, length and row of every part."""
+    """Lay pieces one after another into places (gap, row); returns start, length, row of parts."""
     parts: list[tuple[int, int, int]] = []
     spare: list[tuple[int, int]] = []
-    places: Iterator[tuple[int, int]] = iter(zip(gaps, rows, strict=True))
     gap, row = next(places)
     for start, length in zip(starts, lengths, strict=True):
         while length:

@@ -61,6 +61,8 @@ _LABEL = re.compile(
     |connexion|startseite|suche|anmelden|impressum|inicio|buscar|legu\ pli.{0,50})\W*""",
     re.I | re.X,
 )
+_MENU_JOINT = re.compile(" [|>»•·/] ")
+LEAST_JOINTS = 2
 _MENU_SIGN = re.compile(r"[|>»•·/]")
 JUDGED_CHARACTERS, JUDGED_WORDS, JUDGED_SYMBOLS, JUDGED_LANGUAGE_WORDS = 20, 5, 3, 4
 """Shares are not judged on less than this: `Do...` and `Nepardonpetinde.` are sentences."""
@@ -168,7 +170,7 @@ def drop_mojibake(text: str) -> str | Drop:
 def furniture(text: str, remove: bool) -> str | Drop:
     """Remove lines of web furniture, or drop the text; one that is mostly furniture is dropped."""
     told = has_furniture(text)
-    if not told and not _MENU_SIGN.search(text):
+    if not told and len(_MENU_JOINT.findall(text)) < LEAST_JOINTS:
         return text
     lines = text.split("\n")
     marked = {number for number, line in enumerate(lines) if is_furniture(line, told)}

@@ -250,6 +250,7 @@ PIECES = """
 a|é|Â|Ã|â€™|Ã©|ï»¿|ð|Î|ÂÂ| |  |\t|\u00a0|\r|\x1c|\u2003|1|22|333|٣|.|,|-|(|)|+48|0|00|:|::|#|x
 cx|Cx|sX|ux|la|@|/|[|]|eyJ|AKIA|password = "x1y2z3w4q5"|\u017fecret="abc123def456"|12345678901234
 DE12 3456|10.0.0.1|555-4321|01 23 45|+48 22 123 45 67|4111 1111 1111 1111|8.8.8.8|2a00:1450::1
+Menuo |Hejmo > |> Nun |a / b| / Pri ni|»|« | • Tie |\n\n\nla suno brilas sur la domo
 \ud800
 """
 
@@ -270,6 +271,7 @@ def test_what_is_not_looked_for_would_not_have_been_found(monkeypatch):
         encodings.repair_mojibake, encodings.x_to_unicode, layout.tidy_blanks,
         layout.strip_verse_numbers, lambda text: filters._few_letters(text, settings),
         lambda text: filters.private(text, True, personal.KINDS),
+        lambda text: filters.furniture(text, True),
     ]  # fmt: skip
     given = list(hostile(1500))
     quick = [[step(text) for text in given] for step in steps]
@@ -279,6 +281,7 @@ def test_what_is_not_looked_for_would_not_have_been_found(monkeypatch):
     ):  # fmt: skip
         monkeypatch.setattr(module, name, always if name != "_X_PAIR" else Always())
     monkeypatch.setattr(layout, "MIN_DIGITS", 0)
+    monkeypatch.setattr(filters, "LEAST_JOINTS", 0)
     monkeypatch.setattr(filters, "_NO_LETTERS", bytes(range(256)))
     monkeypatch.setattr(personal, "digits", lambda text: personal.MOST_DIGITS)
     monkeypatch.setattr(personal, "_may_have", lambda kind, text, digits: True)

@@ -16,6 +16,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +123,7 @@ class Identifier:
         words = sample(text)
         if not words:
             return np.zeros(len(LANGUAGES)), 0
-        rows = [self._known.get(word, -1) for word in words]
+        rows = list(map(self._known.get, words, repeat(-1)))
         if -1 in rows:
             for place, word in enumerate(words):
                 if rows[place] < 0:  # may have come since: a word stands twice in a text
@@ -173,12 +174,13 @@ class Identifier:
 
     def _numbers(self, tokens: list[str]) -> list[int]:
         """Return the rows of words and gaps, -1 for words that are not remembered."""
-        rows = [self._known.get(word, -1) for word in tokens]
+        rows = list(map(self._known.get, tokens, repeat(-1)))
         if -1 in rows:
-            for word in dict.fromkeys(tokens):
-                if word not in self._known and len(self._known) < self._room:
-                    self._learn(word, -1)
-            rows = [self._known.get(word, -1) for word in tokens]
+            for place in [place for place, row in enumerate(rows) if row < 0]:
+                word = tokens[place]
+                known = self._known.get(word, -1)
+                room = len(self._known) < self._room
+                rows[place] = self._learn(word, -1) if known < 0 and room else known
         return rows
 
     def identify(self, text: str) -> tuple[str, float]:

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.acquire.readers.batches import (
+    END,
     Batch,
     Input,
     Loss,
@@ -244,6 +245,8 @@ class _Taking:
     def _batch(self, part: Part) -> Batch | None:
         """Return the next batch of the input that is at work; its end, good or bad, is None."""
         one = self.inputs[part.input]
+        if self.stream is None and part.place.offset == END:
+            return None
         if self.stream is None:
             reader = READERS[self.source.reader.format]
             items = reader.read(one, self.source.reader, part.place)

@@ -128,11 +128,18 @@ def _batches(paths: list[Path]) -> Any:
     schema = opened[0].schema
 
     def every() -> Iterator[pa.RecordBatch]:
-        for one in opened:
-            if isinstance(one, pa.RecordBatchFileReader):
-                yield from (one.get_batch(at) for at in range(one.num_record_batches))
-            else:
-                yield from one
+        for path, one in zip(paths, opened, strict=True):
+            file = isinstance(one, pa.RecordBatchFileReader)
+            try:
+                for batch in map(one.get_batch, range(one.num_record_batches)) if file else one:
+                    batch.validate(full=True)  # The engine would read beyond a bad offset.
+                    yield batch
+            except (pa.ArrowException, OSError) as error:
+                raise SourceError(
+                    f"{path.name} is damaged ({str(error).splitlines()[0]})",
+                    str(path),
+                    "make the file again, or take it out of the folder",
+                ) from error
 
     return pa.RecordBatchReader.from_batches(schema, every())
 

@@ -18,13 +18,15 @@ from stages.core.errors import SourceError
 BATCH_BYTES = 8 << 20
 """Payload of a batch, at most one record above it."""
 BATCH_ITEMS = 4096
+END = -1
 DETAIL_CHARACTERS = 200
 
 
 class Place(NamedTuple):
     """Where reading goes on: a byte (or row group), records before it, records to pass behind it.
 
-    `skip` is not 0 where a container has no place between two records to jump to.
+    `skip` is not 0 where a container has no place between two records to jump to. An offset of
+    `END` says that there is nothing behind: what broke must not be told twice.
     """
 
     offset: int = 0
@@ -170,7 +172,7 @@ def _whole_items(
             ) from damage
         number = place.number + 1
         loss = Loss(source.id(number), damage.reason, clipped(damage.detail))
-        yield Item(loss, Place(place.offset, number))
+        yield Item(loss, Place(END, number))
 
 
 def clipped(text: object) -> str:

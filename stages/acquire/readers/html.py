@@ -75,7 +75,7 @@ def decoded(data: bytes, declared: str | None) -> tuple[str, str]:
     for name in tried:
         try:
             return data.decode(name).removeprefix("\ufeff"), name
-        except (UnicodeDecodeError, LookupError):
+        except (ValueError, LookupError):
             continue
     raise Damaged("undecodable", f"its bytes are not of {', '.join(tried)}")
 
@@ -103,7 +103,7 @@ def _encodings(data: bytes, declared: str | None) -> Iterator[str]:
 def _is_encoding(name: str) -> bool:
     try:
         "".encode(name)
-    except (LookupError, TypeError):
+    except (LookupError, TypeError, ValueError):
         return False
     return True
 

@@ -40,7 +40,7 @@ def _read(source: Input, settings: ConlluFormat, place: Place) -> Iterator[Item]
             if at.number > place.number:
                 yield Item(row, at)
             block, size = [], 0
-    if block:
+    if block and at.number > place.number:
         yield Item(_sentence(source, settings, block, document)[1], at)
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from stages.acquire.formats import WarcFormat
 from stages.acquire.readers import framing, html, http
-from stages.acquire.readers.batches import Damaged, Input, Item, Loss, Place, Reader, clipped
+from stages.acquire.readers.batches import END, Damaged, Input, Item, Loss, Place, Reader, clipped
 from stages.acquire.readers.containers import compression_of, opened
 
 COLUMNS = ("url", "date", "record", "media_type", "encoding", "truncated")
@@ -56,7 +56,7 @@ class _Walk:
     def leave(self) -> bool:
         """Go where the next record begins, and tell whether there is one."""
         found = framing.following(self.source.path, self.kind, self.offset, self.skip, False)
-        self.offset = self.source.path.stat().st_size if found is None else found
+        self.offset = END if found is None else found
         self.skip = 0
         return found is not None
 
@@ -147,14 +147,14 @@ def _read(source: Input, settings: WarcFormat, place: Place) -> Iterator[Item]:
                 raise
             gap = gap or f"behind byte {walk.offset}: {clipped(error)}"
             row, broken = None, True
-        told = broken or gap or (isinstance(row, Loss) and row.reason == "truncated")
-        if not told and (rest := walk.rest()):
+        if not broken and not gap and (rest := walk.rest()):
             raise Damaged("truncated", rest)
         more = broken and walk.leave()
         if broken and row is not None:
             yield Item(row, walk.place)
     if gap:
-        yield Item(Loss(source.id(walk.next()), "damaged", gap), walk.place)
+        number = walk.next()
+        yield Item(Loss(source.id(number), "damaged", gap), Place(END, number))
 
 
 def _is_damage(error: BaseException) -> bool:
@@ -177,7 +177,7 @@ def _taken(
         return Loss(identity, "damaged", clipped(error)), True
     if len(data) < record.content_length:
         told = f"{len(data)} of {record.content_length} bytes"
-        return Loss(identity, "truncated", told), False
+        return Loss(identity, "truncated", told), True
     headers = {name.lower(): value for name, value in record.headers.items()}
     try:
         if "content-length" not in headers:

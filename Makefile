@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus bench-rule-truth parallel-truth bench-corpus-scale vocabulary-search bench-languages bench-warm-starts bench-decoding bench-translate fuzz hostile
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus bench-rule-truth esperanto-files parallel-truth bench-corpus-scale vocabulary-search bench-languages bench-warm-starts bench-decoding bench-translate fuzz hostile
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -115,6 +115,9 @@ bench-decoding: setup  ## what ways of decoding cost and give (15 minutes; needs
 	$(BIN)/python -m benchmarks.decoding
 bench-translate: setup  ## tokens per second of every export of a translator beside generate, CTranslate2 and fairseq
 	$(BIN)/python -m benchmarks.translate
+
+esperanto-files: setup  ## the recipe on real text before and after all rules: benchmarks/esperanto_files.json (2 minutes)
+	$(BIN)/python -m benchmarks.esperanto_files
 
 bench-rule-truth: setup  ## precision and recall of every rule on the generator's planted truth (1 minute)
 	$(BIN)/python -m benchmarks.rule_truth

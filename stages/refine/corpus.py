@@ -22,6 +22,7 @@ from stages.lm.parts import Parts
 from stages.refine import (
     clusters,
     duplicates,
+    filtering,
     gates,
     measuring,
     oddness,
@@ -120,6 +121,7 @@ def _measured(
     names = [str(row["rule"]) for row in rules]
     told = measuring.Told(raw, splits, _languages(params), names, duplicates, against)
     statistics = measuring.measure(corpus, params, told)
+    filtering.write(corpus, params, raw, names, statistics)
     gates.check(params.gates, statistics, rules, against)
     return statistics
 

@@ -79,6 +79,9 @@ class Measure(Params):
     perplexity_order: int = Field(3, ge=0, le=6)
     """Order of the Kneser-Ney model that tells each sampled document's perplexity from the others;
     0 does not look."""
+    dropped_samples: int = Field(0, ge=0, le=20)
+    """Texts shown of what each rule dropped, with the scores of kept and dropped documents and the
+    company of terms before each rule (filtering.json; the terms need `groups`); 0 shows none."""
     sample_documents: int = Field(20_000, ge=100)
     """Documents that topics and perplexity are measured on, drawn by `sample_seed`."""
     sample_seed: int = 0

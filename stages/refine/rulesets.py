@@ -180,13 +180,21 @@ def verdicts(table: NDArray[Any], rules: Sequence[Rule]) -> Verdicts:
     for place, rule in enumerate(rules):
         if rule.threshold < 0:
             continue
-        value = scores[rule.top].astype(np.float64)
-        if rule.bottom:
-            bottom = scores[rule.bottom]
-            value = np.where(bottom > 0, value / np.maximum(bottom, 1), 0.0)
+        value = compared(scores, rule)
         over = rule.side == "over"
         hit = (value > rule.threshold) if over else (value < rule.threshold)
         hit &= broken < 0
         broken[hit] = place
         values[hit] = value[hit]
     return Verdicts(broken, values)
+
+
+def compared(scores: Mapping[str, NDArray[Any]], rule: Rule) -> NDArray[Any]:
+    """Return the number of each document that a rule compares with its threshold."""
+    import numpy as np
+
+    value = scores[rule.top].astype(np.float64)
+    if rule.bottom:
+        bottom = scores[rule.bottom]
+        value = np.where(bottom > 0, value / np.maximum(bottom, 1), 0.0)
+    return value

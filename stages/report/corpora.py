@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stages.report.charts import Bar, bar_chart
+from stages.report.filtering import filtering
 from stages.report.languages import identifiers, spoken
 from stages.report.markup import Child, Markup, derived, element, figure, join, ratio, table
 from stages.report.measured import measured
@@ -67,6 +68,7 @@ def _corpus(params: ReportParams, sources: Sources, one: Artifact) -> Markup:
     statistics = one.find("statistics.json")
     parts = [
         _ledger(sources, one, corpus, ledger["rules"]),
+        *filtering(sources, one, ledger["rules"]),
         _sizes(sources, one, corpus),
         permitted(sources, one),
         _lengths(sources, one, statistics) if statistics else "",

@@ -226,6 +226,18 @@ def files() -> dict[str, Any]:
     found = {
         **FILES,
         **corpus("eo", "text", False, "CC-BY-4.0"),
+        "data/corpora/eo/filtering.json": {
+            "samples": [
+                {"rule": "exact_duplicate", "documents": 12, "texts": ["Jen 1.", "Jen 2."]}],
+            "private": {"email": 7, "ip": 0},
+            "biases": [{"first": "li", "second": "ŝi", "word": "forta", "bias": 0.1213,
+                        "steps": [{"before": "exact_duplicate", "bias": 0.2131}]},
+                       {"first": "li", "second": "ŝi", "word": "bela", "bias": -0.0931,
+                        "steps": [{"before": "exact_duplicate", "bias": None}]}],
+            "scores": [{"rule": "gopher-quality/few_words", "side": "under", "threshold": 50,
+                        "documents_dropped": 5,
+                        "bins": [{"from": 0, "kept": 0, "dropped": 5},
+                                 {"from": 61.5, "kept": 31, "dropped": 0}]}]},
         "data/corpora/eo/permissions.json": {
             "licences": [{"licence": "MIT", "documents": 71, "kept": 68, "opted_out": 3},
                          {"licence": "not stated", "documents": 5, "licence_not_stated": 5}],

@@ -17,6 +17,7 @@ from stages.report.handwriting import REQUIRED
 from stages.report.identity import TASK_TITLES
 from stages.report.stage import ReportParams
 from tests.stages.measured_material import measured
+from tests.stages.ruled_material import RULED
 
 Entries = dict[str, dict[str, dict[str, Any]]]
 CHOSEN = {"metric": "bleu", "split": "valid", "n": 246, "data": "0fe1", "signatures": {}}
@@ -36,15 +37,6 @@ FILES: dict[str, Any] = {
         "files": [{"path": "files/model.pt", "size_bytes": 70001}], "licence": None,
         "licence_reason": "own work", "origin": None, "source": {"kind": "files"},
         "synthetic": False,
-    },
-    "models/identifiers/all/report.json": {
-        "languages": {
-            "eo": {"pieces_trained": 1801, "bytes_trained": 90017, "held_out": {
-                "count": 211, "right": 207, "share": 0.981043, "interval_95": [0.9523, 0.9926]}},
-            "ia": {"pieces_trained": 9, "bytes_trained": 411}},
-        "without_held_out": ["ia"],
-        "by_characters": [{"characters": 20, "count": 203, "share": 0.9113,
-                           "interval_95": [0.8644, 0.943]}],
     },
     "models/tokenizers/eo/report.json": {
         "tokens_per_word": 1.7377, "bytes_per_token": 4.1213, "vocabulary_tokens": 4003,
@@ -226,24 +218,7 @@ def files() -> dict[str, Any]:
     found = {
         **FILES,
         **corpus("eo", "text", False, "CC-BY-4.0"),
-        "data/corpora/eo/filtering.json": {
-            "samples": [
-                {"rule": "exact_duplicate", "documents": 12, "texts": ["Jen 1.", "Jen 2."]}],
-            "private": {"email": 7, "ip": 0},
-            "biases": [{"first": "li", "second": "ŝi", "word": "forta", "bias": 0.1213,
-                        "steps": [{"before": "exact_duplicate", "bias": 0.2131}]},
-                       {"first": "li", "second": "ŝi", "word": "bela", "bias": -0.0931,
-                        "steps": [{"before": "exact_duplicate", "bias": None}]}],
-            "scores": [{"rule": "gopher-quality/few_words", "side": "under", "threshold": 50,
-                        "documents_dropped": 5,
-                        "bins": [{"from": 0, "kept": 0, "dropped": 5},
-                                 {"from": 61.5, "kept": 31, "dropped": 0}]}]},
-        "data/corpora/eo/permissions.json": {
-            "licences": [{"licence": "MIT", "documents": 71, "kept": 68, "opted_out": 3},
-                         {"licence": "not stated", "documents": 5, "licence_not_stated": 5}],
-            "opted_out": {"met": [{"entry": "author:petro", "documents": 3}]},
-            "words": [{"file": "eo.txt", "action": "drop", "documents_with_hits": 19, "hits": 27,
-                       "documents_with_enough": 17}]},
+        **RULED,
         **corpus("pos", "labelled", True, "CC0-1.0"),
         **corpus("pairs", "parallel", True, "CC0-1.0"),
         **evaluation("pos", "token-classification", "finetuned/pos", "pos", accuracy),

@@ -78,6 +78,18 @@ class Summarisation(Params):
     """Whether words of four letters and more are stemmed (Porter's, for English)."""
 
 
+class TableAnswering(Params):
+    """Denotation accuracy: whether the set of answers is the right one (arXiv 2107.07653)."""
+
+    kind: Literal["table-answering"] = "table-answering"
+    decoding: Stored | Settings = Field(Stored(), discriminator="kind")
+    """How the model decodes; rivals decode in the same way."""
+    beside: list[Decoding] = []
+    """Other ways of decoding that the same model is scored under and compared with."""
+    max_questions: int = Field(200, ge=0)
+    """Questions scored at most, drawn by a hash of their id; 0 means all, in their order."""
+
+
 class EvaluateParams(FloatParams):
     """What is scored, on what, and how its uncertainty is told."""
 
@@ -85,8 +97,8 @@ class EvaluateParams(FloatParams):
     """The model: `<folder>/<entry>` under models/, such as `finetuned/pos`."""
     data: str
     """The corpus (an entry of refine) whose held-out split is scored."""
-    task: LanguageModelling | TokenClassification | Translation | Summarisation = Field(
-        discriminator="kind"
+    task: LanguageModelling | TokenClassification | Translation | Summarisation | TableAnswering = (
+        Field(discriminator="kind")
     )
     """What the model is asked to do."""
     baseline: str = "none"
@@ -127,7 +139,7 @@ def evaluate(
     log: Log,
 ) -> None:
     """Score a model on held-out data, with intervals, baselines and signatures."""
-    from stages.evaluate import language, summarisation, tagging, translation
+    from stages.evaluate import answering, language, summarisation, tagging, translation
     from stages.evaluate.scoreboard import Scoreboard, Systems
 
     systems = Systems(params, model=model, baseline=baseline, against=against)
@@ -138,6 +150,8 @@ def evaluate(
         translation.score(params.task, systems, corpus, board)
     elif isinstance(params.task, Summarisation):
         summarisation.score(params.task, systems, corpus, board)
+    elif isinstance(params.task, TableAnswering):
+        answering.score(params.task, systems, corpus, board)
     else:
         language.score(params.task, systems, corpus, board)
     board.write(scores)

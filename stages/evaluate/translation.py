@@ -13,7 +13,7 @@ from typing import Any
 
 from stages.evaluate.material import open_corpus, rows_digest
 from stages.evaluate.scoreboard import EXACT_DIGITS, Measure, Scoreboard, Systems
-from stages.evaluate.stage import Stored, Summarisation, Translation
+from stages.evaluate.stage import Stored, Summarisation, TableAnswering, Translation
 from stages.lm.decoding.settings import Beam, Constrained, Settings, block, stored, trait
 from stages.lm.ensembles import Members
 from stages.lm.metrics import CorpusScore
@@ -74,7 +74,7 @@ def score(task: Translation, systems: Systems, corpus: Path, board: Scoreboard) 
     )
 
 
-def ways_of(task: Translation | Summarisation, model: Path) -> list[Way]:
+def ways_of(task: Translation | Summarisation | TableAnswering, model: Path) -> list[Way]:
     """Return the ways of decoding, the chosen one first, each once and under a name of its own."""
     chosen = task.decoding
     first = (stored(model) or Beam()) if isinstance(chosen, Stored) else chosen

@@ -24,6 +24,8 @@ TITLES = {
     "pseudo_bits_per_byte": "Pseudo bits per byte",
     "bits_per_byte": "Bits per byte",
     "parsing_completions": "Completions that parse",
+    "denotation_greedy": "Denotation accuracy, greedy",
+    "denotation_beam": "Denotation accuracy, beam",
 }
 TRANSLATION = {
     "bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2",
@@ -294,7 +296,7 @@ def _samples(
     first = rows[0].value
     if task == "token-classification":
         drawn = [_tagged(row) for row in rows]
-    elif task in ("translation", "summarisation"):
+    elif task in ("translation", "summarisation", "table-answering"):
         drawn = [_translated(row) for row in rows]
     elif "guesses" in first:
         drawn = [_masked(row) for row in rows]

@@ -14,7 +14,7 @@ from stages.core.log import Log
 from stages.evaluate import summarisation
 from stages.evaluate.material import open_corpus
 from stages.evaluate.stage import EvaluateParams, evaluate
-from stages.lm import rouge
+from stages.lm import denotation, rouge
 from stages.lm.decoding.settings import Beam, Constrained, Greedy
 from stages.lm.tables import iter_rows, shard_paths
 from stages.lm.writer import Writer
@@ -95,7 +95,7 @@ def scored(model: Path, corpus: Path, out: Path, **task) -> dict:
     none = out.parent / "none"
     none.mkdir(exist_ok=True)
     params = EvaluateParams(
-        model="finetuned/x", data="x", task={"kind": "summarisation", **task}, resamples=200
+        model="finetuned/x", data="x", task={"kind": "summarisation"} | task, resamples=200
     )
     evaluate(params, model, corpus, none, none, out, Log())
     return json.loads((out / "scores.json").read_text())
@@ -205,3 +205,25 @@ def test_a_translator_of_this_kind_is_scored_by_translation(summariser: Path, tm
         row["name"] for row in json.loads((tmp_path / "out/scores.json").read_text())["scores"]
     }
     assert {"bleu_beam", "chrf_greedy"} <= names
+
+
+def test_answers_over_tables_are_right_or_wrong_as_sets(summariser: Path, tmp_path: Path):
+    table = "select a where b = 1 col : a | b row 1 : ba be | 1 row 2 : do | 2"
+    said = Writer.load(summariser).write([table])[0]
+    golds = ["ba be", "do, ba be", said.upper(), "do"]
+    rows = [
+        {"id": str(number), "source_text": table, "target_text": gold}
+        for number, gold in enumerate(golds)
+    ]
+    splits = {"train": [rows[3], rows[0], rows[3]], "test": rows}
+    corpus = evaluate_material.write_corpus(tmp_path / "c", "parallel", splits)
+    scores = scored(summariser, corpus, tmp_path / "out", kind="table-answering")
+    named = {row.get("baseline"): row for row in scores["scores"]}
+    assert named[None]["name"] == "denotation_beam"
+    assert named[None]["unit"] == "fraction"
+    assert named[None]["n"] == 4
+    assert named[None]["value"] == pytest.approx(sum(map(denotation.equal, [said] * 4, golds)) / 4)
+    assert named[None]["value"] > 0
+    assert named["first-cell"]["value"] == 0.25
+    assert named["most-frequent-answer"]["value"] == 0.25
+    assert {row["b"] for row in scores["comparisons"]} == {"first-cell", "most-frequent-answer"}

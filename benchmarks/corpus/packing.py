@@ -1,7 +1,7 @@
 """Encode and pack: the stage `encode` beside `datasets.map` twice, as run_clm does it.
 
     DEVENO_PEERS_PYTHON=... python -m benchmarks.corpus packing [--rounds 2] [--vocab 32000]
-        [--python-mb 16] [--generated-mb 100] [--length 1024]
+        [--python-mb 64] [--generated-mb 100] [--length 1024]
 
 From Parquet shards to a training set on disk, the same text for both; both open the tokenizer and
 read the Parquet within the time. Ours is the whole stage: three splits, packed by best fit without
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--vocab", type=int, default=32_000)
-    parser.add_argument("--python-mb", type=float, default=16)
+    parser.add_argument("--python-mb", type=float, default=64)
     parser.add_argument("--generated-mb", type=float, default=100)
     parser.add_argument("--length", type=int, default=1024)
     how = parser.parse_args(list(arguments))

@@ -275,7 +275,8 @@ def main() -> None:
     ).stdout.strip()
     found: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     if found.get("commit") != commit:
-        found = {"commit": commit, "command": "python -m benchmarks.corpus_scale", "rows": {}}
+        found = {"commit": commit, "rows": {}}
+    found["command"] = " ".join(["python -m benchmarks.corpus_scale", *sys.argv[1:]])
     for number, size in enumerate(sizes):
         if f"{size:g}" not in found["rows"]:
             project = Project(how.folder / f"{size:g}", size, kills=how.kill > 0)

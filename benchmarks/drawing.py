@@ -53,8 +53,9 @@ def lines(
     """Draw lines over a logarithmic x from zero up; `roof` is a named bound across."""
     every = [point for points in series.values() for point in points]
     top = max([y for _, y in every] + ([roof[1]] if roof else [])) * 1.1 or 1.0
-    low, high = _decades([x for x, _ in every])
-    parts, above, below = _head(title, list(series)), 58.0, 330.0
+    low, high = (math.log10(edge([x for x, _ in every])) for edge in (min, max))
+    high = max(high, low + 0.1)
+    parts, above, below = _head(title, list(series)), 74.0, 330.0
 
     def place(x: float, y: float) -> Point:
         share = (math.log10(x) - low) / (high - low)

@@ -82,14 +82,14 @@ def _line(home, given, order=(0, 1, 2), **source):
 
 def test_a_stage_that_loses_a_document_is_seen(small, monkeypatch, tmp_path):
     """The fault is in the stage itself: its own accounts still agree with each other."""
-    from stages.refine import intake
+    from stages.lm import records
 
     _, given, raw = small
     came = {one.name: (one.text, one.fate) for one in given}
     assert line.account(came, line.read(line.refined(raw, tmp_path / "fair"))) == []
-    real = intake.raw_documents
+    real = records.read_file
     monkeypatch.setattr(
-        intake, "raw_documents", lambda raw: (one for one in real(raw) if one.id != "arabic")
+        records, "read_file", lambda file: (one for one in real(file) if one.id != "arabic")
     )
     wrong = line.account(came, line.read(line.refined(raw, tmp_path / "foul")))
     assert "arabic: came and is nowhere" in wrong

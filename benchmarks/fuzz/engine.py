@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
 import shutil
@@ -12,18 +11,18 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
+from stages.lm.kernels import compiled
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 CPU_SECONDS = 10.0
 """No example may take longer: they are all small."""
 ROUND_EXAMPLES = 100
-WARM_EXAMPLES = 6
 SHRINK_SECONDS = 20.0
 
 
@@ -77,14 +76,19 @@ def unpack(value: Any) -> Any:
 def probe(target: Target, example: Any, cpu_seconds: float = CPU_SECONDS) -> None:
     """Check one example in a folder of its own, within the time that any may take."""
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    begun = time.process_time()
+    begun = clock()
     try:
         target.check(example, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    spent = time.process_time() - begun
+    spent = clock() - begun
     if spent > cpu_seconds:
         raise TooSlow(f"{spent:.1f} CPU seconds")
+
+
+def clock() -> float:
+    """Return the CPU seconds of this process, without those for compiling kernels."""
+    return time.process_time() - compiled.spent()[0]
 
 
 def fuzz(
@@ -99,14 +103,13 @@ def fuzz(
 
     `current` always holds the example that is being checked: what kills the process is in it.
     """
-    _round(target, partial(_warm, target), number, WARM_EXAMPLES)
-    outcome, begun = Outcome(), time.process_time()
-    stop = time.process_time() + seconds
+    outcome, begun = Outcome(), clock()
+    stop = begun + seconds
     smallest: tuple[int, Any, str] | None = None
 
     def attempt(example: Any) -> None:
         nonlocal smallest
-        late = time.process_time() - stop
+        late = clock() - stop
         if late > (0 if smallest is None else SHRINK_SECONDS):
             return
         packed = json.dumps({"target": target.name, "example": pack(example)})
@@ -120,19 +123,18 @@ def fuzz(
                 smallest = (len(packed), pack(example), told(error))
             raise
 
-    while smallest is None and outcome.examples < most and time.process_time() < stop:
-        _round(target, attempt, number, min(ROUND_EXAMPLES, most - outcome.examples))
+    while smallest is None and outcome.examples < most and clock() < stop:
+        try:
+            _round(target, attempt, number, min(ROUND_EXAMPLES, most - outcome.examples))
+        except Exception:
+            # What failed is kept; hypothesis adds errors of its own where time ran out meanwhile.
+            if smallest is None:
+                raise
         number += 1
-    outcome.cpu_seconds = time.process_time() - begun
+    outcome.cpu_seconds = clock() - begun
     if smallest is not None:
         outcome.finding = finding(target.name, smallest[1], smallest[2])
     return outcome
-
-
-def _warm(target: Target, example: Any) -> None:
-    """Compile what an example needs, which takes longer than it may; what fails will fail again."""
-    with contextlib.suppress(Exception):
-        probe(target, example, float("inf"))
 
 
 def _round(target: Target, attempt: Callable[[Any], None], number: int, examples: int) -> None:
@@ -145,12 +147,7 @@ def _round(target: Target, attempt: Callable[[Any], None], number: int, examples
         verbosity=Verbosity.quiet,
         report_multiple_bugs=False,
     )
-    try:
-        seed(number)(drawn(given(target.draws)(attempt)))()
-    except Exception as error:
-        # What failed is kept by `attempt`; hypothesis adds its own errors where time ran out.
-        if "hypothesis" in type(error).__module__ and "Unsatis" in type(error).__name__:
-            raise
+    seed(number)(drawn(given(target.draws)(attempt)))()
 
 
 def told(error: BaseException) -> str:

@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus bench-rule-truth esperanto-files parallel-truth bench-corpus-scale vocabulary-search bench-languages bench-warm-starts bench-decoding bench-translate fuzz hostile
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus bench-rule-truth esperanto-files parallel-truth label-rounds table-qa bench-corpus-scale vocabulary-search bench-languages bench-warm-starts bench-decoding bench-translate fuzz hostile
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -107,6 +107,12 @@ vocabulary-search: setup  ## the recipe `vocabulary` on shared Esperanto: size, 
 
 bench-languages: setup  ## what vocabularies cost each language of the shared parallel text (1 CPU minute)
 	$(BIN)/python -m benchmarks.languages
+
+label-rounds: setup  ## learning curves of labelling rounds, random against doubt, three seeds (DEVENO_TEST_DATA; 10 CPU minutes)
+	$(BIN)/python -m benchmarks.labelling
+
+table-qa: setup  ## a small model learns to execute queries over tables it never saw (10 CPU minutes)
+	$(BIN)/python -m benchmarks.table_qa
 
 bench-warm-starts: setup  ## a table of warm starts on translation and summarisation (25 CPU minutes)
 	$(BIN)/python benchmarks/warm_starts.py

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-from numba import int64, types, uint8
+from numba import int64, types, uint8, uint64
 from numpy.typing import NDArray
 
 from stages.lm.kernels import remembered
@@ -40,22 +40,29 @@ from stages.lm.kernels.wordcounts import BATCH, SHORT, mixed, short_key
 
 @leaf
 def ask(short: Any, held: Any, starts: Any, first: int, behind: int, keys: Any, slots: Any) -> None:
-    """Write the keys of some words and the slots where their search begins, and ask for these."""
-    last = len(short) - 1
-    for token in range(first, behind):
-        start = int64(starts[token])
-        length = min(int64(starts[token + 1]) - start, SHORT)
-        one, two = short_key(held, start, length)
-        slots[token - first] = int64(mixed(one, two)) & last
-        prefetch(short, slots[token - first])
-        keys[token - first, 0], keys[token - first, 1] = one, two
+    """Write the keys of some words and the slots where their search begins, and ask for these.
+
+    Indices are unsigned here and below: what may be negative is tested for it at every use.
+    """
+    last = uint64(len(short) - 1)
+    start = int64(starts[uint64(first)])
+    for row in range(behind - first):
+        place = uint64(row)
+        stop = int64(starts[uint64(first) + place + uint64(1)])
+        one, two = short_key(held, start, uint64(min(stop - start, SHORT)))
+        slot = mixed(one, two) & last
+        prefetch(short, slot)
+        slots[place] = slot
+        keys[place, 0], keys[place, 1] = one, two
+        start = stop
 
 
 @leaf
-def search(short: Any, slot: int, one: Any, two: Any) -> int:
+def search(short: Any, slot: Any, one: Any, two: Any) -> Any:
     """Return the slot of a short word, or the empty one where it belongs."""
+    last = uint64(len(short) - 1)
     while short[slot, REST] and (short[slot, KEY] != one or short[slot, REST] != two):
-        slot = (slot + 1) & (len(short) - 1)
+        slot = (slot + uint64(1)) & last
     return slot
 
 
@@ -104,7 +111,7 @@ def _encode(
     """
     document = at = number = to = 0
     room = scratch(WINDOW)
-    keys, slots = np.empty((BATCH, 2), np.uint64), np.empty(BATCH, np.int64)
+    keys, slots = np.empty((BATCH, 2), np.uint64), np.empty(BATCH, np.uint64)
     ids, found = np.empty(WINDOW, np.int32), np.empty(FEW, np.uint64)
     # Arrays are named here: taking one out of a tuple costs two atomic additions each time.
     short, kept, long, spelled = memory.short, memory.ids, memory.long, memory.letters
@@ -119,26 +126,29 @@ def _encode(
             behind = min(tokens, first + BATCH)
             forget(memory, int64(starts[behind]) - int64(starts[first]))
             ask(short, held, starts, first, behind, keys, slots)
-            for token in range(first, behind):
-                start = int64(starts[token])
-                length = int64(starts[token + 1]) - start
+            start = int64(starts[uint64(first)])
+            for row in range(behind - first):
+                token = uint64(row)
+                follows = int64(starts[uint64(first) + token + uint64(1)])
+                length = follows - start
                 while bound <= start:
                     to = _open(out, to, firsts, number, begin, end, wide)
                     number += 1
                     bound = offsets[number] - at
-                if length > SHORT:
-                    slot = known_long(long, spelled, held, start, length)
-                    if slot >= 0:
-                        to = put_kept(out, to, kept, long[slot, WHERE], wide)
+                if length <= SHORT:
+                    one, two = keys[token, 0], keys[token, 1]
+                    slot = search(short, slots[token], one, two)
+                    if short[slot, REST] == 0:
+                        count = merged(held, start, length, rules, ids, found)
+                        learn_short(memory, slot, one, two, ids, count)
+                    to = put_row(out, to, short, kept, slot, wide)
+                else:
+                    place_of = known_long(long, spelled, held, start, length)
+                    if place_of >= 0:
+                        to = put_kept(out, to, kept, long[place_of, WHERE], wide)
                     else:
                         to = put_long(out, to, memory, held, start, length, rules, ids, found, wide)
-                    continue
-                one, two = keys[token - first, 0], keys[token - first, 1]
-                slot = search(short, slots[token - first], one, two)
-                if short[slot, REST] == 0:
-                    count = merged(held, start, length, rules, ids, found)
-                    learn_short(memory, slot, one, two, ids, count)
-                to = put_row(out, to, short, kept, slot, wide)
+                start = follows
         document, at = onward, place
     count_letters(data, offsets, letters)
     return _close(out, to, firsts, number, begin, end, wide)

@@ -60,14 +60,14 @@ def _ask(builder: Any, place: Any) -> None:
 @intrinsic
 def prefetch(typing: Any, table: Any, row: Any) -> Any:
     """Ask for `table[row]` (uint64 [N, 4], 32 bytes a row) to be brought nearer; no effect else."""
-    del typing, row
+    del typing
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         first = builder.shl(given[1], ir.Constant(I64, 2))
         _ask(builder, _address(context, builder, signature.args[0], given[0], first))
         return context.get_dummy_value()
 
-    return types.void(table, types.int64), build
+    return types.void(table, row), build
 
 
 @intrinsic

@@ -76,12 +76,23 @@ def _byte_level(token: str) -> tuple[str, str] | None:
 
 
 class Cutter:
-    """Cuts texts at domain tokens, as `tokenizers` does: from the left, the longest first."""
+    """Cuts texts at domain tokens, as `tokenizers` does: from the left, the longest first.
 
-    def __init__(self, tokens: Sequence[str]) -> None:
-        longest = sorted(tokens, key=lambda one: (-len(one), one))
-        self._pattern = re.compile(f"({'|'.join(map(re.escape, longest))})") if tokens else None
+    A special token that a text spells stays text, and so does what it holds of a domain token.
+    """
+
+    def __init__(self, tokens: Sequence[str], specials: Sequence[str] = ()) -> None:
+        longest = sorted([*tokens, *specials], key=lambda one: (-len(one), one))
+        self._specials = frozenset(specials)
+        self._pattern = re.compile("|".join(map(re.escape, longest))) if tokens else None
 
     def cut(self, text: str) -> list[str]:
         """Return what stands between domain tokens at even places, and the tokens at odd ones."""
-        return self._pattern.split(text) if self._pattern else [text]
+        if self._pattern is None:
+            return [text]
+        found, at = [], 0
+        for match in self._pattern.finditer(text):
+            if match[0] not in self._specials:
+                found += [text[at : match.start()], match[0]]
+                at = match.end()
+        return [*found, text[at:]]

@@ -29,7 +29,7 @@ class Preparation:
     """Prepares texts as the tokenizer will."""
 
     def __init__(self, params: TokenizerParams) -> None:
-        self._cutter = Cutter(params.domain_tokens)
+        self._cutter = Cutter(params.domain_tokens, params.specials())
         self._normaliser = rendered(params.normalise)
         self._digits = digits(params)
         self.idle = not params.domain_tokens and self._normaliser is None

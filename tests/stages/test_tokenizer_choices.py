@@ -16,6 +16,7 @@ from stages.core.log import Log
 from stages.lm import corpora, encoders, tables, tokenizers
 from stages.lm.kernels.text import of_strings
 from stages.tokenizer import languages, quality, report
+from stages.tokenizer.domain import Cutter
 from stages.tokenizer.preparation import Preparation
 from stages.tokenizer.stage import TokenizerParams, tokenizer
 from tests.lm.kernels import hostile
@@ -355,3 +356,21 @@ def test_rows_of_many_sources_end_in_one_of_all_others():
     assert sum(row["tokens"] for row in rows) == 30 * 31 // 2
     assert rows[-1]["tokens"] == 21
     assert rows[0]["unknown_fraction"] == 1
+
+
+def test_texts_are_cut_where_the_library_cuts_them(corpus, tmp_path):
+    """Domain tokens inside each other and inside special tokens, in every order of letters."""
+    domain = ["aa", "aaa", "ab a", "mask", "k>", " <ma", "ĉ ", "\n\n", "(.*)"]
+    params = params_of("bytes", domain_tokens=domain, vocab_size=262 + len(domain))
+    make(params, corpus, tmp_path / "t")
+    backend = tokenizers.load(tmp_path / "t")
+    source = np.random.Generator(np.random.PCG64(3))
+    parts = [*domain, "a", "b", " ", "<mask>", "[MASK]", "[CLS]", "ĉ", "\n", "<"]
+    texts = ["".join(source.choice(parts, 8)) for _ in range(300)]
+    cutter = Cutter(params.domain_tokens, params.specials())
+    cut = 0
+    for text, ids in zip(texts, tokenizers.encode_texts(backend, texts), strict=True):
+        tokens = [backend.id_to_token(number) for number in ids]
+        assert [one for one in tokens if one in domain] == cutter.cut(text)[1::2], text
+        cut += len(cutter.cut(text)) // 2
+    assert cut > 600

@@ -9,19 +9,23 @@ The rule, per tokenizer (`kernel_rules` says why not):
   ByteLevel in any way where the vocabulary is bytes alone;
 - there is no normalizer, or NFC alone; and neither truncation nor padding.
 
-And per document: one that holds an added token which the tokenizer takes out of text, or, under
-NFC, a character from U+0300 on, is the library's. Everything else is encoded by the kernels.
+And per document: one that holds, under NFC, a character from U+0300 on is the library's; so is one
+with an added token which the tokenizer takes out of text, where such tokens have conditions (a
+normalised text, a single word, spaces beside them) or NFC is asked for. Where they have none
+(domain tokens), the kernels encode what stands between them (`stages.lm.segments`). Everything else
+is encoded by the kernels.
 """
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lm import bytelevel
+from stages.lm import bytelevel, segments
 from stages.lm.kernels import bpe, encoding
 from stages.lm.kernels.remembered import MOST_IDS
 from stages.lm.kernels.text import Texts
@@ -36,12 +40,16 @@ AT_ONCE = 64
 
 
 class KernelRules(NamedTuple):
-    """What the kernels need; `traps` are added tokens, `composed` says that NFC is asked for."""
+    """What the kernels need; `traps` are added tokens, `composed` says that NFC is asked for.
+
+    `tokens` are the traps where texts can be cut at them without the library.
+    """
 
     rules: bpe.Rules
     isolate: bool
     traps: tuple[bytes, ...]
     composed: bool
+    tokens: segments.Tokens | None
 
 
 def kernel_rules(state: dict[str, Any], specials_are_text: bool) -> KernelRules | str:
@@ -67,7 +75,13 @@ def kernel_rules(state: dict[str, Any], specials_are_text: bool) -> KernelRules 
     if isinstance(rules, str):
         return rules
     traps = [one["content"] for one in added if not (one["special"] and specials_are_text)]
-    return KernelRules(rules, isolate, tuple(one.encode() for one in traps if one), composed)
+    return KernelRules(
+        rules,
+        isolate,
+        tuple(one.encode() for one in traps if one),
+        composed,
+        segments.tokens_of(added, specials_are_text) if traps else None,
+    )
 
 
 def _rules(vocabulary: dict[str, int], merges: list[Any]) -> bpe.Rules | str:
@@ -120,9 +134,11 @@ class Encoder:
         self._kernel: encoding.Encoder | None = None
         self._traps: tuple[bytes, ...] = ()
         self._composed = False
+        self._tokens: segments.Tokens | None = None
         if not isinstance(found, str):
             self._kernel = encoding.Encoder(found.rules, found.isolate, threads)
             self._traps, self._composed = found.traps, found.composed
+            self._tokens = None if self._composed else found.tokens
 
     def encode(self, texts: Texts, begin: int = -1, end: int = -1) -> Encoded:
         """Encode texts; `begin` and `end` stand around every document unless they are -1."""
@@ -132,9 +148,10 @@ class Encoder:
         apart = self._apart(texts)
         if not len(apart):
             return found
+        otherwise = self._by_library if self._tokens is None else self._by_segments
         if len(apart) == texts.documents:
-            return self._by_library(texts, begin, end)
-        told = self._by_library(_chosen(texts, apart), begin, end)
+            return otherwise(texts, begin, end)
+        told = otherwise(_chosen(texts, apart), begin, end)
         return found._replace(**_spliced(found, told, apart))
 
     def _apart(self, texts: Texts) -> Counts:
@@ -152,6 +169,13 @@ class Encoder:
                 # A document needs to be found once.
                 at = data.find(trap, int(texts.offsets[owner + 1]) if inside else at + 1)
         return np.flatnonzero(chosen)
+
+    def _by_segments(self, texts: Texts, begin: int, end: int) -> Encoded:
+        kernel, tokens = self._kernel, self._tokens
+        assert kernel is not None, "kernel_rules gave rules"
+        assert tokens is not None, "and tokens without conditions"
+        work = partial(kernel.encode, wide=self._wide)
+        return Encoded(*segments.encode(texts, tokens, work, begin, end))
 
     def _by_library(self, texts: Texts, begin: int, end: int) -> Encoded:
         ids: list[Ids] = []

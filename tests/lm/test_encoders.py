@@ -47,6 +47,7 @@ CASES = {
     "split": (lambda: tokenizer(SPLIT), 0),
     "bytes": (lambda: bytes_alone(), 0),
     "nfc": (lambda: composed(), 1),
+    "domain": (lambda: domain(), 0),
     "added": (lambda: added(), 1),
 }
 
@@ -57,6 +58,14 @@ def bytes_alone() -> Tokenizer:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     made.add_special_tokens(["<s>", "<mask>"])
     made.encode_special_tokens = True
+    return made
+
+
+def domain() -> Tokenizer:
+    """Added tokens without conditions: they overlap each other and spelled special tokens."""
+    made = tokenizer(digits=True)
+    tokens = ["vulpo, ", "ĉĉ", "\n\n", "    ", "  ", "mask", "k>", "aaa", "\x00"]
+    made.add_tokens([AddedToken(one, normalized=False) for one in tokens])
     return made
 
 

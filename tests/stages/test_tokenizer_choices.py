@@ -89,6 +89,12 @@ def corpus(tmp_path_factory):
     return write_corpus(tmp_path_factory.mktemp("corpora") / "eo", texts)
 
 
+@pytest.fixture(autouse=True)
+def fewer(monkeypatch):
+    """As many random strings as these many tokenizers need; `test_tokenizer` measures on all."""
+    monkeypatch.setattr(report, "RANDOM_STRINGS", 400)
+
+
 def params_of(algorithm, **options):
     size = VOCABULARY.get(algorithm, 262 + len(options.get("domain_tokens", ())))
     return TokenizerParams(
@@ -189,7 +195,9 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from stages.core.log import Log
+from stages.tokenizer import report
 from stages.tokenizer.stage import TokenizerParams, tokenizer
+report.RANDOM_STRINGS = 400
 given, corpus, made = sys.argv[1:]
 for number, options in enumerate(json.loads(given)):
     out = Path(made) / str(number)

@@ -53,12 +53,12 @@ _KEY = re.compile(
     re.X,
 )
 _DIGIT = re.compile(r"\d")
-_IBAN_HEAD = re.compile(r"[A-Z]{2}\d{2}")
+_IBAN_HEAD = re.compile(r"[A-Za-z]{2}\d{2}")
 _DOTTED = re.compile(r"\d\.\d")
 _KEY_HEADS = (
     "-----begin", "akia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "xox", "aiza",
     "k_live_", "hf_", "glpat-", "sk-", "eyj", "apikey", "api_key", "secret", "accesstoken",
-    "access_token", "authtoken", "auth_token", "password", "passwd", "pwd",
+    "access_token", "authtoken", "auth_token", "password", "passwd", "pwd", "://",
 )  # fmt: skip
 """What of `_KEY` must stand in a text, in lower case, for it to match."""
 FOLDED = ("\u017f", "\u0130", "\u0131", "\u212a")

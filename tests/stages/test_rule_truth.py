@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 
 import pytest
 
@@ -53,6 +54,21 @@ def test_check_digits_are_those_of_published_examples():
     assert personal.is_card("4012888888881881")
     assert personal.is_card("378282246310005")
     assert not personal.is_card("356938035643809")  # an IMEI: Luhn is right, no card has 35 and 15
+
+
+@pytest.mark.parametrize("kind", ["key", "iban", "card", "ip"])
+def test_what_is_asked_before_a_pattern_hides_none_of_its_matches(kind):
+    rng = random.Random(kind)
+    pattern, _ = personal._CHECKED[kind]
+    forms = {**secrets.FORMS[kind], **secrets.LATER[kind], **secrets.DECOYS[kind]}
+    met = 0
+    for form, draw in forms.items():
+        for _ in range(20):
+            value = draw(rng)
+            if pattern.search(value):
+                met += 1
+                assert personal._may_have(kind, value, personal.digits(value)), form
+    assert met > 60
 
 
 def test_planted_personal_data_is_found_and_decoys_are_not(made):

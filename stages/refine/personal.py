@@ -39,7 +39,8 @@ _IBAN = re.compile(
 )
 _CARD = re.compile(r"(?<![\w.+-])(?:\d(?:[ -]?\d){12,18}|\d{4}(?:\.\d{4}){3})(?![\w-])(?!\.\d)")
 _KEY = re.compile(
-    r"""-----BEGIN[ A-Z]*PRIVATE\ KEY-----[\s\S]*?-----END[ A-Z]*PRIVATE\ KEY-----
+    r"""-----BEGIN[ A-Z]{0,40}PRIVATE\ KEY-----[^-]*(?:-(?!----(?:BEGIN|END))[^-]*)*
+      -----END[ A-Z]{0,40}PRIVATE\ KEY-----
     |(?<![A-Za-z0-9])(?:
         AKIA[0-9A-Z]{16} | gh[pousr]_[A-Za-z0-9]{36,} | github_pat_[A-Za-z0-9_]{40,}
         | xox[abprs]-[A-Za-z0-9-]{10,} | AIza[0-9A-Za-z_-]{35} | [sr]k_live_[0-9A-Za-z]{16,}

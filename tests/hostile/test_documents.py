@@ -124,7 +124,10 @@ OPEN = {
 CHOICES = {
     "nothing_normalised": {
         "normalise": {"controls": False, "blanks": False, "unicode_form": "NFKC"},
-        "filters": {**OPEN, "private": "drop"},
+        "filters": {
+            **OPEN, "private": "drop",
+            "private_types": ["email", "phone", "ip", "key", "iban", "card"],
+        },
     },
     "spans_and_lines_cut": {
         "filters": OPEN,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.cli import forecasts
 from stages.cli.inspection import Add, table
 from stages.core import canonical, forecast, workspace
 from stages.core.errors import ArtifactError, ParamsError
@@ -53,8 +54,6 @@ def forecast_sizes(options: argparse.Namespace) -> int:
         print(f"  in all {hours(costs)}")
     page = root / PAGE
     page.parent.mkdir(exist_ok=True)
-    from stages.report import forecasts
-
     captions = {size: _documents(rates, value) for size, value in sizes.items()}
     canonical.write_text(
         page, forecasts.render(rates, told(machines), found, captions, rows, HEADS)

@@ -16,6 +16,7 @@ from benchmarks.corpus.material import load as load_arrow
 from benchmarks.corpus.rounds import serve
 from stages.core import canonical
 from stages.core.log import Log
+from stages.encode import encoding
 from stages.encode.stage import EncodeParams, encode
 from stages.lm import corpora, orders, packing, tables, tokenizers
 from stages.lm.blends import Blend
@@ -64,6 +65,7 @@ def pack(folder: str, length: int) -> Iterator[Any]:
     for name in ("scratch", "tokens"):
         shutil.rmtree(root / name, ignore_errors=True)
     params = EncodeParams(corpus="x", tokenizer="x", sequence_length=length)
+    encoding._encoder.cache_clear()  # words of the run before are not known
     yield None
     log = Log(scratch=root / "scratch")
     encode(params, root / "corpus", root / "tokenizer", root, root / "tokens", log)

@@ -154,7 +154,7 @@ def _unpacked(data: bytes) -> Encoded:
 
 @functools.lru_cache(1)
 def _encoder(state: str) -> Encoder:
-    return Encoder(tokenizers.opened(state))
+    return Encoder(tokenizers.Deferred(state))
 
 
 def _encoded(state: str, special: Special, array: Any) -> Encoded:

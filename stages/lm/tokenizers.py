@@ -51,6 +51,29 @@ def opened(state: str) -> Any:
     return backend
 
 
+class Deferred:
+    """A tokenizer by its content, which the library opens again only when more is asked for.
+
+    `state` must be what the library wrote. Kernels need nothing else, and opening it takes as long
+    as they take for ten megabytes of text. Special tokens in text are text, as in `load`.
+    """
+
+    encode_special_tokens = True
+
+    def __init__(self, state: str) -> None:
+        self._state = state
+        self._library: Any = None
+
+    def to_str(self) -> str:
+        """Return the content of tokenizer.json."""
+        return self._state
+
+    def __getattr__(self, name: str) -> Any:
+        if self._library is None:
+            self._library = opened(self._state)
+        return getattr(self._library, name)
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Return tokenizer_config.json."""
     try:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from stages.lm import bytelevel, encoders, spelling
+from stages.lm import bytelevel, encoders, spelling, tokenizers
 from stages.lm.kernels import bpe, encoding, remembered, text, wordcounts
 from tests.lm.kernels import hostile
 from tests.lm.kernels.test_pretokens import documents
@@ -204,3 +204,11 @@ def test_a_merge_out_of_turn_would_be_seen():
     ids, firsts, _ = encoding.Encoder(rules.rules).encode(text.of_strings(TEXTS))
     pairs = zip(firsts, firsts[1:], strict=False)
     assert [ids[a:b].tolist() for a, b in pairs] != theirs(made, TEXTS)
+
+
+def test_the_library_opens_a_tokenizer_again_only_where_the_kernels_do_not_encode():
+    for made, apart in ((tokenizer(), False), (added(), True)):
+        deferred = tokenizers.Deferred(made.to_str())
+        found = encoders.Encoder(deferred).encode(text.of_strings(TEXTS))
+        assert lists(found) == theirs(made, TEXTS)
+        assert (deferred._library is not None) == apart

@@ -15,6 +15,7 @@ from stages.lm.records import Document, Labelled, RawFile, raw_files, read_file
 
 PREFIX = re.compile(r"\s*__label__(\S+)[ \t]*")
 NONE = "none"
+FIELDED = ("jsonl", "parquet", "tsv")
 _LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -93,6 +94,15 @@ def labelled(params: IdentifyParams, folder: Path) -> Iterator[tuple[str, str]]:
             "the raw folder holds no texts", str(folder),
             "name another raw entry, or set `reading: {yields: documents}` in its source",
         )  # fmt: skip
+    if params.label == "field":
+        fielded = [one for one in files if one.format in FIELDED and one.kind == "documents"]
+        if not fielded:
+            raise ArtifactError(
+                f"{files[0].source} ({files[0].format}) has no field {params.label_field!r}",
+                str(files[0].path),
+                "set `label` to path or prefix, or give JSON lines, Parquet or a table",
+            )
+        files = fielded  # others of the folder, such as treebanks of the same texts, say nothing
     for file in files:
         yield from _of_file(params, file)
 
@@ -120,12 +130,6 @@ def _of_file(params: IdentifyParams, file: RawFile) -> Iterator[tuple[str, str]]
 
 def _by_field(params: IdentifyParams, file: RawFile) -> Iterator[tuple[str, str]]:
     """Read a file twice side by side: its texts, and its labels as if they were the texts."""
-    if file.format not in ("jsonl", "parquet", "tsv") or file.kind != "documents":
-        raise ArtifactError(
-            f"{file.source} ({file.format}) has no field {params.label_field!r}",
-            str(file.path),
-            "set `label` to path or prefix, or give JSON lines, Parquet or a table",
-        )
     other = replace(file, reading=file.reading.model_copy(update={"text": params.label_field}))
     for record, said in zip(read_file(file), read_file(other), strict=True):
         yield _checked(_text(said), f"{file.path}: {getattr(record, 'id', '')}"), _text(record)

@@ -155,7 +155,8 @@ def test_labels_by_field_prefix_and_glob(tmp_path):
         for n, text in enumerate(sentences(words, 60))
     ]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
-    by_field = raw_folder(tmp_path / "f", {"all.jsonl": lines})
+    treebank = "# text = La suno\n1\tLa\tla\tDET\t_\t_\t0\troot\t_\t_\n\n"
+    by_field = raw_folder(tmp_path / "f", {"a.conllu": treebank, "all.jsonl": lines})
     first = trained(tmp_path / "a", by_field, label="field")
     texts = "".join(f"__label__{row['language']} {row['text']}\n" for row in rows)
     prefixed = raw_folder(tmp_path / "p", {"all.txt": texts}, reading={"documents": "line"})

@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus bench-rule-truth esperanto-files parallel-truth label-rounds table-qa bench-corpus-scale vocabulary-search bench-languages bench-warm-starts bench-decoding bench-translate fuzz hostile
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus bench-rule-truth esperanto-files parallel-truth label-rounds table-qa bench-corpus-scale vocabulary-search bench-languages bench-warm-starts bench-decoding bench-translate fuzz hostile bench-sources
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -94,6 +94,9 @@ parallel-truth: setup  ## rules of parallel text on real pairs with planted faul
 
 bench-corpus-scale: setup  ## generated text through the line: memory, disk and CPU per GB, killed twice (SIZES=0.1,0.3,1,10)
 	$(BIN)/python -m benchmarks.corpus_scale --sizes $(or $(SIZES),"0.1,0.3,1,10") --kill 2
+
+bench-sources: setup  ## containers through acquire: killed twice, the same bytes; memory, and what it costs (3 minutes)
+	$(BIN)/python -m benchmarks.sources
 
 fuzz: setup  ## readers and kernels on drawn input: SECONDS of CPU (300), SEED, TARGETS, REPLAY=a failing example
 	$(BIN)/python -m benchmarks.fuzz --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED)) \

@@ -55,7 +55,8 @@ def page(data: bytes, declared: str | None, settings: WarcFormat | HtmlFormat) -
     from resiliparse.extract.html2text import extract_plain_text
 
     markup, encoding = decoded(data, declared)
-    depth = nesting(markup)
+    many = markup.count("<") > settings.max_depth  # Fewer marks than that cannot be deeper.
+    depth = nesting(markup) if many else 0
     if depth > settings.max_depth:
         raise Damaged("too_deep", f"{depth} elements within each other")
     try:

@@ -17,7 +17,7 @@ import hashlib
 import json
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from stages.lm.frontier import unbeaten
 RESULT = Path(__file__).with_suffix(".json")
 SPLITS = {"test": 5, "valid": 10, "train": 100}
 """Below which of 100 the hash of a text puts it into a split."""
+PIECE = 2000
+"""Characters of a document at least."""
 TOLERANCE = 0.02
 """Of equal bytes: a run ends with a whole batch."""
 
@@ -44,6 +46,20 @@ def chosen(texts: Iterable[str], megabytes: float) -> list[str]:
             break
         found.append(text)
     return found
+
+
+def pieces(texts: Iterable[str]) -> Iterator[str]:
+    """Cut long documents between lines, so that held-out text is many pieces of many books."""
+    for text in texts:
+        held, size = [], 0
+        for line in text.split("\n"):
+            held.append(line)
+            size += len(line)
+            if size >= PIECE:
+                yield "\n".join(held)
+                held, size = [], 0
+        if size >= PIECE // 4:
+            yield "\n".join(held)
 
 
 def _rank(text: str) -> str:
@@ -131,7 +147,7 @@ def main(arguments: Sequence[str]) -> None:
     names = [name for name in sections["tokenizer"] if not how.only or name in how.only.split(",")]
     with tempfile.TemporaryDirectory() as held:
         root = Path(held)
-        splits = write_corpus(root / "corpus", chosen(material.esperanto(), how.mb))
+        splits = write_corpus(root / "corpus", chosen(pieces(material.esperanto()), how.mb))
         rows = []
         for name in names:
             rows.append(row(name, sections, root / "corpus", root))

@@ -1,4 +1,4 @@
-"""Which rule must find which plant of the generator: declared before anything is looked at.
+"""Which rule must find which plant of the generator, declared for every rule that has plants.
 
 `must`: kinds of plants that a rule is meant to find. `may`: kinds that break it too, on purpose or
 as a matter of course (a listing is not made of sentences): documents of these are not counted

@@ -115,15 +115,13 @@ def _signed(settings: Duplicates, threads: int, texts: Texts) -> Signed:
     )  # fmt: skip
 
 
-def batches(
-    rows: Numbers, lengths: Numbers, most: int = SIGN_BYTES, documents: int = 1 << 62
-) -> Iterator[Numbers]:
-    """Cut rows where a batch would exceed `most` bytes of text or `documents`; one row at least."""
+def batches(rows: Numbers, lengths: Numbers, documents: int = 1 << 62) -> Iterator[Numbers]:
+    """Cut rows where a batch's texts would be too large or too many; one row at least."""
     ends = np.cumsum(lengths[rows])
     start = 0
     while start < len(rows):
         base = int(ends[start - 1]) if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, base + most, side="right")))
+        stop = max(start + 1, int(np.searchsorted(ends, base + SIGN_BYTES, side="right")))
         stop = min(stop, start + documents)
         yield rows[start:stop]
         start = stop

@@ -22,23 +22,23 @@ from tests.stages.refine_material import jsonl, raw_folder
 
 def dying(job: Callable[[Log], None], scratch: Path, kills: list[int]) -> Log:
     """Run a job in processes that are killed while they make that many-th part, then to the end."""
-    make = Parts.make
+    settle = Parts._settle
 
     for kill in kills:
         pid = os.fork()
         if not pid:
             left = [kill]
 
-            def counting(self, number, work, dump, load, left=left):
+            def counting(self, number, kept, work, dump, load, left=left):
                 def counted():
                     left[0] -= 1
                     if left[0] < 0:
                         os.kill(os.getpid(), signal.SIGKILL)
                     return work()
 
-                return make(self, number, counted, dump, load)
+                return settle(self, number, kept, counted, dump, load)
 
-            Parts.make = counting
+            Parts._settle = counting
             job(Log(scratch=scratch))
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL

@@ -152,8 +152,8 @@ def test_batches_and_threads_change_nothing(planted, monkeypatch, tmp_path):
     assert {match.kind for match in whole} >= {"near", "contained", "related"}
     assert found(threads=3) == whole
     monkeypatch.setattr(shingled, "SIGN_DOCUMENTS", 7)
-    monkeypatch.setattr(batches_of := shingled.batches, "__defaults__", (5000, 7))
-    assert len(list(batches_of(np.arange(len(texts)), np.array(lengths)))) > 5
+    monkeypatch.setattr(shingled, "SIGN_BYTES", 5000)
+    assert len(list(shingled.batches(np.arange(len(texts)), np.array(lengths)))) > 5
     monkeypatch.setattr(neighbours, "ROOM", 60)
     monkeypatch.setattr(neighbours, "BATCH_BYTES", 3000)
     assert found() == found(threads=2) == whole

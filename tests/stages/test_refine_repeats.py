@@ -106,7 +106,7 @@ def test_against_plain_python_in_any_batches(monkeypatch):
         return of_strings([given[number] for number in numbers])
 
     for most in (1 << 24, 700):
-        monkeypatch.setattr(shingled.batches, "__defaults__", (most,))
+        monkeypatch.setattr(shingled, "SIGN_BYTES", most)
         for threads in (1, 3):
             got = repeats.without("lines", 3, 20, range(200), lengths, reader, threads)
             assert dict(got) == wanted

@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus bench-rule-truth esperanto-files parallel-truth label-rounds table-qa bench-corpus-scale vocabulary-search bench-languages bench-warm-starts bench-decoding bench-translate fuzz hostile bench-sources
+.PHONY: help setup run test check prove rebuild-all nightly-power sync lock clean resume chaos overhead full-disk removable prove-again prove-port prove-corpus fairseq-release fairseq-shapes port-stream port-layers bench-corpus bench-rates bench-rule-truth esperanto-files parallel-truth label-rounds table-qa bench-corpus-scale vocabulary-search bench-languages bench-warm-starts bench-decoding bench-translate fuzz hostile bench-sources
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -127,6 +127,9 @@ bench-translate: setup  ## tokens per second of every export of a translator bes
 
 esperanto-files: setup  ## the recipe on real text before and after all rules: benchmarks/esperanto_files.json (2 minutes)
 	$(BIN)/python -m benchmarks.esperanto_files
+
+bench-rates: setup  ## what a gigabyte costs each data stage, for `deveno forecast` (3 minutes)
+	$(BIN)/python -m benchmarks.rates
 
 bench-rule-truth: setup  ## precision and recall of every rule on the generator's planted truth (1 minute)
 	$(BIN)/python -m benchmarks.rule_truth

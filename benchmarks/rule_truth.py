@@ -171,7 +171,7 @@ def refined(made: Generated, work: Path) -> list[dict[str, Any]]:
         ("controls", "markers", "line_numbers", "unwrap", "verse_numbers", "repeats", "x_system",
          "blanks"), False,
     ) | {"mojibake": "keep", "unicode_form": "none"}  # fmt: skip
-    params = RefineParams(raw="x", filters=off, normalise=plain)  # type: ignore[arg-type]
+    params = RefineParams.model_validate({"raw": "x", "filters": off, "normalise": plain})
     stage, out = registry.get("refine"), work / "corpus"
     reads = {name: made.folder if name == "raw" else work / "none" for name in stage.reads}
     stage.function(params=params, **reads, corpus=out, log=Log())
@@ -235,13 +235,13 @@ def personal_rows(made: Generated) -> list[dict[str, Any]]:
     marks = {kind: personal.PLACEHOLDERS.get(kind, f"[{kind}]") for kind in KINDS}
     for row in made.truth["private"]:
         text = made.texts[row["id"]]
-        cut = str(filters.private(text, True, KINDS))  # type: ignore[arg-type]
+        cut = str(filters.private(text, True, KINDS))
         for kind, mark in marks.items():
             found[kind] += cut.count(mark)
         for item in row["items"]:
             begun, stop = text.rfind("\n\n", 0, item["start"]) + 2, text.find("\n\n", item["end"])
             paragraph = text[begun : stop if stop >= 0 else len(text)]
-            after = str(filters.private(paragraph, True, KINDS))  # type: ignore[arg-type]
+            after = str(filters.private(paragraph, True, KINDS))
             kind = item["type"]
             for other, mark in marks.items():
                 count = after.count(mark)

@@ -40,10 +40,11 @@ def _fields(node: Schema, known: dict[str, Schema], depth: int) -> list[str]:
         lines.append(f"{head}  {text}".rstrip())
         for model in nested:
             inner, deeper = model, depth + 1
-            if len(nested) > 1:  # a choice by `kind`: say which fields belong to which
-                constant = model["properties"]["kind"]["const"]
-                lines.append(f"{'  ' * deeper}with kind: {constant}")
-                rest = {key: one for key, one in model["properties"].items() if key != "kind"}
+            if len(nested) > 1:  # a choice by `kind` or the like: which fields belong to which
+                named = next(key for key, one in model["properties"].items() if "const" in one)
+                constant = model["properties"][named]["const"]
+                lines.append(f"{'  ' * deeper}with {named}: {constant}")
+                rest = {key: one for key, one in model["properties"].items() if key != named}
                 inner, deeper = {"properties": rest}, deeper + 1
             lines += _fields(inner, known, deeper)
     return lines

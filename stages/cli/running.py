@@ -31,7 +31,6 @@ from stages.core import (
     workspace,
 )
 from stages.core.errors import DevenoError, MachineError
-from stages.lm import engines
 
 PLAIN_EVERY_S = 15.0
 """How often a long stage's progress is printed where there is no terminal to redraw."""
@@ -54,7 +53,9 @@ def run_entries(options: argparse.Namespace) -> int:
     for variable, value in (("DEVENO_ENGINE", options.engine), ("DEVENO_WORKERS", options.workers)):
         if value is not None:
             os.environ[variable] = value  # the stages read it, in processes of DVC's
-    engines.named()
+            from stages.lm import engines
+
+            engines.named()
     root = workspace.root()
     if not (root / ".dvc").is_dir():
         raise MachineError(

@@ -189,7 +189,7 @@ STAGES = [
 ]  # fmt: skip
 
 COMMANDS = {
-    "unknown_verb": (["frobnicate"], "no verb 'frobnicate'", "deveno", "choose one of: list"),
+    "unknown_verb": (["jukebox"], "no verb 'jukebox'", "deveno", "choose one of: list"),
     "near_verb": (["pln"], "no verb 'pln'", "deveno", "did you mean plan?"),
     "unknown_option": (["plan", "--jsn"], "--jsn", "deveno", "-h"),
     "missing_argument": (["show"], "STAGE|ENTRY", "deveno show", "`deveno show -h`"),

@@ -139,7 +139,7 @@ def test_a_source_that_is_gone_keeps_its_digest(workspace_at):
     assert origins.refresh(root, graph) == ["sources.yaml"]
     assert origins.refresh(root, graph) == []
     kept = origins.recorded(root)
-    assert set(kept) == {"extract", "files", "generator", "hub", "sql", "url"}
+    assert set(kept) == {"extract", "files", "generator", "hub", "sql", "table-qa", "url"}
     assert kept["generator"] == {}
     outside.rename(outside.with_name("away"))
     assert origins.current(root, graph) == kept

@@ -1,6 +1,6 @@
 """What a gigabyte costs each data stage: here, in workers, in memory, on the way between machines.
 
-    python -m benchmarks.rates [--sizes 16,64]
+    python -m benchmarks.rates [--sizes 32,96]
 
 Runs acquire (the generator), refine, tokenizer and encode on generated text of two sizes, each in
 a process of its own, and writes benchmarks/rates.json, which `deveno forecast` reads. The engine
@@ -139,7 +139,9 @@ def child(stage: str, size_mb: float, folder: Path) -> dict[str, Any]:
 def _acquire(size_mb: float, folder: Path, log: Log) -> None:
     from stages.acquire.stage import AcquireParams, acquire
 
-    params = AcquireParams.model_validate({"source": {"kind": "generator", "size_mb": size_mb}})
+    params = AcquireParams.model_validate(
+        {"source": {"kind": "generator", "size_mb": size_mb, "annotated_share": 0.01}}
+    )
     acquire(params, folder / "none", folder / "acquire", log)
 
 
@@ -204,7 +206,7 @@ def measured(size_mb: float, place: Path) -> dict[str, Any]:
 def main() -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", default="16,64", help="two sizes in MB")
+    parser.add_argument("--sizes", default="32,96", help="two sizes in MB")
     parser.add_argument("--child", nargs=3, metavar=("STAGE", "MB", "FOLDER"))
     options = parser.parse_args()
     if options.child:

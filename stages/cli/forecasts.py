@@ -11,8 +11,8 @@ from stages.core.forecast import Cost
 
 STYLE = Path(__file__).resolve().parents[1] / "report" / "style.css"
 LEAD = """
-Every figure is measured on two sizes of generated text and continued along the straight line
-through both. Hours are a range: from everything overlapping to nothing. What the driver does alone
+Every figure is measured on two small sizes of generated text and continued along the straight line
+through both: an order of magnitude, not a promise. Hours are a range: from everything overlapping to nothing. What the driver does alone
 (reading, joining duplicates, writing) no second machine makes shorter. Where a corpus does not fit
 into the driver's memory it is cut into that many corpora, and copies in different ones are found
 only if the second is refined beside the first.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 GB = 1e9
+ORDER = ("acquire", "refine", "tokenizer", "encode")
 MEMORY_SHARE = 0.8
 """Of a machine's memory that a stage may take."""
 
@@ -87,7 +88,8 @@ def line(runs: Sequence[Mapping[str, Any]], stage: str, name: str) -> Line:
 def forecast(rates: Mapping[str, Any], size: float, machines: Machines) -> list[Cost]:
     """Return what every stage takes for `size` bytes of raw text."""
     runs = sorted(rates["runs"], key=lambda run: run["bytes"])
-    return [_cost(runs, stage, size / GB, machines) for stage in runs[0]["stages"]]
+    stages = sorted(runs[0]["stages"], key=lambda name: (*ORDER, name).index(name))
+    return [_cost(runs, stage, size / GB, machines) for stage in stages]
 
 
 def _cost(

@@ -12,10 +12,10 @@ from stages.core.forecast import Cost
 STYLE = Path(__file__).resolve().parents[1] / "report" / "style.css"
 LEAD = """
 Every figure is measured on two small sizes of generated text and continued along the straight line
-through both: an order of magnitude, not a promise. Hours are a range: from everything overlapping to nothing. What the driver does alone
-(reading, joining duplicates, writing) no second machine makes shorter. Where a corpus does not fit
-into the driver's memory it is cut into that many corpora, and copies in different ones are found
-only if the second is refined beside the first.
+through both: an order of magnitude, not a promise. Hours are a range: from everything overlapping
+to nothing. What the driver does alone (reading, joining duplicates, writing) no second machine
+makes shorter. Where a corpus does not fit into the driver's memory it is cut into that many
+corpora, and copies in different ones are found only if the second is refined beside the first.
 """
 PARTS = (("work_hours", "workers"), ("driver_hours", "driver"), ("travel_hours", "network"))
 SHADES = {"workers": "#3b6ea5", "driver": "#c8553d", "network": "#7a9e57"}
